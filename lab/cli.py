@@ -1,0 +1,28 @@
+"""The command `glasshouse`. Each subcommand lives in a module of its own and is imported only when it is asked for."""
+
+import importlib
+
+import click
+
+# name → "module:command"
+COMMANDS: dict[str, str] = {}
+
+
+class LazyGroup(click.Group):
+    """A click group that imports a subcommand's module when the subcommand is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="glasshouse")
+def main() -> None:
+    """Start the Glasshouse stack, load it, watch it, break it and report on it."""

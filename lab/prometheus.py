@@ -1,0 +1,77 @@
+"""A reader of the Prometheus HTTP API (https://prometheus.io/docs/prometheus/latest/querying/api/)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+
+class PrometheusError(Exception):
+    """A query that Prometheus refused or could not be asked; the message says which and why."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """One series of an answer: its labels, and (unix seconds, value) points in time order."""
+
+    labels: Mapping[str, str]
+    points: list[tuple[float, float]]
+
+    @property
+    def value(self) -> float:
+        """The newest value."""
+        return self.points[-1][1]
+
+
+class Prometheus:
+    """Asks one Prometheus. Use it as a context manager, or `close()` it."""
+
+    def __init__(self, url: str, timeout: float = 10.0) -> None:
+        self.url = url.rstrip("/")
+        self._http = httpx.Client(base_url=self.url, timeout=timeout, trust_env=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._http.close()
+
+    def get(self, path: str, **params: Any) -> Any:
+        """The `data` of an API answer. Raises `PrometheusError`."""
+        try:
+            answer = self._http.get(f"/api/v1/{path}", params=params)
+            body = answer.json()
+        except (httpx.HTTPError, ValueError) as error:
+            raise PrometheusError(f"{self.url} does not answer: {error}") from error
+        if body.get("status") != "success":
+            raise PrometheusError(f"{params.get('query', path)}: {body.get('error', answer.status_code)}")
+        return body["data"]
+
+    def query(self, promql: str, at: float | None = None) -> list[Series]:
+        """An instant query, at unix seconds `at` or now. Raises `PrometheusError`."""
+        data = self.get("query", query=promql, **({} if at is None else {"time": at}))
+        if data["resultType"] == "scalar":
+            return [Series({}, [_point(data["result"])])]
+        return [Series(row["metric"], [_point(row["value"])]) for row in data["result"]]
+
+    def value(self, promql: str, default: float = 0.0) -> float:
+        """The first series' value, or `default` where there is none. Raises `PrometheusError`."""
+        series = self.query(promql)
+        return series[0].value if series else default
+
+    def query_range(self, promql: str, start: float, end: float, step: float) -> list[Series]:
+        """A range query; times in unix seconds, step in seconds. Raises `PrometheusError`."""
+        data = self.get("query_range", query=promql, start=start, end=end, step=step)
+        return [Series(row["metric"], [_point(pair) for pair in row["values"]]) for row in data["result"]]
+
+
+def _point(pair: list[Any]) -> tuple[float, float]:
+    return float(pair[0]), float(pair[1])

@@ -1,0 +1,57 @@
+"""Where the parts of the stack are, as the environment or `.env` says."""
+
+import os
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class SettingError(ValueError):
+    """A setting that does not parse; the message names it and says what is allowed."""
+
+
+@dataclass(frozen=True)
+class LabSettings:
+    """Ports of the stack's parts on 127.0.0.1; a field `gateway_port` is set by `GATEWAY_PORT`."""
+
+    gateway_port: int = 5000
+    grafana_port: int = 3000
+    prometheus_port: int = 9090
+    alertmanager_port: int = 9093
+    tempo_port: int = 3200
+    viewer_port: int = 8050
+    desk_port: int = 8060
+    locust_port: int = 8089
+    todo_port: int = 8000
+    redis_port: int = 7000
+    postgres_port: int = 5433
+    redis_exporter_port: int = 9121
+    gateway_exporter_port: int = 9113
+    postgres_exporter_port: int = 9187
+    gateway_status_port: int = 5001
+    otlp_port: int = 4318
+
+    def url(self, part: str) -> str:
+        """`http://127.0.0.1:PORT` of a part, named as its port field without `_port`."""
+        return f"http://127.0.0.1:{getattr(self, f'{part}_port')}"
+
+
+def load_settings(root: Path = ROOT) -> LabSettings:
+    """Settings from the environment, then `.env` in the repo, then the defaults. Raises `SettingError`."""
+    file = root / ".env"
+    lines = file.read_text().splitlines() if file.exists() else []
+    written = dict(line.split("=", 1) for line in lines if "=" in line and not line.lstrip().startswith("#"))
+    ports: dict[str, int] = {}
+    for field in fields(LabSettings):
+        name = field.name.upper()
+        text = os.environ.get(name) or written.get(name)
+        if text:
+            ports[field.name] = _port(name, text.strip())
+    return LabSettings(**ports)
+
+
+def _port(name: str, text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise SettingError(f"{name}={text!r}: must be a port, a number from 1 to 65535")
+    return int(text)

@@ -1,0 +1,77 @@
+"""`python -m service`: serves until SIGTERM, then stops without losing a request."""
+
+import asyncio
+import signal
+import sys
+from types import FrameType
+
+import uvicorn
+
+from service.app import Service, create_app
+from service.settings import SettingError, load_settings
+from service.telemetry.logs import set_up_logs
+
+# With the time for draining, all is over within ten seconds.
+STOP_SECONDS = 6
+
+
+class Server(uvicorn.Server):
+    """uvicorn, which on SIGTERM goes on for a while, so that the gateway can turn to other replicas."""
+
+    def __init__(self, config: uvicorn.Config, service: Service, drain_seconds: float) -> None:
+        super().__init__(config)
+        self._service = service
+        self._drain_seconds = drain_seconds
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
+        """Starts, and notes the loop on which the signals are to be handled."""
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets)  # type: ignore[arg-type]
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Drains first, for SIGTERM; stops at once for Ctrl-C, or where it is asked a second time."""
+        if sig != signal.SIGTERM or self._loop is None or self.should_exit or not self.started:
+            super().handle_exit(sig, frame)
+            return
+        self._loop.call_soon_threadsafe(self._drain)
+
+    def _drain(self) -> None:
+        self._service.drain()
+        asyncio.get_running_loop().call_later(self._drain_seconds, self._stop)
+
+    def _stop(self) -> None:
+        self.should_exit = True
+
+
+def main() -> int:
+    """Exit status 0 after a stop that was asked for, 2 for a setting that does not parse, 1 for anything else."""
+    try:
+        settings = load_settings()
+    except SettingError as error:
+        print(f"todo: {error}", file=sys.stderr)
+        return 2
+    set_up_logs(settings.log_level)
+    service = create_app(settings)
+    config = uvicorn.Config(
+        service,
+        host=settings.host,
+        port=settings.port,
+        loop="uvloop",
+        http="httptools",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=STOP_SECONDS,
+        # longer than the gateway keeps an idle connection, so that it is never this side that closes one in use
+        timeout_keep_alive=75,
+    )
+    server = Server(config, service, settings.drain_seconds)
+    server.run()
+    return 0 if server.started else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

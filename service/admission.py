@@ -1,0 +1,110 @@
+"""Who gets in: a bound on the requests in flight, and the rate limit by client."""
+
+from collections.abc import Callable
+
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
+
+from service.problems import MEDIA_TYPE, problem
+from service.rate_limit import Clients, Decision, Limiter, limit_name, policy_header
+from service.resilience import Unavailable
+from service.settings import Settings
+from service.telemetry.metrics import Metrics
+from service.telemetry.tracing import trace_id_of
+
+EXEMPT = ("/health", "/metrics")
+SECURITY_HEADERS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+]
+API_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+
+
+class AdmissionMiddleware:
+    """Sheds what is beyond the bound with 503, rejects what is beyond the limit with 429, lets the rest pass."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: Settings,
+        limiter: Limiter | None,
+        metrics: Metrics,
+        template_of: Callable[[HTTPScope], str],
+    ) -> None:
+        self._app = app
+        self._template_of = template_of
+        self._limiter = limiter
+        self._limits = settings.rate_limit
+        self._policy = (b"ratelimit-policy", policy_header(self._limits))
+        self._names = [limit_name(item) for item in self._limits]
+        self._clients = Clients(settings.trusted_proxies)
+        self._decisions = metrics.rate_limit
+        self._shed = metrics.shed
+        self._most = settings.max_concurrent_requests
+        self._in_flight = 0
+        self.is_draining = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers the request, or hands it on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = list(SECURITY_HEADERS)
+        if not scope["path"].startswith("/schema"):
+            headers.append(API_POLICY)
+        if self.is_draining:
+            # the gateway shall not keep a connection that is about to be closed
+            headers.append((b"connection", b"close"))
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *headers]
+            await send(message)
+
+        if scope["path"].startswith(EXEMPT):
+            await self._app(scope, receive, send_with_headers)
+            return
+        if self._in_flight >= self._most:
+            self._shed.inc()
+            headers.append((b"retry-after", b"1"))
+            await self._answer(scope, send_with_headers, 503, "too many requests are in flight")
+            return
+        self._in_flight += 1
+        try:
+            if self._limiter is not None:
+                decision = await self._decide(self._limiter, scope)
+                if decision is not None:
+                    headers += self._headers(decision)
+                    if not decision.is_allowed:
+                        await self._answer(scope, send_with_headers, 429, "the rate limit is used up")
+                        return
+            await self._app(scope, receive, send_with_headers)
+        finally:
+            self._in_flight -= 1
+
+    async def _decide(self, limiter: Limiter, scope: HTTPScope) -> Decision | None:
+        peer = scope["client"][0] if scope["client"] else ""
+        forwarded_for = b",".join([value for name, value in scope["headers"] if name == b"x-forwarded-for"])
+        try:
+            decision = await limiter.hit(self._clients.of(peer, forwarded_for))
+        except Unavailable:
+            self._decisions["bypassed"].inc()
+            return None
+        self._decisions["allowed" if decision.is_allowed else "rejected"].inc()
+        return decision
+
+    def _headers(self, decision: Decision) -> list[tuple[bytes, bytes]]:
+        standing = b'"%b";r=%d;t=%d' % (self._names[decision.limit], decision.remaining, decision.reset)
+        headers = [self._policy, (b"ratelimit", standing)]
+        if not decision.is_allowed:
+            headers.append((b"retry-after", b"%d" % max(1, decision.reset)))
+        return headers
+
+    async def _answer(self, scope: HTTPScope, send: Send, status: int, detail: str) -> None:
+        # it never reaches the router, and shall be counted under its route all the same
+        scope["path_template"] = self._template_of(scope)
+        body = problem(status, detail, trace_id_of(scope))
+        headers = [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", b"%d" % len(body))]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body, "more_body": False})

@@ -1,0 +1,208 @@
+"""Builds the service from its settings, part by part."""
+
+import asyncio
+import gc
+import os
+import socket
+import time
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+import structlog
+from litestar import Litestar, Request, Response, get
+from litestar.config.compression import CompressionConfig
+from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
+from prometheus_client.exposition import choose_encoder
+
+from service.admission import AdmissionMiddleware
+from service.cluster import RedisCluster
+from service.database import Database
+from service.docs_ui import docs_files, openapi
+from service.health import Dependency, HealthChecks, health_routes
+from service.memory import MemoryCache
+from service.problems import answer
+from service.rate_limit import Limiter, MemoryLimiter, RedisLimiter
+from service.resilience import CLOSED, Unavailable
+from service.settings import Settings
+from service.tasks.cache import RedisCache, TaskCache
+from service.tasks.epoch import Epoch
+from service.tasks.repository import TaskRepository
+from service.tasks.routes import task_routes
+from service.tasks.store import TaskStore, metadata
+from service.telemetry.metrics import Metrics
+from service.telemetry.middleware import TelemetryMiddleware
+from service.telemetry.tracing import Tracing
+
+log = structlog.stdlib.get_logger("service")
+
+MAX_BODY_BYTES = 64 * 1024
+# Below this an answer fits into one packet anyway.
+COMPRESS_FROM_BYTES = 1024
+LAG_PAUSE_SECONDS = 0.1
+HOUSEKEEPING_SECONDS = 60.0
+
+
+class Service:
+    """The todo service, an ASGI app. What is named in `__init__`, bottom to top, is what a request meets."""
+
+    def __init__(self, settings: Settings) -> None:
+        replica = settings.replica or replica_name()
+        self._settings = settings
+        self._metrics = metrics = Metrics(
+            is_on=settings.telemetry == "on",
+            replica=replica,
+            max_concurrent_requests=settings.max_concurrent_requests,
+        )
+        self._tracing = tracing = Tracing(
+            settings.otel_exporter_otlp_endpoint,
+            settings.trace_sample_ratio,
+            settings.trace_slow_seconds,
+            replica,
+            metrics,
+        )
+        self._database = Database(settings, metrics, tracing)
+        self._cluster = RedisCluster(settings, metrics.breaker["redis"].set) if settings.redis_url else None
+        self._epoch = Epoch(self._database, metrics)
+        self._store = TaskStore(self._database)
+        server = RedisCache(self._cluster) if self._cluster else MemoryCache()
+        tasks = TaskRepository(
+            self._store, TaskCache(server, settings, metrics), self._epoch, metrics, tracing
+        )
+        self._health = HealthChecks(self._dependencies())
+        self._litestar = Litestar(
+            [task_routes(tasks), health_routes(self._health), metrics_route(metrics), docs_files()],
+            compression_config=CompressionConfig(
+                backend="brotli",
+                brotli_gzip_fallback=True,
+                brotli_quality=4,
+                minimum_size=COMPRESS_FROM_BYTES,
+            ),
+            exception_handlers={Exception: answer},
+            lifespan=[self._lifespan],
+            logging_config=None,
+            openapi_config=openapi(),
+            request_max_body_size=MAX_BODY_BYTES,
+        )
+        self._admission = AdmissionMiddleware(
+            self._litestar, settings, self._limiter(), metrics, self._template_of
+        )
+        self._app: ASGIApp = self._admission
+        if metrics.is_on:
+            self._app = TelemetryMiddleware(self._admission, metrics, tracing, settings.trace_slow_seconds)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves one request, or the lifespan."""
+        await self._app(scope, receive, send)
+
+    def drain(self) -> None:
+        """Says at `/health/ready` that no more requests should come, and serves those that do."""
+        self._health.is_draining = True
+        self._admission.is_draining = True
+
+    def _limiter(self) -> Limiter | None:
+        if not self._settings.rate_limit:
+            return None
+        if self._cluster is None:
+            return MemoryLimiter(self._settings.rate_limit)
+        return RedisLimiter(self._cluster, self._settings.rate_limit)
+
+    def _dependencies(self) -> dict[str, Dependency]:
+        dependencies = {
+            "database": Dependency(self._database.ping, lambda: self._database.breaker.state, is_vital=True)
+        }
+        cluster = self._cluster
+        if cluster is not None:
+            dependencies["redis"] = Dependency(cluster.ping, lambda: cluster.breaker_state, is_vital=False)
+        return dependencies
+
+    def _template_of(self, scope: HTTPScope) -> str:
+        """The route's template for a request that is answered before it reaches the router."""
+        try:
+            return str(self._litestar.asgi_router.handle_routing(scope["path"], scope["method"])[-1])
+        except Exception:  # what the router raises for an unknown path or method
+            return ""
+
+    @asynccontextmanager
+    async def _lifespan(self, _app: Litestar) -> AsyncIterator[None]:
+        await self._database.create(metadata)
+        await self._epoch.start()
+        work: list[Coroutine[Any, Any, None]] = [self._watch_lag(), self._keep_house()]
+        if self._cluster is not None:
+            if self._tracing.is_on:
+                self._cluster.trace(self._tracing.instrument_redis, self._tracing.is_recording)
+            await self._cluster.start()
+            work += [self._epoch.follow(self._cluster.config_epoch), self._await_redis(self._cluster)]
+        running = [asyncio.create_task(each) for each in work]
+        # What lives from here on lives until the end: the collector need not look at it again and again.
+        gc.collect()
+        gc.freeze()
+        yield
+        for each in running:
+            each.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        if self._cluster is not None:
+            await self._cluster.close()
+        await self._database.close()
+        await asyncio.to_thread(self._tracing.close)
+
+    async def _await_redis(self, cluster: RedisCluster) -> None:
+        """Says so, once, where Redis does not answer within the start-up time; the service works without."""
+        deadline = time.monotonic() + self._settings.startup_timeout_seconds
+        while True:
+            try:
+                await cluster.ping()
+                return
+            except Unavailable as error:
+                if time.monotonic() > deadline:
+                    log.error(
+                        "REDIS_URL names no cluster that answers; serving without a cache until one does",
+                        error=str(error),
+                        setting="REDIS_URL",
+                    )
+                    return
+            await asyncio.sleep(0.5)
+
+    async def _watch_lag(self) -> None:
+        while True:
+            due = time.perf_counter() + LAG_PAUSE_SECONDS
+            await asyncio.sleep(LAG_PAUSE_SECONDS)
+            self._metrics.loop_lag.observe(max(0.0, time.perf_counter() - due))
+
+    async def _keep_house(self) -> None:
+        while True:
+            try:
+                if self._database.breaker.state == CLOSED:
+                    await self._store.forget_old_deletions()
+            except Unavailable:
+                pass  # a minute later is as good
+            await asyncio.sleep(HOUSEKEEPING_SECONDS)
+
+
+def create_app(settings: Settings) -> Service:
+    """The todo service, ready to be served."""
+    return Service(settings)
+
+
+def metrics_route(metrics: Metrics) -> Any:
+    """The route that Prometheus scrapes: OpenMetrics, with exemplars, for who asks for it."""
+
+    @get("/metrics", include_in_schema=False, sync_to_thread=False)
+    def read_metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
+        encoder, media_type = choose_encoder(request.headers.get("accept", ""))
+        return Response(encoder(metrics.registry), media_type=media_type)
+
+    return read_metrics
+
+
+def replica_name() -> str:
+    """This container's name as Docker's name server has it, `todo-1`, or else the host's name."""
+    host = socket.gethostname()
+    if not os.path.exists("/.dockerenv"):
+        return host
+    try:
+        # PROJECT-todo-1.NETWORK
+        name = socket.gethostbyaddr(socket.gethostbyname(host))[0].split(".")[0]
+    except OSError:
+        return host
+    return "-".join(name.split("-")[-2:]) if name.count("-") >= 2 else name

@@ -1,0 +1,169 @@
+"""The database behind the store: a bounded pool, a time limit and a breaker around every operation, and its telemetry."""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.pool import QueuePool
+
+from service.resilience import Breaker, Unavailable
+from service.settings import Settings
+from service.telemetry.metrics import Metrics
+from service.telemetry.tracing import Tracing
+
+T = TypeVar("T")
+
+# any number that nothing else in this database uses: replicas that start together make the tables one after another
+TABLES_LOCK = 0x61A55
+
+
+class Database:
+    """Runs operations on the engine that `DATABASE_URL` names. Raises `Unavailable` where it cannot."""
+
+    def __init__(self, settings: Settings, metrics: Metrics, tracing: Tracing) -> None:
+        self._limit = settings.database_timeout_seconds
+        self._startup_limit = settings.startup_timeout_seconds
+        self._metrics = metrics
+        self._tracing = tracing
+        url = sa.make_url(settings.database_url)
+        self.is_sqlite = url.get_backend_name() == "sqlite"
+        options = (
+            {"timeout": self._limit}
+            if self.is_sqlite
+            else {
+                "timeout": self._limit,
+                "command_timeout": self._limit,
+                "server_settings": {"application_name": "todo"},
+            }
+        )
+        self.engine = create_async_engine(
+            url,
+            pool_size=settings.database_pool_size,
+            max_overflow=0,
+            pool_timeout=self._limit,
+            connect_args=options,
+        )
+        if self.is_sqlite:
+            event.listen(self.engine.sync_engine, "connect", _use_write_ahead_log)
+        self._span_attributes = {
+            "db.system.name": url.get_backend_name(),
+            "db.namespace": url.database or "",
+            "server.address": url.host or "localhost",
+            # the name under which Tempo's service graph shows it
+            "peer.service": url.get_backend_name(),
+        }
+        self.breaker = Breaker(
+            "database",
+            settings.breaker_failures,
+            settings.breaker_open_seconds,
+            lambda: metrics.breaker["database"].set(self.breaker.state),
+        )
+        pool = self.engine.pool
+        if isinstance(pool, QueuePool):
+            metrics.watch_pool(pool.checkedout, pool.checkedin, settings.database_pool_size)
+
+    async def create(self, metadata: sa.MetaData) -> None:
+        """Makes the tables that are missing, waiting for the database to come up. Raises `Unavailable`."""
+        deadline = time.monotonic() + self._startup_limit
+        while True:
+            try:
+                async with asyncio.timeout(self._limit * 5), self.engine.begin() as connection:
+                    if not self.is_sqlite:
+                        await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(TABLES_LOCK)))
+                    await connection.run_sync(metadata.create_all)
+                return
+            except (SQLAlchemyError, OSError, TimeoutError) as error:
+                if time.monotonic() > deadline:
+                    raise Unavailable("database", _reason(error)) from error
+                await asyncio.sleep(0.25)
+
+    async def read(self, statement: sa.Select[tuple[T]] | sa.Select[tuple[T, ...]]) -> list[sa.Row[tuple[T]]]:
+        """The rows of a SELECT, asked a second time where the connection turns out to be broken."""
+
+        async def work(connection: AsyncConnection) -> list[sa.Row[tuple[T]]]:
+            return list((await connection.execute(statement)).all())  # type: ignore[arg-type]
+
+        try:
+            return await self.run("SELECT", statement, work)
+        except Unavailable as error:
+            if not isinstance(error.__cause__, DBAPIError):
+                raise
+            await asyncio.sleep(random.uniform(0.005, 0.025))  # noqa: S311 (no secret)
+            return await self.run("SELECT", statement, work)
+
+    async def run(
+        self, operation: str, statement: sa.Executable, work: Callable[[AsyncConnection], Awaitable[T]]
+    ) -> T:
+        """What `work` returns, done in one transaction. `statement` names the operation in traces."""
+        self.breaker.check()
+        started = time.perf_counter()
+        async with self._span(operation, statement):
+            try:
+                async with asyncio.timeout(self._limit), self.engine.begin() as connection:
+                    result = await work(connection)
+            except (OSError, TimeoutError, SQLAlchemyError) as error:
+                if not _is_outage(error):
+                    self.breaker.succeeded()
+                    raise
+                self.breaker.failed(error)
+                raise Unavailable("database", _reason(error)) from error
+            except BaseException:
+                # not the database's fault
+                self.breaker.succeeded()
+                raise
+            finally:
+                self._metrics.db_operation[operation].observe(time.perf_counter() - started)
+        self.breaker.succeeded()
+        return result
+
+    async def ping(self) -> None:
+        """Raises `Unavailable` where the database does not answer. Looks past the breaker, and closes it."""
+        try:
+            async with asyncio.timeout(self._limit), self.engine.connect() as connection:
+                await connection.execute(sa.text("SELECT 1"))
+        except (SQLAlchemyError, OSError, TimeoutError) as error:
+            raise Unavailable("database", _reason(error)) from error
+
+    async def close(self) -> None:
+        """Closes the pool."""
+        await self.engine.dispose()
+
+    @asynccontextmanager
+    async def _span(self, operation: str, statement: sa.Executable) -> AsyncIterator[None]:
+        if not self._tracing.is_recording():
+            yield
+            return
+        text = str(statement.compile(dialect=self.engine.dialect))  # type: ignore[attr-defined]
+        attributes = self._span_attributes | {
+            "db.operation.name": operation,
+            "db.collection.name": "tasks",
+            "db.query.text": text,
+        }
+        with self._tracing.client_span(f"{operation} tasks", attributes):
+            yield
+
+
+def _is_outage(error: BaseException) -> bool:
+    """The database's state, as against a statement that is wrong."""
+    return not isinstance(
+        error, (sa.exc.ProgrammingError, sa.exc.DataError, sa.exc.IntegrityError, sa.exc.ArgumentError)
+    )
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, TimeoutError):
+        return "did not answer in time"
+    return str(getattr(error, "orig", None) or error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def _use_write_ahead_log(connection: object, _record: object) -> None:
+    cursor = connection.cursor()  # type: ignore[attr-defined]
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.close()

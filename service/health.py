@@ -1,0 +1,107 @@
+"""Whether the service is well, asked of what it depends on at most once a second."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Literal
+
+import msgspec
+from litestar import Response, Router, get
+
+from service.resilience import CLOSED, HALF_OPEN, OPEN, Unavailable
+
+FRESH_SECONDS = 1.0
+BREAKER_NAMES = {CLOSED: "closed", HALF_OPEN: "half-open", OPEN: "open"}
+
+
+class DependencyHealth(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How one dependency answered when it was last asked."""
+
+    status: Literal["up", "down"]
+    latency_ms: float
+    breaker: str
+    error: str = ""
+
+
+class Health(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The body of `/health`: degraded without Redis, unhealthy without the database."""
+
+    status: Literal["healthy", "degraded", "unhealthy"]
+    dependencies: dict[str, DependencyHealth]
+    error: str = ""
+
+
+class Status(msgspec.Struct, frozen=True):
+    """The body of `/health/live` and `/health/ready`."""
+
+    status: str
+
+
+class Dependency(msgspec.Struct, frozen=True):
+    """Something to ask: `ping` raises `Unavailable`, `breaker_state` is CLOSED, HALF_OPEN or OPEN."""
+
+    ping: Callable[[], Awaitable[None]]
+    breaker_state: Callable[[], int]
+    is_vital: bool
+
+
+class HealthChecks:
+    """Asks the dependencies together, and gives everybody who asks within a second the same answer."""
+
+    def __init__(self, dependencies: Mapping[str, Dependency]) -> None:
+        self._dependencies = dependencies
+        self._asked_at = 0.0
+        self._asking: asyncio.Task[Health] | None = None
+        self.is_draining = False
+
+    async def health(self) -> Health:
+        """The health, at most a second old."""
+        now = time.monotonic()
+        if self._asking is None or (self._asking.done() and now - self._asked_at > FRESH_SECONDS):
+            self._asked_at = now
+            self._asking = asyncio.ensure_future(self._ask())
+        return await asyncio.shield(self._asking)
+
+    async def _ask(self) -> Health:
+        answers = await asyncio.gather(*(self._ask_one(each) for each in self._dependencies.values()))
+        dependencies = dict(zip(self._dependencies, answers, strict=True))
+        down = [name for name, answer in dependencies.items() if answer.status == "down"]
+        if not down:
+            return Health("healthy", dependencies)
+        is_vital = any(self._dependencies[name].is_vital for name in down)
+        error = "; ".join(dependencies[name].error for name in down)
+        return Health("unhealthy" if is_vital else "degraded", dependencies, error)
+
+    async def _ask_one(self, dependency: Dependency) -> DependencyHealth:
+        started = time.perf_counter()
+        error = ""
+        try:
+            await dependency.ping()
+        except Unavailable as raised:
+            error = str(raised)
+        latency = round((time.perf_counter() - started) * 1000, 2)
+        breaker = BREAKER_NAMES[dependency.breaker_state()]
+        return DependencyHealth("down" if error else "up", latency, breaker, error)
+
+
+def health_routes(checks: HealthChecks) -> Router:
+    """The routes under `/health`."""
+
+    @get("/", summary="How the service and what it depends on are")
+    async def health() -> Response[Health]:
+        found = await checks.health()
+        return Response(found, status_code=503 if found.status == "unhealthy" else 200)
+
+    @get("/live", summary="Whether the process runs", sync_to_thread=False)
+    def live() -> Response[Status]:
+        return Response(Status("live"))
+
+    @get("/ready", summary="Whether to send requests here")
+    async def ready() -> Response[Status]:
+        if checks.is_draining:
+            return Response(Status("draining"), status_code=503)
+        found = await checks.health()
+        is_ready = found.status != "unhealthy"
+        return Response(Status("ready" if is_ready else "unhealthy"), status_code=200 if is_ready else 503)
+
+    return Router("/health", route_handlers=[health, live, ready], tags=["health"])

@@ -1,0 +1,61 @@
+"""Errors as RFC 9457 problem details: the one place where an exception becomes an answer."""
+
+from collections.abc import MutableMapping
+from http import HTTPStatus
+from typing import Any, cast
+
+import msgspec
+from litestar import Request
+from litestar.exceptions import HTTPException, ValidationException
+from litestar.response import Response
+
+from service.resilience import Unavailable
+from service.tasks.store import VersionConflict
+from service.telemetry.tracing import ERROR, trace_id_of
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The body of every error."""
+
+    title: str
+    status: int
+    detail: str = ""
+    trace_id: str = ""
+    """The request's trace. It is kept where the request failed (5xx) or was sampled."""
+    errors: list[dict[str, Any]] = []
+    """For an input that does not fit: each field, and what is wrong with it."""
+    type: str = "about:blank"
+
+
+encode = msgspec.json.Encoder().encode
+
+
+def problem(status: int, detail: str, trace_id: str, errors: list[dict[str, Any]] | None = None) -> bytes:
+    """The JSON of a problem."""
+    return encode(Problem(HTTPStatus(status).phrase, status, detail, trace_id, errors or []))
+
+
+def answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """The answer to a request that raised."""
+    headers: dict[str, str] = {}
+    errors: list[dict[str, Any]] = []
+    if isinstance(error, ValidationException):
+        # the body does not fit (422); a path, query or header parameter does not (400)
+        errors = [dict(each) for each in error.extra or [] if isinstance(each, dict)]
+        is_parameter = any(each.get("source") in ("query", "path", "header", "cookie") for each in errors)
+        status, detail = (400 if is_parameter else 422), "the request does not fit what is asked for"
+    elif isinstance(error, HTTPException):
+        status, detail = error.status_code, error.detail
+        headers = dict(error.headers or {})
+    elif isinstance(error, VersionConflict):
+        status, detail = 412, "the task has been changed since: read it again"
+    elif isinstance(error, Unavailable):
+        status, detail = 503, f"{error.dependency} does not answer"
+        headers = {"Retry-After": "1"}
+    else:
+        status, detail = 500, "the service failed; the trace tells where"
+        request.scope[ERROR] = error  # type: ignore[literal-required]
+    body = problem(status, detail, trace_id_of(cast(MutableMapping[str, Any], request.scope)), errors)
+    return Response(body, status_code=status, media_type=MEDIA_TYPE, headers=headers)

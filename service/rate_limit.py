@@ -1,0 +1,163 @@
+"""How many requests a client may make, counted in Redis for all replicas together."""
+
+import math
+import time
+from collections.abc import Sequence
+from functools import lru_cache
+from ipaddress import IPv6Address, ip_address
+from typing import NamedTuple, Protocol
+
+from limits import RateLimitItem
+from limits.aio.storage import MemoryStorage
+from limits.aio.strategies import SlidingWindowCounterRateLimiter
+
+from service.cluster import RedisCluster, Script
+from service.settings import Network
+
+
+class Decision(NamedTuple):
+    """Whether a request may pass, and how the tightest limit stands after it."""
+
+    is_allowed: bool
+    limit: int
+    """Index of that limit."""
+    remaining: int
+    """Requests left in it."""
+    reset: int
+    """Seconds until more are left; for a rejected request, until it may come again."""
+
+
+class Limiter(Protocol):
+    """Counts requests by client."""
+
+    async def hit(self, client: str) -> Decision:
+        """Counts one request, if every limit allows it. Raises `Unavailable` where it cannot count."""
+
+
+# The sliding-window counter: the present window's count, and of the one before as much as the sliding window still
+# covers (https://blog.cloudflare.com/counting-things-a-lot-of-different-things/). Its error against a true sliding
+# log comes from taking the earlier window's requests as evenly spread. It is that of the `limits` library, but all
+# limits are looked at before any is counted, in one round trip instead of one for each, and each window's count is
+# a field of one hash that expires by itself.
+HIT = Script("""
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local n = #ARGV / 2
+local fields = {}
+for i = 1, n do
+  fields[3 * i - 2], fields[3 * i - 1], fields[3 * i] = 'w' .. i, 'c' .. i, 'p' .. i
+end
+local old = redis.call('HMGET', KEYS[1], unpack(fields))
+local allowed, tight, least, reset, longest = 1, 1, -1, 0, 0
+local set = {}
+for i = 1, n do
+  local limit, size = tonumber(ARGV[2 * i - 1]), tonumber(ARGV[2 * i])
+  local window = math.floor(now / size)
+  local passed = now - window * size
+  local at, count, previous = tonumber(old[3 * i - 2]), tonumber(old[3 * i - 1]) or 0, tonumber(old[3 * i]) or 0
+  if at ~= window then
+    previous = (at == window - 1) and count or 0
+    count = 0
+  end
+  local used = math.floor(previous * (size - passed) / size) + count
+  local left = limit - used
+  local wait = size - passed
+  if left < 1 and previous > 0 and count < limit then
+    wait = math.min(wait, math.max(1, math.ceil(size - passed - (limit - count - 1) * size / previous)))
+  elseif left < 1 then
+    wait = wait + math.max(0, math.ceil(size - (limit - 1) * size / math.max(count, 1)))
+  end
+  if left < 1 then allowed = 0 end
+  if least < 0 or left < least then tight, least, reset = i, left, wait end
+  if size > longest then longest = size end
+  set[6 * i - 5], set[6 * i - 4], set[6 * i - 3] = 'w' .. i, window, 'c' .. i
+  set[6 * i - 2], set[6 * i - 1], set[6 * i] = count + 1, 'p' .. i, previous
+end
+if allowed == 1 then
+  redis.call('HSET', KEYS[1], unpack(set))
+  redis.call('PEXPIRE', KEYS[1], longest * 2)
+  least = least - 1
+end
+return {allowed, tight - 1, math.max(least, 0), reset}
+""")
+
+
+class RedisLimiter:
+    """A `Limiter` for all replicas that share a Redis Cluster."""
+
+    def __init__(self, cluster: RedisCluster, limits: Sequence[RateLimitItem]) -> None:
+        self._cluster = cluster
+        self._arguments = [number for item in limits for number in (item.amount, item.get_expiry() * 1000)]
+
+    async def hit(self, client: str) -> Decision:
+        """Counts one request, if every limit allows it. Raises `Unavailable`."""
+        allowed, limit, remaining, reset_ms = await self._cluster.run(HIT, f"rate:{client}", *self._arguments)
+        return Decision(allowed == 1, limit, remaining, -(-reset_ms // 1000))
+
+
+class MemoryLimiter:
+    """A `Limiter` for a service that runs alone: that of the `limits` library, in this process."""
+
+    def __init__(self, limits: Sequence[RateLimitItem]) -> None:
+        self._limits = limits
+        self._strategy = SlidingWindowCounterRateLimiter(MemoryStorage())
+
+    async def hit(self, client: str) -> Decision:
+        """Counts one request, if every limit allows it."""
+        for index, item in enumerate(self._limits):
+            if not await self._strategy.test(item, client):
+                stats = await self._strategy.get_window_stats(item, client)
+                return Decision(False, index, 0, max(1, math.ceil(stats.reset_time - time.time())))
+        standing: list[Decision] = []
+        for index, item in enumerate(self._limits):
+            await self._strategy.hit(item, client)
+            stats = await self._strategy.get_window_stats(item, client)
+            reset = max(0, math.ceil(stats.reset_time - time.time()))
+            standing.append(Decision(True, index, stats.remaining, reset))
+        return min(standing, key=lambda decision: decision.remaining)
+
+
+class Clients:
+    """Who made a request: the address that the nearest trusted proxy saw.
+
+    `X-Forwarded-For` is read from its right end, where the nearest proxy wrote, as far as the proxies are trusted;
+    what stands to the left of the first address that is no trusted proxy was written by the client, and is ignored.
+    """
+
+    def __init__(self, trusted: Sequence[Network]) -> None:
+        self._trusted = trusted
+        self.of = lru_cache(10_000)(self._of)
+
+    def _of(self, peer: str, forwarded_for: bytes) -> str:
+        """The client's address; of IPv6 the /64, since one client has all of that."""
+        chain = [part.strip() for part in forwarded_for.decode("latin-1").split(",") if part.strip()]
+        client = peer
+        while chain and self._is_trusted(client):
+            client = chain.pop()
+        try:
+            address = ip_address(client)
+        except ValueError:
+            # no address: a Unix socket's peer, or what a broken proxy wrote
+            return client[:64]
+        if isinstance(address, IPv6Address) and address.ipv4_mapped is None:
+            return f"{IPv6Address(int(address) >> 64 << 64)}/64"
+        return str(address)
+
+    def _is_trusted(self, client: str) -> bool:
+        try:
+            address = ip_address(client)
+        except ValueError:
+            return False
+        return any(address in network for network in self._trusted)
+
+
+def policy_header(limits: Sequence[RateLimitItem]) -> bytes:
+    """The `RateLimit-Policy` header (draft-ietf-httpapi-ratelimit-headers-10)."""
+    return b", ".join(
+        b'"%b";q=%d;w=%d' % (limit_name(item), item.amount, item.get_expiry()) for item in limits
+    )
+
+
+def limit_name(item: RateLimitItem) -> bytes:
+    """A limit's name in the headers, such as `100-per-15-minute`."""
+    return f"{item.amount}-per-{item.multiples}-{item.GRANULARITY.name}".encode()

@@ -1,0 +1,256 @@
+"""Every setting of the service, typed, read once from the environment."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+from limits import RateLimitItem, parse_many
+from sqlalchemy.engine import make_url
+
+Network = IPv4Network | IPv6Network
+Address = tuple[str, int]
+
+
+class SettingError(ValueError):
+    """A setting that does not parse; the message names it and says what is allowed."""
+
+
+@dataclass(frozen=True)
+class Parser:
+    """How a setting's text becomes its value: `read` raises ValueError for what is not `allowed`."""
+
+    read: Callable[[str], Any]
+    allowed: str
+
+
+def _text(text: str) -> str:
+    return text
+
+
+def _number(least: float, most: float) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        value = float(text)
+        if not least <= value <= most:
+            raise ValueError(text)
+        return value
+
+    return read
+
+
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        value = int(text)
+        if not least <= value <= most:
+            raise ValueError(text)
+        return value
+
+    return read
+
+
+def _one_of(*names: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text.lower() not in names:
+            raise ValueError(text)
+        return text.lower()
+
+    return read
+
+
+def _database(text: str) -> str:
+    try:
+        driver = make_url(text).drivername
+    except Exception as error:
+        raise ValueError(text) from error
+    if driver not in ("postgresql+asyncpg", "sqlite+aiosqlite"):
+        raise ValueError(text)
+    return text
+
+
+def _redis_nodes(text: str) -> tuple[Address, ...]:
+    return tuple(_redis_node(url.strip()) for url in text.split(",") if url.strip())
+
+
+def _redis_node(url: str) -> Address:
+    parts = urlsplit(url)
+    if parts.scheme != "redis" or not parts.hostname or parts.path not in ("", "/", "/0"):
+        raise ValueError(url)
+    return parts.hostname, parts.port or 6379
+
+
+def _address_map(text: str) -> dict[Address, Address]:
+    pairs = (pair.split("=") for pair in text.split(",") if pair.strip())
+    return {_address(announced): _address(reached) for announced, reached in pairs}
+
+
+def _address(text: str) -> Address:
+    host, _, port = text.strip().rpartition(":")
+    if not host:
+        raise ValueError(text)
+    return host, int(port)
+
+
+def _networks(text: str) -> tuple[Network, ...]:
+    return tuple(ip_network(part.strip(), strict=False) for part in text.split(",") if part.strip())
+
+
+def _limits(text: str) -> tuple[RateLimitItem, ...]:
+    return () if text.strip().lower() in ("", "off") else tuple(parse_many(text))
+
+
+def _endpoint(text: str) -> str:
+    if text and urlsplit(text).scheme not in ("http", "https"):
+        raise ValueError(text)
+    return text.rstrip("/")
+
+
+SECONDS = Parser(_number(0.001, 3600), "seconds, from 0.001 to 3600")
+RATIO = Parser(_number(0, 1), "a ratio from 0 to 1")
+TEXT = Parser(_text, "text")
+
+
+def _setting(default: str, parser: Parser, meaning: str) -> Any:
+    return field(
+        default_factory=lambda: parser.read(default),
+        metadata={"default": default, "parser": parser, "meaning": meaning},
+    )
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The service's settings. A field `cache_ttl_seconds` is set by `CACHE_TTL_SECONDS`."""
+
+    host: str = _setting("127.0.0.1", TEXT, "Address to listen on.")
+    port: int = _setting(
+        "8000", Parser(_whole(0, 65535), "a port, 0 to 65535"), "Port to listen on; 0 picks one."
+    )
+    replica: str = _setting(
+        "",
+        TEXT,
+        "This replica's name in `service_info`; empty takes it from the container's name or the host's.",
+    )
+    log_level: str = _setting(
+        "info",
+        Parser(_one_of("debug", "info", "warning", "error"), "debug, info, warning or error"),
+        "What is logged; `debug` logs a line for every request.",
+    )
+
+    database_url: str = _setting(
+        "sqlite+aiosqlite:///todo.db",
+        Parser(_database, "an SQLAlchemy URL, postgresql+asyncpg://… or sqlite+aiosqlite:///…"),
+        "Where tasks are kept.",
+    )
+    database_timeout_seconds: float = _setting(
+        "2", SECONDS, "Time limit of every database operation, waiting included."
+    )
+    database_pool_size: int = _setting(
+        "10",
+        Parser(_whole(1, 200), "connections, from 1 to 200"),
+        "Most database connections of this replica.",
+    )
+    startup_timeout_seconds: float = _setting(
+        "30", SECONDS, "How long to wait for the database (and Redis) at start."
+    )
+
+    redis_url: tuple[Address, ...] = _setting(
+        "",
+        Parser(
+            _redis_nodes,
+            "redis://host:port of any node of the cluster, several with commas; empty for in-process",
+        ),
+        "The Redis Cluster for cache and rate limit; empty keeps both in this process.",
+    )
+    redis_address_map: dict[Address, Address] = _setting(
+        "",
+        Parser(_address_map, "announced:port=reached:port, several with commas"),
+        "Where to reach nodes that announce an address that is not reachable from here (a cluster behind NAT).",
+    )
+    redis_timeout_seconds: float = _setting(
+        "0.05", SECONDS, "Time limit of every Redis operation, connecting included."
+    )
+    redis_connections: int = _setting(
+        "8",
+        Parser(_whole(1, 200), "connections, from 1 to 200"),
+        "Most connections of this replica to each Redis node.",
+    )
+    cache_ttl_seconds: float = _setting(
+        "3600",
+        Parser(_number(1, 2592000), "seconds, from 1 to 2592000"),
+        "How long a cached task lives, give or take a tenth.",
+    )
+    cache_unknown_ttl_seconds: float = _setting(
+        "5", SECONDS, "How long it is remembered that an id is unknown."
+    )
+    breaker_failures: int = _setting(
+        "5",
+        Parser(_whole(1, 1000), "failures, from 1 to 1000"),
+        "Failures in a row that open a circuit breaker.",
+    )
+    breaker_open_seconds: float = _setting(
+        "1", SECONDS, "How long an open breaker waits before it tries again."
+    )
+
+    rate_limit: tuple[RateLimitItem, ...] = _setting(
+        "100/15minutes",
+        Parser(_limits, "limits such as 100/15minutes or 1000/minute;50/second, or off"),
+        "Requests that a client may make; with several, all hold at once.",
+    )
+    trusted_proxies: tuple[Network, ...] = _setting(
+        "",
+        Parser(_networks, "networks such as 10.0.0.0/8,127.0.0.1"),
+        "Proxies whose `X-Forwarded-For` is believed; empty believes none.",
+    )
+    max_concurrent_requests: int = _setting(
+        "256",
+        Parser(_whole(1, 100000), "requests, from 1 to 100000"),
+        "Requests in flight beyond which new ones are answered 503 at once.",
+    )
+    drain_seconds: float = _setting(
+        "1",
+        Parser(_number(0, 8), "seconds, from 0 to 8"),
+        "On SIGTERM, how long it still accepts while /health/ready says 503.",
+    )
+
+    telemetry: str = _setting(
+        "on", Parser(_one_of("on", "off"), "on or off"), "Metrics of requests, and traces."
+    )
+    trace_sample_ratio: float = _setting("0.1", RATIO, "Share of the ordinary requests that are traced.")
+    trace_slow_seconds: float = _setting(
+        "0.5", SECONDS, "A request slower than this is recorded even if not sampled."
+    )
+    otel_exporter_otlp_endpoint: str = _setting(
+        "",
+        Parser(_endpoint, "an http:// or https:// URL without /v1/traces, or empty"),
+        "Where traces are sent (OTLP over HTTP); empty makes none.",
+    )
+
+
+def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
+    """Settings from environment variables, an empty one counting as unset. Raises `SettingError`."""
+    values: dict[str, Any] = {}
+    for each in fields(Settings):
+        name = each.name.upper()
+        text = environment.get(name, "")
+        if not text:
+            continue
+        parser = cast(Parser, each.metadata["parser"])
+        try:
+            values[each.name] = parser.read(text)
+        except (ValueError, OverflowError) as error:
+            shown = "(hidden)" if name.endswith("_URL") else repr(text)
+            raise SettingError(f"{name}={shown}: must be {parser.allowed}") from error
+    return Settings(**values)
+
+
+def settings_table() -> str:
+    """The Markdown table of docs/settings.md."""
+    rows = ["| setting | default | allowed | meaning |", "| --- | --- | --- | --- |"]
+    for each in fields(Settings):
+        default = each.metadata["default"]
+        shown = f"`{default}`" if default else "(empty)"
+        rows.append(
+            f"| `{each.name.upper()}` | {shown} | {each.metadata['parser'].allowed} | {each.metadata['meaning']} |"
+        )
+    return "\n".join(rows) + "\n"

@@ -1,0 +1,77 @@
+"""The limits that the container runtime puts on this process, read from the cgroup (v2 or v1) at each scrape."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+ROOT = Path("/sys/fs/cgroup")
+# cgroup v1 says "no limit" with the largest multiple of a page that fits into 63 bits
+NO_LIMIT_V1 = 1 << 60
+
+
+class Cgroup:
+    """Limits of a cgroup file system that is mounted at `root`. Where there is none, those of the machine."""
+
+    def __init__(self, root: Path = ROOT) -> None:
+        self._root = root
+        self._is_v2 = (root / "cgroup.controllers").exists()
+
+    def throttled_seconds(self) -> float:
+        """How long the group was held back at its CPU limit, in seconds since it was made."""
+        key, scale = ("throttled_usec", 1e6) if self._is_v2 else ("throttled_time", 1e9)
+        for line in self._read("cpu.stat" if self._is_v2 else "cpu/cpu.stat").splitlines():
+            name, _, value = line.partition(" ")
+            if name == key:
+                return int(value) / scale
+        return 0.0
+
+    def cpu_limit_cores(self) -> float:
+        """Cores that the group may use at once."""
+        if self._is_v2:
+            quota, _, period = self._read("cpu.max").partition(" ")
+        else:
+            quota, period = self._read("cpu/cpu.cfs_quota_us"), self._read("cpu/cpu.cfs_period_us")
+        if quota.isdecimal() and period.isdecimal():
+            return int(quota) / int(period)
+        return float(os.cpu_count() or 1)
+
+    def memory_limit_bytes(self) -> float:
+        """Memory that the group may use, in bytes."""
+        text = self._read("memory.max" if self._is_v2 else "memory/memory.limit_in_bytes")
+        if text.isdecimal() and int(text) < NO_LIMIT_V1:
+            return float(text)
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+
+    def _read(self, name: str) -> str:
+        try:
+            return (self._root / name).read_text().strip()
+        except OSError:
+            return ""
+
+
+class CgroupCollector(Collector):
+    """The cgroup's figures as metrics."""
+
+    def __init__(self, cgroup: Cgroup) -> None:
+        self._cgroup = cgroup
+
+    def collect(self) -> Iterable[Metric]:
+        """Reads the files anew."""
+        yield CounterMetricFamily(
+            "process_cpu_throttled_seconds",
+            "Time for which the cgroup held this replica back at its CPU limit.",
+            self._cgroup.throttled_seconds(),
+        )
+        yield GaugeMetricFamily(
+            "process_cpu_limit_cores",
+            "CPU limit of the cgroup, or the machine's cores.",
+            self._cgroup.cpu_limit_cores(),
+        )
+        yield GaugeMetricFamily(
+            "process_memory_limit_bytes",
+            "Memory limit of the cgroup, or the machine's memory.",
+            self._cgroup.memory_limit_bytes(),
+        )

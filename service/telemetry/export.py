@@ -1,0 +1,93 @@
+"""Spans on their way to the collector: a bounded queue, and a thread that empties it off the request path."""
+
+import threading
+from collections import deque
+from collections.abc import Callable
+
+import requests
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+from requests.exceptions import RequestException
+
+from service.telemetry.metrics import Metrics
+from service.telemetry.otlp import encode_request
+
+QUEUE_SPANS = 4096
+BATCH_SPANS = 256
+PAUSE_SECONDS = 1.0
+# A collector that is slow must not hold the queue for long: what it does not take in this time is counted as dropped.
+POST_SECONDS = 2.0
+
+
+class SpanExport(SpanProcessor):
+    """Takes spans as they end, and posts them in batches. `kept` is told of each span that the collector took.
+
+    What OpenTelemetry's own batch processor does, and besides: it counts what is dropped, it never retries (a
+    collector that is away costs a batch, not memory), and it tells what arrived.
+    """
+
+    def __init__(
+        self, endpoint: str, resource: Resource, metrics: Metrics, kept: Callable[[ReadableSpan], None]
+    ) -> None:
+        self._url = f"{endpoint}/v1/traces"
+        self._resource = resource
+        self._exported = metrics.spans_exported
+        self._dropped = metrics.spans_dropped
+        self._kept = kept
+        self._queue: deque[ReadableSpan] = deque()
+        self._is_due = threading.Event()
+        self._is_closing = False
+        self._session = requests.Session()
+        self._session.trust_env = False
+        self._session.headers["Content-Type"] = "application/x-protobuf"
+        self._thread = threading.Thread(target=self._work, name="span-export", daemon=True)
+        self._thread.start()
+
+    def on_start(self, span: Span, parent_context: object = None) -> None:
+        """Nothing is to be done when a span starts."""
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Queues a span, or drops and counts it where the queue is full."""
+        if len(self._queue) >= QUEUE_SPANS:
+            self._dropped["queue_full"].inc()
+            return
+        self._queue.append(span)
+        if len(self._queue) >= BATCH_SPANS and not self._is_due.is_set():
+            self._is_due.set()
+
+    def shutdown(self) -> None:
+        """Sends what is queued, within the time of a few posts."""
+        self._is_closing = True
+        self._is_due.set()
+        self._thread.join(2 * POST_SECONDS)
+        self._session.close()
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        """Asks for the queue to be sent now. Does not wait."""
+        self._is_due.set()
+        return True
+
+    def _work(self) -> None:
+        while not self._is_closing:
+            self._is_due.wait(PAUSE_SECONDS)
+            self._is_due.clear()
+            while self._queue and self._send() and not self._is_closing:
+                pass
+        while self._queue and self._send():
+            pass
+
+    def _send(self) -> bool:
+        """Sends one batch; whether the collector took it."""
+        batch = [self._queue.popleft() for _ in range(min(BATCH_SPANS, len(self._queue)))]
+        try:
+            answer = self._session.post(
+                self._url, encode_request(self._resource, batch), timeout=POST_SECONDS
+            )
+            answer.raise_for_status()
+        except RequestException:
+            self._dropped["export_failed"].inc(len(batch))
+            return False
+        self._exported.inc(len(batch))
+        for span in batch:
+            self._kept(span)
+        return True

@@ -1,0 +1,330 @@
+"""Every metric of the service, as data, and the instruments made from it.
+
+Names are OpenTelemetry's semantic conventions as Prometheus writes them
+(https://opentelemetry.io/docs/specs/semconv/http/http-metrics/), in base units.
+"""
+
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+)
+from prometheus_client.samples import Exemplar
+
+from service import __version__
+from service.telemetry.cgroup import Cgroup, CgroupCollector
+
+REQUEST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 10.0)
+OPERATION_SECONDS = (
+    0.0001,
+    0.00025,
+    0.0005,
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+)
+
+METHODS = ("GET", "POST", "PATCH", "DELETE", "PUT", "HEAD", "OPTIONS", "_OTHER")
+ROUTES = ("/tasks", "/tasks/{task_id}", "/health", "/health/live", "/health/ready", "/schema", "unmatched")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric: `labels` gives every value that a label can take; None stands for values known only at run time."""
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram", "info"]
+    help: str
+    labels: Mapping[str, tuple[str, ...] | None] = field(default_factory=dict)
+    buckets: tuple[float, ...] = ()
+    unit: str = ""
+
+    @property
+    def exposed_name(self) -> str:
+        """The name in PromQL: a counter's ends in `_total`."""
+        return f"{self.name}_total" if self.kind == "counter" else self.name
+
+
+REQUEST_DURATION = Metric(
+    "http_server_request_duration_seconds",
+    "histogram",
+    "Duration of HTTP requests, from their first byte here to the last byte of the answer. Exemplars name kept traces.",
+    # a status is any that HTTP knows
+    {"http_request_method": METHODS, "http_route": ROUTES, "http_response_status_code": None},
+    REQUEST_SECONDS,
+    "seconds",
+)
+ACTIVE_REQUESTS = Metric("http_server_active_requests", "gauge", "Requests in flight.", unit="requests")
+ACTIVE_LIMIT = Metric(
+    "http_server_active_requests_limit",
+    "gauge",
+    "Requests in flight beyond which new ones are shed.",
+    unit="requests",
+)
+SHED = Metric(
+    "http_server_requests_shed", "counter", "Requests answered 503 at once, for too many were in flight."
+)
+CACHE_REQUESTS = Metric(
+    "cache_requests",
+    "counter",
+    "Reads that asked the cache, by what came of it. Bypass: not asked, since its breaker is open.",
+    {"cache": ("task", "list"), "result": ("hit", "miss", "bypass", "error")},
+)
+CACHE_OPERATION = Metric(
+    "cache_operation_duration_seconds",
+    "histogram",
+    "Duration of cache operations that were answered.",
+    {"operation": ("get", "set", "invalidate")},
+    OPERATION_SECONDS,
+    "seconds",
+)
+CACHE_EPOCH_RAISED = Metric(
+    "cache_epoch_raised",
+    "counter",
+    "Times that this replica outdated all that is cached, after invalidations were lost.",
+)
+DB_OPERATION = Metric(
+    "db_client_operation_duration_seconds",
+    "histogram",
+    "Duration of database operations, waiting for a connection included.",
+    {"db_operation_name": ("SELECT", "INSERT", "UPDATE", "DELETE")},
+    OPERATION_SECONDS,
+    "seconds",
+)
+DB_CONNECTIONS = Metric(
+    "db_client_connection_count",
+    "gauge",
+    "Connections of the pool.",
+    {"state": ("idle", "used")},
+    unit="connections",
+)
+DB_CONNECTIONS_MAX = Metric(
+    "db_client_connection_max", "gauge", "Most connections of the pool.", unit="connections"
+)
+RATE_LIMIT = Metric(
+    "rate_limit_decisions",
+    "counter",
+    "Requests by what the rate limit said. Bypassed: let through uncounted, since Redis did not answer.",
+    {"decision": ("allowed", "rejected", "bypassed")},
+)
+BREAKER = Metric(
+    "circuit_breaker_state",
+    "gauge",
+    "0 closed, 1 half open, 2 open; for Redis, the worst of its nodes.",
+    {"dependency": ("redis", "database")},
+)
+LOOP_LAG = Metric(
+    "event_loop_lag_seconds",
+    "histogram",
+    "How late a timer of the event loop ran.",
+    {},
+    OPERATION_SECONDS,
+    "seconds",
+)
+TRACES = Metric(
+    "telemetry_traces",
+    "counter",
+    "Requests by how they were traced: head, sampled as they began; tail, failed or slow, and recorded as they ended.",
+    {"decision": ("head", "tail", "none")},
+)
+SPANS_EXPORTED = Metric("telemetry_spans_exported", "counter", "Spans that the collector took.")
+SPANS_DROPPED = Metric(
+    "telemetry_spans_dropped",
+    "counter",
+    "Spans that were lost.",
+    {"reason": ("queue_full", "export_failed")},
+)
+SERVICE_INFO = Metric("service_info", "gauge", "This replica; always 1.", {"version": None, "replica": None})
+# made by cgroup.py
+CPU_THROTTLED = Metric(
+    "process_cpu_throttled_seconds",
+    "counter",
+    "Time for which the cgroup held this replica back at its CPU limit.",
+    unit="seconds",
+)
+CPU_LIMIT = Metric(
+    "process_cpu_limit_cores", "gauge", "CPU limit of the cgroup, or the machine's cores.", unit="cores"
+)
+MEMORY_LIMIT = Metric(
+    "process_memory_limit_bytes",
+    "gauge",
+    "Memory limit of the cgroup, or the machine's memory.",
+    unit="bytes",
+)
+
+METRICS: tuple[Metric, ...] = (
+    REQUEST_DURATION,
+    ACTIVE_REQUESTS,
+    ACTIVE_LIMIT,
+    SHED,
+    CACHE_REQUESTS,
+    CACHE_OPERATION,
+    CACHE_EPOCH_RAISED,
+    DB_OPERATION,
+    DB_CONNECTIONS,
+    DB_CONNECTIONS_MAX,
+    RATE_LIMIT,
+    BREAKER,
+    LOOP_LAG,
+    TRACES,
+    SPANS_EXPORTED,
+    SPANS_DROPPED,
+    CPU_THROTTLED,
+    CPU_LIMIT,
+    MEMORY_LIMIT,
+    SERVICE_INFO,
+)
+
+
+# Requests that are counted from the start, so that the first of them is seen as an increase from zero.
+EXPECTED_REQUESTS = tuple(
+    (method, route, status)
+    for method, route, success in (
+        ("GET", "/tasks", 200),
+        ("POST", "/tasks", 201),
+        ("GET", "/tasks/{task_id}", 200),
+        ("PATCH", "/tasks/{task_id}", 200),
+        ("DELETE", "/tasks/{task_id}", 204),
+    )
+    for status in (success, 429, 503)
+)
+
+
+class Nothing:
+    """An instrument that notes nothing: what `TELEMETRY=off` puts in the place of every other."""
+
+    def inc(self, amount: float = 1) -> None:
+        """Notes nothing."""
+
+    def set(self, value: float) -> None:
+        """Notes nothing."""
+
+    def set_function(self, value: Callable[[], float]) -> None:
+        """Notes nothing."""
+
+    def observe(self, amount: float) -> None:
+        """Notes nothing."""
+
+
+class Metrics:
+    """The instruments, each child resolved once, so that nothing is looked up by label while a request waits."""
+
+    def __init__(self, *, is_on: bool, replica: str, max_concurrent_requests: int) -> None:
+        disable_created_metrics()
+        self.is_on = is_on
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
+        self.registry.register(CgroupCollector(Cgroup()))
+
+        self._request_duration = Histogram(
+            REQUEST_DURATION.name,
+            REQUEST_DURATION.help,
+            list(REQUEST_DURATION.labels),
+            buckets=REQUEST_SECONDS,
+            registry=self.registry,
+        )
+        self._requests = {
+            key: self._request_duration.labels(key[0], key[1], str(key[2])) for key in EXPECTED_REQUESTS
+        }
+        self.active_requests: Gauge = self._make(ACTIVE_REQUESTS)[()]
+        self._make(ACTIVE_LIMIT)[()].set(max_concurrent_requests)
+        self.shed: Counter = self._make(SHED)[()]
+        cache_requests = self._make(CACHE_REQUESTS)
+        self.cache_requests: dict[str, dict[str, Counter]] = {
+            cache: {result: cache_requests[cache, result] for result in ("hit", "miss", "bypass", "error")}
+            for cache in ("task", "list")
+        }
+        self.cache_operation: dict[str, Histogram] = self._by_label(CACHE_OPERATION)
+        self.cache_epoch_raised: Counter = self._make(CACHE_EPOCH_RAISED)[()]
+        self.db_operation: dict[str, Histogram] = self._by_label(DB_OPERATION)
+        self._db_connections: dict[str, Gauge] = self._by_label(DB_CONNECTIONS)
+        self._db_connections_max: Gauge = self._make(DB_CONNECTIONS_MAX)[()]
+        self.rate_limit: dict[str, Counter] = self._by_label(RATE_LIMIT)
+        self.breaker: dict[str, Gauge] = self._by_label(BREAKER)
+        self.loop_lag: Histogram = self._make(LOOP_LAG)[()]
+        self.traces: dict[str, Counter] = self._by_label(TRACES)
+        self.spans_exported: Counter = self._make(SPANS_EXPORTED)[()]
+        self.spans_dropped: dict[str, Counter] = self._by_label(SPANS_DROPPED)
+        Gauge(SERVICE_INFO.name, SERVICE_INFO.help, list(SERVICE_INFO.labels), registry=self.registry).labels(
+            __version__, replica
+        ).set(1)
+
+    def request(self, method: str, route: str, status: int) -> Histogram:
+        """The histogram of the requests with these labels. `route` is a template and `method` one of `METHODS`."""
+        key = (method, route, status)
+        child = self._requests.get(key)
+        if child is None:
+            child = self._requests[key] = self._request_duration.labels(method, route, str(status))
+        return child
+
+    def watch_pool(self, used: Callable[[], int], idle: Callable[[], int], most: int) -> None:
+        """Reads the database pool's connections at each scrape."""
+        self._db_connections["used"].set_function(used)
+        self._db_connections["idle"].set_function(idle)
+        self._db_connections_max.set(most)
+
+    def _by_label(self, metric: Metric) -> dict[str, Any]:
+        return {values[0]: child for values, child in self._make(metric).items()}
+
+    def _make(self, metric: Metric) -> dict[tuple[str, ...], Any]:
+        """Every child of a metric whose label values are all known, by those values."""
+        known = [values for values in metric.labels.values() if values is not None]
+        combinations = list(itertools.product(*known))
+        if not self.is_on:
+            return {values: Nothing() for values in combinations}
+        labels = list(metric.labels)
+        family: Counter | Gauge | Histogram
+        if metric.kind == "counter":
+            family = Counter(metric.name, metric.help, labels, registry=self.registry)
+        elif metric.kind == "histogram":
+            family = Histogram(
+                metric.name, metric.help, labels, buckets=metric.buckets, registry=self.registry
+            )
+        else:
+            family = Gauge(metric.name, metric.help, labels, registry=self.registry)
+        return {values: family.labels(*values) if labels else family for values in combinations}
+
+
+def attach_exemplar(histogram: Histogram, seconds: float, trace_id: str, ended: float) -> None:
+    """Names a trace at the bucket that a request was counted in. `ended` is in Unix seconds.
+
+    `observe(exemplar=…)` would name it as the request ends. It is named only once the collector has taken the trace,
+    so that no exemplar leads to a trace that was lost on its way; prometheus-client has no public call for that.
+    """
+    for bound, bucket in zip(histogram._upper_bounds, histogram._buckets, strict=True):
+        if seconds <= bound:
+            bucket.set_exemplar(Exemplar({"trace_id": trace_id}, seconds, ended))
+            return
+
+
+def metrics_table() -> str:
+    """The Markdown table of docs/telemetry.md."""
+    rows = ["| metric | type | unit | labels | meaning |", "| --- | --- | --- | --- | --- |"]
+    for metric in METRICS:
+        labels = "; ".join(
+            f"`{label}`" + (f": {', '.join(f'`{value}`' for value in values)}" if values else "")
+            for label, values in metric.labels.items()
+        )
+        row = (f"`{metric.exposed_name}`", metric.kind, metric.unit, labels, metric.help)
+        rows.append("| " + " | ".join(row) + " |")
+    return "\n".join(rows) + "\n"

@@ -1,0 +1,108 @@
+"""Spans as OTLP protobuf (https://opentelemetry.io/docs/specs/otlp/, opentelemetry/proto/trace/v1/trace.proto).
+
+It writes what the official encoder writes (a test holds the two against each other) in a fifth of its time: that
+one builds a message object for every span and attribute, which cost more than all else a span costs. The encoding
+of an attribute is kept, since the same few come again with every request.
+"""
+
+import struct
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import Event, ReadableSpan
+from opentelemetry.util.types import AttributeValue
+
+_times = struct.Struct("<BQBQ").pack
+
+
+def encode_request(resource: Resource, spans: Sequence[ReadableSpan]) -> bytes:
+    """An ExportTraceServiceRequest with the spans of one resource."""
+    by_scope: dict[tuple[str, str], list[bytes]] = {}
+    for span in spans:
+        scope = span.instrumentation_scope
+        key = (scope.name, scope.version or "") if scope else ("", "")
+        by_scope.setdefault(key, []).append(_field(2, _span(span)))
+    parts = [_field(1, _attributes(1, resource.attributes))]
+    for (name, version), encoded in by_scope.items():
+        scope_bytes = _field(1, name.encode()) + (_field(2, version.encode()) if version else b"")
+        parts.append(_field(2, _field(1, scope_bytes) + b"".join(encoded)))
+    return _field(1, b"".join(parts))
+
+
+def _span(span: ReadableSpan) -> bytes:
+    context = span.get_span_context()
+    parent = span.parent
+    # flags (field 16): the trace flags, that it is known whether the parent is remote, and whether it is
+    flags = (int(context.trace_flags) if context else 0) | 0x100
+    parts = [
+        b"\x0a\x10" + context.trace_id.to_bytes(16, "big") + b"\x12\x08" + context.span_id.to_bytes(8, "big")
+        if context
+        else b"",
+    ]
+    if parent is not None:
+        parts.append(b"\x22\x08" + parent.span_id.to_bytes(8, "big"))
+        flags |= 0x200 if parent.is_remote else 0
+    parts.append(_string(5, span.name))
+    # the API counts kinds from 0 (internal), the protocol from 1
+    parts.append(bytes((0x30, span.kind.value + 1)))
+    parts.append(_times(0x39, span.start_time or 0, 0x41, span.end_time or 0))
+    parts.append(_attributes(9, span.attributes or {}))
+    parts.extend(_field(11, _event(event)) for event in span.events)
+    status = span.status
+    if status.status_code.value or status.description:
+        message = _string(2, status.description) if status.description else b""
+        parts.append(_field(15, message + bytes((0x18, status.status_code.value))))
+    parts.append(b"\x85\x01" + flags.to_bytes(4, "little"))
+    return b"".join(parts)
+
+
+def _event(event: Event) -> bytes:
+    return (
+        b"\x09"
+        + event.timestamp.to_bytes(8, "little")
+        + _string(2, event.name)
+        + _attributes(3, event.attributes or {})
+    )
+
+
+def _attributes(number: int, attributes: Mapping[str, AttributeValue]) -> bytes:
+    # the type is part of the key: 1 and True are equal, and are not the same attribute
+    return b"".join([_attribute(number, key, value, type(value)) for key, value in attributes.items()])
+
+
+@lru_cache(4096)
+def _attribute(number: int, key: str, value: AttributeValue, _kind: type) -> bytes:
+    return _field(number, _string(1, key) + _field(2, _value(value)))
+
+
+def _value(value: AttributeValue) -> bytes:
+    if isinstance(value, str):
+        return _string(1, value)
+    if isinstance(value, bool):
+        return bytes((0x10, value))
+    if isinstance(value, int):
+        return b"\x18" + _varint(value & 0xFFFFFFFFFFFFFFFF)
+    if isinstance(value, float):
+        return b"\x21" + struct.pack("<d", value)
+    return _field(5, b"".join(_field(1, _value(each)) for each in value))
+
+
+def _string(number: int, text: str) -> bytes:
+    return _field(number, text.encode())
+
+
+def _field(number: int, data: bytes) -> bytes:
+    """A field of bytes, with its number (at most 15) and its length."""
+    return bytes((number << 3 | 2,)) + _varint(len(data)) + data
+
+
+def _varint(value: int) -> bytes:
+    if value < 0x80:
+        return bytes((value,))
+    out = bytearray()
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)

@@ -1,0 +1,234 @@
+"""The committed dashboards as data, and their queries with variables filled in as Grafana would."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from lab.settings import ROOT
+
+DASHBOARDS = ROOT / "observability" / "grafana" / "dashboards"
+SCRAPE_SECONDS = 5.0
+# what Grafana sends, and what the URL carries, for "All"
+ALL = "$__all"
+
+_LABEL_VALUES = re.compile(r"label_values\(\s*(?P<match>.*?)\s*,\s*(?P<label>\w+)\s*\)", re.DOTALL)
+_REFERENCE = re.compile(r"\$(?:\{(?P<braced>\w+)(?::\w+)?\}|(?P<plain>\w+))")
+
+
+class DashboardError(ValueError):
+    """A dashboard that is not there or cannot be read; the message names the file."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """One query of a panel. `datasource` is a uid of the provisioning, and `legend` a template such as `{{replica}}`."""
+
+    ref_id: str
+    datasource: str
+    query: str
+    legend: str
+    is_instant: bool
+    format: Literal["time_series", "table", "heatmap"]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Place of a panel: x and w of 24 columns, y and h in rows of 30 pixels."""
+
+    x: int
+    y: int
+    w: int
+    h: int
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A panel. `source` is its JSON, with the options and the field configuration that drawing it needs."""
+
+    id: int
+    kind: str
+    title: str
+    description: str
+    unit: str
+    row: str
+    grid: Grid
+    targets: tuple[Target, ...]
+    source: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Variable:
+    """A choice above a dashboard: the values of `label` on the series that `match` selects."""
+
+    name: str
+    title: str
+    match: str
+    label: str
+    is_multi: bool
+    all_value: str
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """Moments marked on every panel: those where `target`'s query has a value."""
+
+    name: str
+    colour: str
+    title: str
+    text: str
+    target: Target
+
+
+@dataclass(frozen=True)
+class Dashboard:
+    """A dashboard as committed. `source` is its JSON."""
+
+    uid: str
+    title: str
+    description: str
+    panels: tuple[Panel, ...]
+    variables: tuple[Variable, ...]
+    annotations: tuple[Annotation, ...]
+    source: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Window:
+    """A span of time that is asked for, in Unix seconds, with a point every `step` seconds."""
+
+    start: float
+    end: float
+    step: float
+
+    @classmethod
+    def of(cls, start: float, end: float, max_points: int = 600) -> "Window":
+        """At most about `max_points` points, on whole steps, never closer together than the scrapes."""
+        step = SCRAPE_SECONDS
+        for nice in (5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21600, 86400):
+            step = float(nice)
+            if (end - start) / step <= max_points:
+                break
+        return cls(start - start % step, end - end % step, step)
+
+
+def load_dashboards(folder: Path = DASHBOARDS) -> tuple[Dashboard, ...]:
+    """Every dashboard of a folder, by file name. Raises `DashboardError`."""
+    files = sorted(folder.glob("*.json"))
+    if not files:
+        raise DashboardError(f"{folder}: no dashboards here; `make dashboards` builds them")
+    return tuple(load_dashboard(file) for file in files)
+
+
+def load_dashboard(file: Path) -> Dashboard:
+    """One dashboard from its JSON. Raises `DashboardError`."""
+    try:
+        source: dict[str, Any] = json.loads(file.read_text())
+        return Dashboard(
+            uid=source["uid"],
+            title=source["title"],
+            description=source.get("description", ""),
+            panels=tuple(_panels(source["panels"])),
+            variables=tuple(_variable(item) for item in source["templating"]["list"]),
+            annotations=tuple(_annotation(item) for item in source["annotations"]["list"] if not item.get("builtIn")),
+            source=source,
+        )
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise DashboardError(f"{file}: {error!r}") from error
+
+
+def expand(query: str, variables: Sequence[Variable], chosen: Mapping[str, Sequence[str]], window: Window) -> str:
+    """A query with every `$variable` filled in. A variable without a choice, or with `ALL`, matches everything.
+
+    Chosen values are joined into one regular expression, each quoted, since our queries compare with `=~`. What starts
+    with `$__` follows Grafana: `$__interval` is the step, `$__rate_interval` is at least four scrapes
+    (https://grafana.com/docs/grafana/latest/datasources/prometheus/template-variables/). Raises `DashboardError` for
+    a name that neither Grafana nor the dashboard knows.
+    """
+    span = window.end - window.start
+    values = {
+        "__interval": _duration(window.step),
+        "__rate_interval": _duration(max(window.step + SCRAPE_SECONDS, 4 * SCRAPE_SECONDS)),
+        "__range": _duration(span),
+        "__range_s": f"{span:.0f}",
+    } | {variable.name: _choice(variable, chosen.get(variable.name, ())) for variable in variables}
+
+    def fill(reference: re.Match[str]) -> str:
+        name = reference["braced"] or reference["plain"]
+        if name not in values:
+            raise DashboardError(f"{query}: no variable ${name}")
+        return values[name]
+
+    return _REFERENCE.sub(fill, query)
+
+
+def _choice(variable: Variable, chosen: Sequence[str]) -> str:
+    if not chosen or ALL in chosen:
+        return variable.all_value
+    # in a PromQL string a backslash is itself escaped
+    quoted = [re.escape(value).replace("\\-", "-").replace("\\", "\\\\") for value in chosen]
+    return quoted[0] if len(quoted) == 1 else f"({'|'.join(quoted)})"
+
+
+def _duration(seconds: float) -> str:
+    return f"{max(1, round(seconds))}s"
+
+
+def _panels(sources: Sequence[Mapping[str, Any]]) -> Iterator[Panel]:
+    row = ""
+    for source in sources:
+        if source["type"] == "row":
+            row = source["title"]
+            yield from _panels(source.get("panels", []))
+            continue
+        yield Panel(
+            id=source["id"],
+            kind=source["type"],
+            title=source["title"],
+            description=source.get("description", ""),
+            unit=source.get("fieldConfig", {}).get("defaults", {}).get("unit", ""),
+            row=row,
+            grid=Grid(**{side: source["gridPos"][side] for side in "xywh"}),
+            targets=tuple(_target(item, source) for item in source.get("targets", [])),
+            source=source,
+        )
+
+
+def _target(item: Mapping[str, Any], panel: Mapping[str, Any]) -> Target:
+    return Target(
+        ref_id=item.get("refId", ""),
+        datasource=(item.get("datasource") or panel.get("datasource") or {}).get("uid", ""),
+        query=item.get("expr") or item.get("query") or "",
+        legend=item.get("legendFormat") or "",
+        is_instant=bool(item.get("instant")),
+        format=item.get("format") or "time_series",
+    )
+
+
+def _variable(source: Mapping[str, Any]) -> Variable:
+    query = source["query"]
+    written = _LABEL_VALUES.fullmatch(query if isinstance(query, str) else query["query"])
+    if written is None:
+        raise DashboardError(f"variable {source['name']}: only label_values(series, label) is known")
+    return Variable(
+        name=source["name"],
+        title=source.get("label") or source["name"],
+        match=written["match"],
+        label=written["label"],
+        is_multi=bool(source.get("multi")),
+        all_value=source.get("allValue") or ".*",
+    )
+
+
+def _annotation(source: Mapping[str, Any]) -> Annotation:
+    return Annotation(
+        name=source["name"],
+        colour=source["iconColor"],
+        title=source.get("titleFormat", ""),
+        text=source.get("textFormat", ""),
+        target=Target(
+            "Anno", source["datasource"]["uid"], source["expr"], source.get("titleFormat", ""), False, "time_series"
+        ),
+    )

@@ -54,7 +54,7 @@ def main() -> int:
     set_up_logs(settings.log_level)
     service = create_app(settings)
     config = uvicorn.Config(
-        service,
+        service.asgi,
         host=settings.host,
         port=settings.port,
         loop="uvloop",

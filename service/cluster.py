@@ -219,9 +219,9 @@ class RedisCluster:
         except RedisError as error:
             raise Unavailable("redis", str(error)) from error
 
-    async def run(self, script: Script, key: str, *args: Any) -> Any:
+    async def run(self, script: Script, key: str, *args: Any, is_traced: bool = True) -> Any:
         """The answer of a script that touches one key, or keys of one slot. Raises `Unavailable`."""
-        client = self._traced if self._is_traced() else self._client
+        client = self._traced if is_traced and self._is_traced() else self._client
         try:
             try:
                 return await client.execute_command("EVALSHA", script.sha, 1, key, *args)

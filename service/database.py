@@ -98,9 +98,7 @@ class Database:
             await asyncio.sleep(random.uniform(0.005, 0.025))  # noqa: S311 (no secret)
             return await self.run("SELECT", statement, work)
 
-    async def run(
-        self, operation: str, statement: sa.Executable, work: Callable[[AsyncConnection], Awaitable[T]]
-    ) -> T:
+    async def run(self, operation: str, statement: sa.Executable, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         """What `work` returns, done in one transaction. `statement` names the operation in traces."""
         self.breaker.check()
         started = time.perf_counter()

@@ -91,7 +91,9 @@ class RedisLimiter:
 
     async def hit(self, client: str) -> Decision:
         """Counts one request, if every limit allows it. Raises `Unavailable`."""
-        allowed, limit, remaining, reset_ms = await self._cluster.run(HIT, f"rate:{client}", *self._arguments)
+        allowed, limit, remaining, reset_ms = await self._cluster.run(
+            HIT, f"rate:{client}", *self._arguments, is_traced=False
+        )
         return Decision(allowed == 1, limit, remaining, -(-reset_ms // 1000))
 
 
@@ -153,9 +155,7 @@ class Clients:
 
 def policy_header(limits: Sequence[RateLimitItem]) -> bytes:
     """The `RateLimit-Policy` header (draft-ietf-httpapi-ratelimit-headers-10)."""
-    return b", ".join(
-        b'"%b";q=%d;w=%d' % (limit_name(item), item.amount, item.get_expiry()) for item in limits
-    )
+    return b", ".join(b'"%b";q=%d;w=%d' % (limit_name(item), item.amount, item.get_expiry()) for item in limits)
 
 
 def limit_name(item: RateLimitItem) -> bytes:

@@ -123,9 +123,7 @@ class Settings:
     """The service's settings. A field `cache_ttl_seconds` is set by `CACHE_TTL_SECONDS`."""
 
     host: str = _setting("127.0.0.1", TEXT, "Address to listen on.")
-    port: int = _setting(
-        "8000", Parser(_whole(0, 65535), "a port, 0 to 65535"), "Port to listen on; 0 picks one."
-    )
+    port: int = _setting("8000", Parser(_whole(0, 65535), "a port, 0 to 65535"), "Port to listen on; 0 picks one.")
     replica: str = _setting(
         "",
         TEXT,
@@ -150,9 +148,7 @@ class Settings:
         Parser(_whole(1, 200), "connections, from 1 to 200"),
         "Most database connections of this replica.",
     )
-    startup_timeout_seconds: float = _setting(
-        "30", SECONDS, "How long to wait for the database (and Redis) at start."
-    )
+    startup_timeout_seconds: float = _setting("30", SECONDS, "How long to wait for the database (and Redis) at start.")
 
     redis_url: tuple[Address, ...] = _setting(
         "",
@@ -180,17 +176,13 @@ class Settings:
         Parser(_number(1, 2592000), "seconds, from 1 to 2592000"),
         "How long a cached task lives, give or take a tenth.",
     )
-    cache_unknown_ttl_seconds: float = _setting(
-        "5", SECONDS, "How long it is remembered that an id is unknown."
-    )
+    cache_unknown_ttl_seconds: float = _setting("5", SECONDS, "How long it is remembered that an id is unknown.")
     breaker_failures: int = _setting(
         "5",
         Parser(_whole(1, 1000), "failures, from 1 to 1000"),
         "Failures in a row that open a circuit breaker.",
     )
-    breaker_open_seconds: float = _setting(
-        "1", SECONDS, "How long an open breaker waits before it tries again."
-    )
+    breaker_open_seconds: float = _setting("1", SECONDS, "How long an open breaker waits before it tries again.")
 
     rate_limit: tuple[RateLimitItem, ...] = _setting(
         "100/15minutes",
@@ -213,13 +205,9 @@ class Settings:
         "On SIGTERM, how long it still accepts while /health/ready says 503.",
     )
 
-    telemetry: str = _setting(
-        "on", Parser(_one_of("on", "off"), "on or off"), "Metrics of requests, and traces."
-    )
+    telemetry: str = _setting("on", Parser(_one_of("on", "off"), "on or off"), "Metrics of requests, and traces.")
     trace_sample_ratio: float = _setting("0.1", RATIO, "Share of the ordinary requests that are traced.")
-    trace_slow_seconds: float = _setting(
-        "0.5", SECONDS, "A request slower than this is recorded even if not sampled."
-    )
+    trace_slow_seconds: float = _setting("0.5", SECONDS, "A request slower than this is recorded even if not sampled.")
     otel_exporter_otlp_endpoint: str = _setting(
         "",
         Parser(_endpoint, "an http:// or https:// URL without /v1/traces, or empty"),

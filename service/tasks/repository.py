@@ -55,9 +55,7 @@ class SingleFlight:
 class TaskRepository:
     """Reads raise `Unavailable` only where neither cache nor store answers, writes where the store does not."""
 
-    def __init__(
-        self, store: TaskStore, cache: TaskCache, epoch: Epoch, metrics: Metrics, tracing: Tracing
-    ) -> None:
+    def __init__(self, store: TaskStore, cache: TaskCache, epoch: Epoch, metrics: Metrics, tracing: Tracing) -> None:
         self._store = store
         self._cache = cache
         self._epoch = epoch
@@ -96,9 +94,7 @@ class TaskRepository:
         self._list_results["miss" if cached is None else "hit"].inc()
         if cached is not None:
             return cached
-        return await self._flights.do(
-            f"page:{name}:{mark!r}", lambda: self._load_page(limit, done, name, mark)
-        )
+        return await self._flights.do(f"page:{name}:{mark!r}", lambda: self._load_page(limit, done, name, mark))
 
     async def page(self, limit: int, before: UUID, done: bool | None) -> bytes:
         """The tasks that follow the one with the id `before`, as the JSON of a `TaskPage`. These are not cached."""
@@ -157,9 +153,7 @@ class TaskRepository:
     def _refresh(self, task_id: UUID) -> None:
         """Loads a task before it expires, beside the requests, once however many notice."""
         if task_id not in self._refreshing:
-            flight = asyncio.ensure_future(
-                self._flights.do(f"task:{task_id}", lambda: self._load(task_id, True))
-            )
+            flight = asyncio.ensure_future(self._flights.do(f"task:{task_id}", lambda: self._load(task_id, True)))
             self._refreshing[task_id] = flight
             flight.add_done_callback(lambda done: self._refreshed(task_id, done))
 

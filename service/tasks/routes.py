@@ -21,9 +21,7 @@ OFFERED = ["application/json", "application/problem+json"]
 
 TaskId = Annotated[
     str,
-    Parameter(
-        description="The task's id, a UUID.", examples=[Example(value="0193a5f0-7c1e-7d3a-9b1f-2f6c8e4d5a6b")]
-    ),
+    Parameter(description="The task's id, a UUID.", examples=[Example(value="0193a5f0-7c1e-7d3a-9b1f-2f6c8e4d5a6b")]),
 ]
 IfMatch = Annotated[
     str | None,
@@ -107,9 +105,7 @@ def task_routes(tasks: TaskRepository) -> Router:
     @post(
         "/",
         responses={
-            201: ResponseSpec(
-                data_container=Task, description="The task, at its Location.", generate_examples=False
-            ),
+            201: ResponseSpec(data_container=Task, description="The task, at its Location.", generate_examples=False),
             **BAD,
             **BAD_BODY,
             **BUSY,
@@ -135,9 +131,7 @@ def task_routes(tasks: TaskRepository) -> Router:
         summary="List tasks",
     )
     async def list_tasks(
-        limit: Annotated[
-            int, Parameter(ge=1, le=100, required=False, description="How many tasks at the most.")
-        ] = 20,
+        limit: Annotated[int, Parameter(ge=1, le=100, required=False, description="How many tasks at the most.")] = 20,
         cursor: Annotated[
             str | None, Parameter(required=False, description="Where to go on: `next` of the page before.")
         ] = None,
@@ -171,9 +165,7 @@ def task_routes(tasks: TaskRepository) -> Router:
     @patch(
         "/{task_id:str}",
         responses={
-            200: ResponseSpec(
-                data_container=Task, description="The task as changed.", generate_examples=False
-            ),
+            200: ResponseSpec(data_container=Task, description="The task as changed.", generate_examples=False),
             **BAD,
             **BAD_BODY,
             **UNKNOWN,

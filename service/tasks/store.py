@@ -100,9 +100,7 @@ class TaskStore:
             row = (await connection.execute(sa.select(tasks).where(tasks.c.id == task_id))).first()
             if row is None or expected is None:
                 return None
-            if row.version == expected + 1 and all(
-                getattr(row, name) == value for name, value in values.items()
-            ):
+            if row.version == expected + 1 and all(getattr(row, name) == value for name, value in values.items()):
                 return _task(row)
             raise VersionConflict
 

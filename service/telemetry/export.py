@@ -3,50 +3,48 @@
 import threading
 from collections import deque
 from collections.abc import Callable
+from http import HTTPStatus
 
-import requests
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
-from requests.exceptions import RequestException
+from urllib3 import PoolManager, Timeout
+from urllib3.exceptions import HTTPError
 
 from service.telemetry.metrics import Metrics
 from service.telemetry.otlp import encode_request
+from service.telemetry.spans import RecordedSpan
 
 QUEUE_SPANS = 4096
-BATCH_SPANS = 256
+BATCH_SPANS = 512
 PAUSE_SECONDS = 1.0
 # A collector that is slow must not hold the queue for long: what it does not take in this time is counted as dropped.
 POST_SECONDS = 2.0
 
 
-class SpanExport(SpanProcessor):
+class SpanExport:
     """Takes spans as they end, and posts them in batches. `kept` is told of each span that the collector took.
 
-    What OpenTelemetry's own batch processor does, and besides: it counts what is dropped, it never retries (a
-    collector that is away costs a batch, not memory), and it tells what arrived.
+    It does what OpenTelemetry's own batch processor does, and besides counts what is dropped and tells what arrived.
+    It never tries again: a collector that is away costs a batch, and not memory.
     """
 
     def __init__(
-        self, endpoint: str, resource: Resource, metrics: Metrics, kept: Callable[[ReadableSpan], None]
+        self, endpoint: str, resource: Resource, metrics: Metrics, kept: Callable[[RecordedSpan], None]
     ) -> None:
         self._url = f"{endpoint}/v1/traces"
         self._resource = resource
         self._exported = metrics.spans_exported
         self._dropped = metrics.spans_dropped
         self._kept = kept
-        self._queue: deque[ReadableSpan] = deque()
+        self._queue: deque[RecordedSpan] = deque()
         self._is_due = threading.Event()
         self._is_closing = False
-        self._session = requests.Session()
-        self._session.trust_env = False
-        self._session.headers["Content-Type"] = "application/x-protobuf"
+        self._http = PoolManager(
+            headers={"Content-Type": "application/x-protobuf"}, timeout=Timeout(POST_SECONDS), retries=False
+        )
         self._thread = threading.Thread(target=self._work, name="span-export", daemon=True)
         self._thread.start()
 
-    def on_start(self, span: Span, parent_context: object = None) -> None:
-        """Nothing is to be done when a span starts."""
-
-    def on_end(self, span: ReadableSpan) -> None:
+    def add(self, span: RecordedSpan) -> None:
         """Queues a span, or drops and counts it where the queue is full."""
         if len(self._queue) >= QUEUE_SPANS:
             self._dropped["queue_full"].inc()
@@ -55,17 +53,12 @@ class SpanExport(SpanProcessor):
         if len(self._queue) >= BATCH_SPANS and not self._is_due.is_set():
             self._is_due.set()
 
-    def shutdown(self) -> None:
+    def close(self) -> None:
         """Sends what is queued, within the time of a few posts."""
         self._is_closing = True
         self._is_due.set()
         self._thread.join(2 * POST_SECONDS)
-        self._session.close()
-
-    def force_flush(self, timeout_millis: int = 30000) -> bool:
-        """Asks for the queue to be sent now. Does not wait."""
-        self._is_due.set()
-        return True
+        self._http.clear()
 
     def _work(self) -> None:
         while not self._is_closing:
@@ -80,11 +73,11 @@ class SpanExport(SpanProcessor):
         """Sends one batch; whether the collector took it."""
         batch = [self._queue.popleft() for _ in range(min(BATCH_SPANS, len(self._queue)))]
         try:
-            answer = self._session.post(
-                self._url, encode_request(self._resource, batch), timeout=POST_SECONDS
-            )
-            answer.raise_for_status()
-        except RequestException:
+            answer = self._http.request("POST", self._url, encode_request(self._resource, batch))
+            is_taken = answer.status == HTTPStatus.OK
+        except HTTPError:
+            is_taken = False
+        if not is_taken:
             self._dropped["export_failed"].inc(len(batch))
             return False
         self._exported.inc(len(batch))

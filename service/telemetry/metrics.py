@@ -79,9 +79,7 @@ ACTIVE_LIMIT = Metric(
     "Requests in flight beyond which new ones are shed.",
     unit="requests",
 )
-SHED = Metric(
-    "http_server_requests_shed", "counter", "Requests answered 503 at once, for too many were in flight."
-)
+SHED = Metric("http_server_requests_shed", "counter", "Requests answered 503 at once, for too many were in flight.")
 CACHE_REQUESTS = Metric(
     "cache_requests",
     "counter",
@@ -116,9 +114,7 @@ DB_CONNECTIONS = Metric(
     {"state": ("idle", "used")},
     unit="connections",
 )
-DB_CONNECTIONS_MAX = Metric(
-    "db_client_connection_max", "gauge", "Most connections of the pool.", unit="connections"
-)
+DB_CONNECTIONS_MAX = Metric("db_client_connection_max", "gauge", "Most connections of the pool.", unit="connections")
 RATE_LIMIT = Metric(
     "rate_limit_decisions",
     "counter",
@@ -160,9 +156,7 @@ CPU_THROTTLED = Metric(
     "Time for which the cgroup held this replica back at its CPU limit.",
     unit="seconds",
 )
-CPU_LIMIT = Metric(
-    "process_cpu_limit_cores", "gauge", "CPU limit of the cgroup, or the machine's cores.", unit="cores"
-)
+CPU_LIMIT = Metric("process_cpu_limit_cores", "gauge", "CPU limit of the cgroup, or the machine's cores.", unit="cores")
 MEMORY_LIMIT = Metric(
     "process_memory_limit_bytes",
     "gauge",
@@ -243,9 +237,7 @@ class Metrics:
             buckets=REQUEST_SECONDS,
             registry=self.registry,
         )
-        self._requests = {
-            key: self._request_duration.labels(key[0], key[1], str(key[2])) for key in EXPECTED_REQUESTS
-        }
+        self._requests = {key: self._request_duration.labels(key[0], key[1], str(key[2])) for key in EXPECTED_REQUESTS}
         self.active_requests: Gauge = self._make(ACTIVE_REQUESTS)[()]
         self._make(ACTIVE_LIMIT)[()].set(max_concurrent_requests)
         self.shed: Counter = self._make(SHED)[()]
@@ -297,9 +289,7 @@ class Metrics:
         if metric.kind == "counter":
             family = Counter(metric.name, metric.help, labels, registry=self.registry)
         elif metric.kind == "histogram":
-            family = Histogram(
-                metric.name, metric.help, labels, buckets=metric.buckets, registry=self.registry
-            )
+            family = Histogram(metric.name, metric.help, labels, buckets=metric.buckets, registry=self.registry)
         else:
             family = Gauge(metric.name, metric.help, labels, registry=self.registry)
         return {values: family.labels(*values) if labels else family for values in combinations}

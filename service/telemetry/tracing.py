@@ -5,14 +5,13 @@ import random
 import time
 from collections.abc import Mapping, MutableMapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from contextvars import ContextVar
+from typing import Any, cast
 
 from opentelemetry import trace
-from opentelemetry.context import Context
+from opentelemetry.context import attach
 from opentelemetry.instrumentation.redis import RedisInstrumentor
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import IdGenerator, ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import Span, SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from redis.asyncio.cluster import RedisCluster as Client
@@ -20,13 +19,14 @@ from redis.asyncio.cluster import RedisCluster as Client
 from service import __version__
 from service.telemetry.export import SpanExport
 from service.telemetry.metrics import Metrics, attach_exemplar
+from service.telemetry.spans import NO_PARENT, RecordedSpan, SpanTracerProvider
 
 # keys of a request's ASGI scope
 TRACE_ID = "service.trace_id"
 PARENT = "service.parent"
 ERROR = "service.error"
 SERVER_ERROR = 500
-_NO_PARENT = Context()
+_is_recording = ContextVar("is_recording", default=False)
 _NOTHING: AbstractContextManager[None] = nullcontext()
 _propagator = TraceContextTextMapPropagator()
 
@@ -38,30 +38,13 @@ def trace_id_of(scope: MutableMapping[str, Any]) -> str:
     return f"{scope[TRACE_ID]:032x}"
 
 
-class Ids(IdGenerator):
-    """Random ids, and for a request that is recorded when it ends the trace id that it was already told."""
-
-    trace_id: int | None = None
-
-    def generate_trace_id(self) -> int:
-        """A trace id of 128 bits."""
-        chosen, self.trace_id = self.trace_id, None
-        return chosen if chosen is not None else random.getrandbits(128)
-
-    def generate_span_id(self) -> int:
-        """A span id of 64 bits."""
-        return random.getrandbits(64)
-
-
 class Tracing:
-    """Decides before anything is built: a request that is not sampled makes no span and enters no instrumentation.
+    """Decides before anything is built: a request that is not sampled makes no span, and enters no instrumentation.
 
     If it then fails or is slow, it is recorded when it ends, as one span with its true start.
     """
 
-    def __init__(
-        self, endpoint: str, sample_ratio: float, slow_seconds: float, replica: str, metrics: Metrics
-    ) -> None:
+    def __init__(self, endpoint: str, sample_ratio: float, slow_seconds: float, replica: str, metrics: Metrics) -> None:
         self.is_on = bool(endpoint) and metrics.is_on
         self._ratio = sample_ratio
         self.slow_seconds = slow_seconds
@@ -71,18 +54,12 @@ class Tracing:
             return
         # the stable conventions for databases; read by the Redis instrumentation when it is set up
         os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "database,http")
-        resource = Resource(
-            {"service.name": "todo", "service.version": __version__, "service.instance.id": replica}
-        )
-        self._ids = Ids()
+        resource = Resource({"service.name": "todo", "service.version": __version__, "service.instance.id": replica})
         self._export = SpanExport(endpoint, resource, metrics, self._kept)
-        self._provider = TracerProvider(
-            sampler=ALWAYS_ON, resource=resource, id_generator=self._ids, shutdown_on_exit=False
-        )
-        self._provider.add_span_processor(self._export)
+        self._provider = SpanTracerProvider(self._export.add)
         self._tracer = self._provider.get_tracer("service", __version__)
 
-    def begin(self, scope: MutableMapping[str, Any]) -> Span | None:
+    def begin(self, scope: MutableMapping[str, Any]) -> RecordedSpan | None:
         """The server span of a request that is sampled as it begins, None for any other.
 
         A caller's `traceparent` (https://www.w3.org/TR/trace-context/) decides; without one, the ratio does.
@@ -95,7 +72,7 @@ class Tracing:
         if parent is None:
             if random.random() >= self._ratio:  # noqa: S311 (no secret)
                 return None
-            parent = _NO_PARENT
+            parent = NO_PARENT
         else:
             caller = trace.get_current_span(parent).get_span_context()
             if caller.is_valid:
@@ -105,12 +82,15 @@ class Tracing:
             elif random.random() >= self._ratio:  # noqa: S311 (no secret)
                 return None
         span = self._tracer.start_span(scope["method"], parent, SpanKind.SERVER)
-        scope[TRACE_ID] = span.get_span_context().trace_id
+        scope[TRACE_ID] = span.context.trace_id
+        # uvicorn runs each request in a context of its own, so what is set here ends with it
+        attach(trace.set_span_in_context(span))
+        _is_recording.set(True)
         return span
 
     def end(
         self,
-        span: Span | None,
+        span: RecordedSpan | None,
         scope: MutableMapping[str, Any],
         method: str,
         route: str,
@@ -121,13 +101,15 @@ class Tracing:
         if span is None:
             if status < SERVER_ERROR and seconds < self.slow_seconds:
                 self._decisions["none"].inc()
-                return False
+                return None
             self._decisions["tail"].inc()
-            self._ids.trace_id = int(trace_id_of(scope), 16)
-            started = time.time_ns() - int(seconds * 1e9)
-            parent = scope.get(PARENT, _NO_PARENT)
-            span = self._tracer.start_span(scope["method"], parent, SpanKind.SERVER, start_time=started)
-            self._ids.trace_id = None
+            span = self._tracer.start_span(
+                method,
+                scope.get(PARENT, NO_PARENT),
+                SpanKind.SERVER,
+                start_time=time.time_ns() - int(seconds * 1e9),
+                trace_id=int(trace_id_of(scope), 16),
+            )
         else:
             self._decisions["head"].inc()
         span.update_name(f"{method} {route}")
@@ -147,15 +129,13 @@ class Tracing:
             if error is not None:
                 span.record_exception(error)
         span.end()
-        return True
+        return span
 
     def cache_span(self, operation: str) -> AbstractContextManager[object]:
         """A span around one use of the cache, where the request is recorded."""
         if not self.is_recording():
             return _NOTHING
-        return self._tracer.start_as_current_span(
-            f"cache {operation}", attributes={"cache.operation": operation}
-        )
+        return self._tracer.start_as_current_span(f"cache {operation}", attributes={"cache.operation": operation})
 
     def client_span(self, name: str, attributes: Mapping[str, str]) -> AbstractContextManager[object]:
         """A span around a call of another server."""
@@ -163,28 +143,29 @@ class Tracing:
 
     def is_recording(self) -> bool:
         """Whether the request that is being handled here makes spans."""
-        return self.is_on and trace.get_current_span() is not trace.INVALID_SPAN
+        return _is_recording.get()
 
     def close(self) -> None:
         """Sends what is queued."""
         if self.is_on:
-            self._provider.shutdown()
+            self._export.close()
 
     def instrument_redis(self, client: Client) -> None:
         """Puts OpenTelemetry's Redis instrumentation in front of one client."""
         RedisInstrumentor.instrument_client(client, tracer_provider=self._provider, request_hook=_name_redis)
 
-    def _kept(self, span: ReadableSpan) -> None:
-        if span.kind is not SpanKind.SERVER or not span.attributes or not span.context:
+    def _kept(self, span: RecordedSpan) -> None:
+        if span.kind is not SpanKind.SERVER:
             return
-        method, route = str(span.attributes["http.request.method"]), str(span.attributes["http.route"])
-        status = int(str(span.attributes["http.response.status_code"]))
-        started, ended = span.start_time or 0, span.end_time or 0
-        histogram = self._metrics.request(method, route, status)
-        attach_exemplar(histogram, (ended - started) / 1e9, f"{span.context.trace_id:032x}", ended / 1e9)
+        attributes = cast(dict[str, Any], span.attributes)
+        histogram = self._metrics.request(
+            attributes["http.request.method"],
+            attributes["http.route"],
+            attributes["http.response.status_code"],
+        )
+        seconds = (span.end_time - span.start_time) / 1e9
+        attach_exemplar(histogram, seconds, f"{span.context.trace_id:032x}", span.end_time / 1e9)
 
 
 def _name_redis(span: Span, _client: object, args: tuple[Any, ...], _options: object) -> None:
-    span.set_attributes(
-        {"db.system.name": "redis", "db.operation.name": str(args[0]), "peer.service": "redis"}
-    )
+    span.set_attributes({"db.system.name": "redis", "db.operation.name": str(args[0]), "peer.service": "redis"})

@@ -5,7 +5,12 @@ import importlib
 import click
 
 # name → "module:command"
-COMMANDS: dict[str, str] = {}
+COMMANDS: dict[str, str] = {
+    "load": "lab.load.command:load",
+    "worker": "lab.load.command:worker",
+    "report": "lab.report.command:report",
+    "runs": "lab.report.command:runs",
+}
 
 
 class LazyGroup(click.Group):

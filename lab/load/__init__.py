@@ -1,0 +1,1 @@
+"""The load lab: open-loop arrivals from Locust, measured from when each request was due."""

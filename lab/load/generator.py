@@ -1,0 +1,94 @@
+"""The process that sends the requests: Locust, headless, in one process or as master or worker.
+
+It is a process of its own because Locust patches the standard library with gevent when it is imported. It reads the
+plan from the first line of its standard input and stops when that is closed; what it measures goes to its standard
+output (see `messages`).
+"""
+
+import argparse
+import logging
+import os
+import sys
+import time
+
+import gevent
+import gevent.socket
+from locust.env import Environment
+from locust.runners import LocalRunner, MasterRunner
+
+from lab.load.conductor import Conductor, WorkerLostError
+from lab.load.messages import End, Failed, Plan, decode_plan
+from lab.load.output import Output
+from lab.load.visitor import Visitor
+from lab.load.worker import Worker
+
+WORKERS_JOIN_SECONDS = 30.0
+
+
+def main() -> None:
+    """Runs a local generator (no arguments), a master (`--workers`) or a worker (`--master`)."""
+    parser = argparse.ArgumentParser(prog="python -m lab.load.generator")
+    parser.add_argument("--workers", type=int, default=0, help="be the master of so many workers")
+    parser.add_argument("--master", help="be a worker of the master at this host")
+    parser.add_argument("--bind", default="127.0.0.1", help="the address a master listens on")
+    parser.add_argument("--port", type=int, default=8089, help="the master's port")
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.ERROR, stream=sys.stderr)
+    if options.master:
+        work_for(options.master, options.port)
+    else:
+        lead(decode_plan(sys.stdin.buffer.readline()), options.workers, options.bind, options.port)
+
+
+def work_for(master: str, port: int) -> None:
+    """Is a worker until the master quits."""
+    environment = Environment(user_classes=[Visitor])
+    runner = environment.create_worker_runner(master, port)
+    Visitor.worker = Worker(environment, runner)
+    runner.greenlet.join()
+
+
+def lead(plan: Plan, workers: int, bind: str, port: int) -> None:
+    """Conducts the plan: alone, or with workers that join at `bind`:`port`."""
+    output = Output()
+    environment = Environment(user_classes=[Visitor], host=plan.host)
+    runner: LocalRunner | MasterRunner
+    if workers:
+        runner = master = environment.create_master_runner(bind, port)
+        if not _joined(master, workers):
+            output.write(Failed(f"{master.worker_count} of {workers} workers joined in {WORKERS_JOIN_SECONDS:g} s"))
+            return
+    else:
+        runner = environment.create_local_runner()
+        Visitor.worker = Worker(environment, runner)
+    conductor = Conductor(plan, runner, output)
+    runner.start(plan.users, spawn_rate=plan.users)
+    playing = gevent.spawn(conductor.play)
+    closing = gevent.spawn(_until_closed)
+    gevent.wait([playing, closing], count=1)
+    if playing.dead:
+        try:
+            output.write(End(playing.get()))
+        except WorkerLostError as error:
+            output.write(Failed(str(error)))
+    runner.quit()
+
+
+def _joined(runner: MasterRunner, workers: int) -> bool:
+    deadline = time.monotonic() + WORKERS_JOIN_SECONDS
+    while runner.worker_count < workers:
+        if time.monotonic() > deadline:
+            return False
+        gevent.sleep(0.05)
+    return True
+
+
+def _until_closed() -> None:
+    while True:
+        gevent.socket.wait_read(sys.stdin.fileno())
+        if not os.read(sys.stdin.fileno(), 4096):
+            return
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""The tasks that are there when the run begins."""
+
+import random
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+
+from lab.load.errors import CannotRunError
+from lab.load.messages import RouteSample, Sample
+from lab.load.requests import WORDS
+
+CLIENTS = 4
+
+
+def prepare(host: str, count: int, seed: int) -> tuple[list[tuple[str, str]], Sample]:
+    """Creates `count` tasks; gives their ids and ETags, and what was measured. Raises `CannotRunError`."""
+    draw = random.Random(f"{seed}/prepared")  # noqa: S311 (no secret)
+    texts = [" ".join(draw.choices(WORDS, k=draw.randint(2, 12))) for _ in range(count)]
+    created = RouteSample("POST", "/tasks")
+
+    with httpx.Client(base_url=host, timeout=10, trust_env=False) as client:
+
+        def create(text: str) -> tuple[str, str]:
+            started = time.perf_counter()
+            answer = client.post("/tasks", json={"task": text})
+            created.latencies.add(time.perf_counter() - started)
+            if answer.status_code == httpx.codes.TOO_MANY_REQUESTS:
+                raise CannotRunError(
+                    "the rate limit rejects the generator: start the stack with a higher RATE_LIMIT, or off"
+                )
+            if answer.status_code != httpx.codes.CREATED:
+                raise CannotRunError(f"POST /tasks answers {answer.status_code}: see `glasshouse status`")
+            return answer.headers["location"].rsplit("/", 1)[-1], answer.headers.get("etag", "")
+
+        try:
+            with ThreadPoolExecutor(CLIENTS) as pool:
+                tasks = list(pool.map(create, texts))
+        except httpx.HTTPError as error:
+            raise CannotRunError(f"POST /tasks: {error}: see `glasshouse status`") from error
+    created.ok = count
+    return tasks, Sample(phase="prepare", offered=count, routes=[created], statuses={"201": count})

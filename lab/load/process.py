@@ -1,0 +1,80 @@
+"""The generator's processes, seen from the command that starts them."""
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from queue import Queue
+from typing import IO, Self
+
+from lab.load.messages import Failed, FromGenerator, Plan, decode_from_generator, encode
+
+# Ctrl-C is answered within two seconds, report included; a process that has not stopped by then is killed.
+STOP_SECONDS = 1.0
+
+
+class Generator:
+    """A local generator, or a master and the workers on this machine. Use it as a context manager."""
+
+    def __init__(self, plan: Plan, workers: int, remote_workers: int, port: int, log: Path) -> None:
+        self.messages: Queue[FromGenerator | None] = Queue()
+        """What the generator says; None when it has ended."""
+        self._log = log
+        self._processes: list[subprocess.Popen[bytes]] = []
+        total = workers + remote_workers
+        bind = "0.0.0.0" if remote_workers else "127.0.0.1"  # noqa: S104 (workers elsewhere were asked for)
+        lead = ["--workers", str(total), "--bind", bind, "--port", str(port)] if total else []
+        self._lead = self._start(lead, subprocess.PIPE)
+        for _ in range(workers):
+            self._start(["--master", "127.0.0.1", "--port", str(port)], subprocess.DEVNULL)
+        _pipe(self._lead.stdin).write(encode(plan) + b"\n")
+        _pipe(self._lead.stdin).flush()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Asks the generator to end, and sees that it does."""
+        if self._lead.stdin and not self._lead.stdin.closed:
+            self._lead.stdin.close()
+        for process in self._processes:
+            try:
+                process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        if self._log.exists() and not self._log.stat().st_size:
+            self._log.unlink()
+
+    def _start(self, arguments: list[str], output: int) -> "subprocess.Popen[bytes]":
+        with self._log.open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "lab.load.generator", *arguments],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=log,
+                # Ctrl-C is for the command, which then asks the generator to stop
+                start_new_session=True,
+            )
+        self._processes.append(process)
+        return process
+
+    def _read(self) -> None:
+        said_all = False
+        for line in _pipe(self._lead.stdout):
+            message = decode_from_generator.decode(line)
+            said_all = not hasattr(message, "offered")
+            self.messages.put(message)
+        if not said_all and self._lead.wait() != 0:
+            self.messages.put(Failed(f"the load generator ended: see {self._log}"))
+        self.messages.put(None)
+
+
+def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
+    if pipe is None:
+        raise ValueError("the process was started without a pipe")
+    return pipe

@@ -1,0 +1,164 @@
+"""How a run is shown while it goes on: a live panel in a terminal, plain lines elsewhere."""
+
+from types import TracebackType
+from typing import Protocol, Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from lab.load.latencies import quantile
+from lab.load.measured import Measured, Second, limit_of
+from lab.load.watch import Inside
+
+# Rates and percentiles are of the last seconds, so that they follow the load.
+RECENT = 5
+BAR = 20
+
+
+class Display(Protocol):
+    """Shows a run. A context manager; `update` is called about once a second."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def update(self, measured: Measured, inside: Inside) -> None:
+        """Shows the newest state."""
+
+
+def display(console: Console, profile: str, seconds: float) -> Display:
+    """The display that fits where the output goes."""
+    return LivePanel(console, profile, seconds) if console.is_terminal else Lines(console, seconds)
+
+
+class Recent:
+    """Rates and percentiles of the last seconds of a run. Latencies in seconds."""
+
+    def __init__(self, seconds: list[Second]) -> None:
+        last = seconds[-RECENT:]
+        span = last[-1].elapsed - (seconds[-RECENT - 1].elapsed if len(seconds) > RECENT else 0.0) if last else 0.0
+        self.offered = sum(each.offered for each in last) / span if span > 0 else 0.0
+        self.achieved = sum(each.ok for each in last) / span if span > 0 else 0.0
+        fine: dict[int, int] = {}
+        for each in last:
+            for counts in (each.reads, each.writes):
+                for bucket, count in counts.items():
+                    fine[bucket] = fine.get(bucket, 0) + count
+        self.p50, self.p95, self.p99 = (quantile(fine, q) for q in (0.5, 0.95, 0.99))
+
+
+class Lines:
+    """One line about every second."""
+
+    def __init__(self, console: Console, seconds: float) -> None:
+        self._console = console
+        self._seconds = seconds
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    def update(self, measured: Measured, inside: Inside) -> None:
+        """Prints a line."""
+        recent, now = Recent(measured.seconds), measured.latest
+        parts = [
+            f"{now.elapsed:5.0f}/{self._seconds:.0f} s",
+            f"{now.phase:8}",
+            f"offered {recent.offered:6.1f}/s",
+            f"achieved {recent.achieved:6.1f}/s",
+            f"errors {measured.errors}",
+            f"p50 {_ms(recent.p50)} p95 {_ms(recent.p95)} p99 {_ms(recent.p99)}",
+            f"hits {_percent(inside.hit_ratio)}",
+            "replicas " + (" ".join(f"{name} {share:.0%}" for name, share in inside.shares.items()) or "-"),
+        ]
+        if inside.firing:
+            parts.append("firing " + ",".join(inside.firing))
+        self._console.print("  ".join(parts), highlight=False, soft_wrap=True)
+
+
+class LivePanel:
+    """A bar with the time left, and the figures below it."""
+
+    def __init__(self, console: Console, profile: str, seconds: float) -> None:
+        self._bar = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(None),
+            TextColumn("{task.completed:.0f}/{task.total:.0f} s"),
+            TimeRemainingColumn(compact=True),
+            console=console,
+        )
+        self._task = self._bar.add_task(profile, total=seconds)
+        self._profile = profile
+        self._live = Live(self._bar, console=console, refresh_per_second=4)
+
+    def __enter__(self) -> Self:
+        self._live.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.__exit__(kind, error, trace)
+
+    def update(self, measured: Measured, inside: Inside) -> None:
+        """Draws the newest state."""
+        now = measured.latest
+        self._bar.update(self._task, completed=now.elapsed, description=f"{self._profile}: {now.phase}")
+        self._live.update(Group(self._bar, _figures(measured), _balance(inside), _alerts(inside)))
+
+
+def _figures(measured: Measured) -> RenderableType:
+    recent = Recent(measured.seconds)
+    table = Table(box=None, pad_edge=False, expand=True)
+    values = {
+        "offered": f"{recent.offered:.1f}/s",
+        "achieved": f"{recent.achieved:.1f}/s",
+        "p50": _ms(recent.p50),
+        "p95": _ms(recent.p95),
+        "p99": _ms(recent.p99),
+        "errors": f"[red]{measured.errors}[/]" if measured.errors else "0",
+        "users": f"{measured.latest.outstanding} of {measured.latest.users} busy",
+        "generator": f"[yellow]limited by {limit}[/]" if (limit := limit_of(measured.latest)) else "keeps up",
+    }
+    for name in values:
+        table.add_column(name, style="bold", header_style="dim", no_wrap=True)
+    table.add_row(*values.values())
+    return table
+
+
+def _balance(inside: Inside) -> RenderableType:
+    if inside.error:
+        return Text("Prometheus is away: no view from inside; the load goes on", style="yellow")
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_row("hit ratio", _bar(inside.hit_ratio or 0.0), _percent(inside.hit_ratio))
+    for name, share in inside.shares.items():
+        table.add_row(name, _bar(share), f"{share:.0%}")
+    return table
+
+
+def _alerts(inside: Inside) -> RenderableType:
+    if inside.firing:
+        return Text("firing: " + ", ".join(inside.firing), style="bold red")
+    return Text("no alert is firing", style="dim")
+
+
+def _bar(share: float) -> Text:
+    full = round(min(1.0, max(0.0, share)) * BAR)
+    return Text.assemble(("█" * full, "cyan"), ("░" * (BAR - full), "dim"))
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1000:.1f} ms" if seconds < 1 else f"{seconds:.2f} s"
+
+
+def _percent(ratio: float | None) -> str:
+    return "-" if ratio is None else f"{ratio:.1%}"

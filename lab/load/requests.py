@@ -1,0 +1,137 @@
+"""What is asked: a stream of requests that a seed decides and the service's answers do not."""
+
+import random
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping
+from enum import StrEnum
+from itertools import accumulate, count
+from typing import NamedTuple
+
+from msgspec import Struct
+
+# A task may be read or changed only when its creation was due this many seconds ago, so that its id is known.
+GRACE_SECONDS = 2.0
+# Of the reads and changes, the share that goes to what this run created, the rest going to the prepared tasks.
+FRESH_SHARE = 0.1
+WORDS = (
+    "water",
+    "plants",
+    "call",
+    "bank",
+    "buy",
+    "milk",
+    "fix",
+    "bike",
+    "write",
+    "letter",
+    "read",
+    "book",
+    "pay",
+    "rent",
+)
+
+
+class Operation(StrEnum):
+    """What a client can ask for."""
+
+    CREATE = "create"
+    LIST = "list"
+    READ = "read"
+    CHANGE = "change"
+    DELETE = "delete"
+
+    @property
+    def method(self) -> str:
+        """The HTTP method."""
+        return METHODS[self]
+
+    @property
+    def route(self) -> str:
+        """The route's template, as the service names it in its metrics."""
+        return "/tasks" if self in (Operation.CREATE, Operation.LIST) else "/tasks/{task_id}"
+
+
+METHODS = {
+    Operation.CREATE: "POST",
+    Operation.LIST: "GET",
+    Operation.READ: "GET",
+    Operation.CHANGE: "PATCH",
+    Operation.DELETE: "DELETE",
+}
+
+
+class Traffic(Struct, frozen=True):
+    """What the requests of a profile look like.
+
+    `mix` gives each operation its share. `prepared` tasks are made before the run; of them number n is chosen with a
+    weight of 1/n**`skew` (Zipf's law), or, where `sweep` is set, each in turn. `clients` are the shares of the
+    traffic that come from different clients' addresses; the first is the only one that may be rejected.
+    """
+
+    mix: Mapping[Operation, float]
+    prepared: int = 200
+    skew: float = 1.0
+    sweep: bool = False
+    clients: tuple[float, ...] = (1.0,)
+
+
+class Request(NamedTuple):
+    """One request: when it is due (seconds from the start of its round), and what it asks for.
+
+    `task` is a task's number: below `Traffic.prepared` a prepared one, from there on one that this stream created.
+    """
+
+    due: float
+    operation: Operation
+    task: int
+    text: str
+    client: int
+
+
+class RequestStream:
+    """Draws the requests of one worker. The same seed, worker and due times give the same requests."""
+
+    def __init__(self, traffic: Traffic, seed: int, worker: int = 0, workers: int = 1) -> None:
+        self._traffic = traffic
+        # Not for secrets. Streams of different workers are independent, as a text seeds all the state.
+        self._random = random.Random(f"{seed}/{worker}")  # noqa: S311
+        self._operations = list(traffic.mix)
+        self._shares = list(accumulate(traffic.mix.values()))
+        self._clients = list(accumulate(traffic.clients))
+        self._weights = list(accumulate(1 / n**traffic.skew for n in range(1, traffic.prepared + 1)))
+        self._next_task = traffic.prepared
+        self._young: list[tuple[float, int]] = []
+        self._fresh: list[int] = []
+        self._sweep = count(worker, workers)
+
+    def draw(self, due_times: Iterable[float], began: float = 0.0) -> Iterator[Request]:
+        """The requests that are due at `due_times`, in a round that began `began` seconds into the run."""
+        for due in due_times:
+            self._ripen(began + due)
+            operation = self._operations[self._pick(self._shares)]
+            if operation is Operation.DELETE and not self._fresh:
+                operation = Operation.READ
+            yield Request(due, operation, self._task(operation, began + due), self._text(), self._pick(self._clients))
+
+    def _ripen(self, now: float) -> None:
+        while self._young and self._young[0][0] <= now - GRACE_SECONDS:
+            self._fresh.append(self._young.pop(0)[1])
+
+    def _task(self, operation: Operation, now: float) -> int:
+        if operation is Operation.CREATE:
+            self._young.append((now, self._next_task))
+            self._next_task += 1
+            return self._next_task - 1
+        if operation is Operation.DELETE:
+            return self._fresh.pop(self._random.randrange(len(self._fresh)))
+        if self._traffic.sweep:
+            return next(self._sweep) % self._traffic.prepared
+        if self._fresh and self._random.random() < FRESH_SHARE:
+            return self._random.choice(self._fresh)
+        return self._pick(self._weights)
+
+    def _pick(self, cumulated: list[float]) -> int:
+        return min(bisect_left(cumulated, self._random.random() * cumulated[-1]), len(cumulated) - 1)
+
+    def _text(self) -> str:
+        return " ".join(self._random.choices(WORDS, k=self._random.randint(2, 12)))

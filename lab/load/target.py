@@ -1,0 +1,53 @@
+"""Which host may be loaded, and whether it is there."""
+
+import ipaddress
+import socket
+from urllib.parse import urlsplit
+
+import httpx
+import psutil
+
+from lab.load.errors import CannotRunError
+
+
+def check_target(host: str, allow_remote: bool) -> None:
+    """Sees that the base URL `host` is a stack that may be loaded. Raises `CannotRunError`."""
+    parts = urlsplit(host)
+    if parts.scheme != "http" or not parts.hostname:
+        raise CannotRunError(f"--host {host}: must be a base URL such as http://127.0.0.1:5000")
+    try:
+        addresses = addresses_of(parts.hostname)
+    except OSError as error:
+        raise CannotRunError(f"--host {host}: {parts.hostname} has no address ({error})") from error
+    if not allow_remote and not addresses <= local_addresses():
+        raise CannotRunError(f"{parts.hostname} is not this machine: load it only with leave, and say --allow-remote")
+    try:
+        answer = httpx.get(f"{host}/health/live", timeout=5, trust_env=False)
+    except httpx.HTTPError as error:
+        raise CannotRunError(
+            f"nothing answers at {host} ({error}): start the stack, `make native` or `make up`"
+        ) from error
+    if answer.status_code != httpx.codes.OK:
+        raise CannotRunError(f"{host}/health/live answers {answer.status_code}: see `glasshouse status`")
+
+
+def addresses_of(name: str) -> set[str]:
+    """The addresses of a host name. Raises `OSError`."""
+    return {str(info[4][0]) for info in socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)}
+
+
+def local_addresses() -> set[str]:
+    """The addresses of this machine's interfaces, and those of all its loopback network that a client may use."""
+    interfaces = psutil.net_if_addrs().values()
+    found = {address.address.partition("%")[0] for each in interfaces for address in each}
+    return found | {"127.0.0.1", "::1"}
+
+
+def on_loopback(host: str) -> bool:
+    """Whether the base URL `host` leads to a loopback address, so that clients can come from several addresses."""
+    return all(ipaddress.ip_address(each).is_loopback for each in addresses_of(urlsplit(host).hostname or ""))
+
+
+def client_address(client: int) -> str:
+    """The loopback address of a client: 127.0.1.1 for number 0, and so on (all of 127/8 is local on Linux)."""
+    return str(ipaddress.IPv4Address("127.0.1.1") + client)

@@ -1,0 +1,51 @@
+"""What a worker knows of the tasks that its requests speak of."""
+
+
+class Tasks:
+    """Ids and ETags by the task's number in the request stream."""
+
+    def __init__(self) -> None:
+        self._ids: dict[int, str] = {}
+        self._etags: dict[int, str] = {}
+        self._deleted: set[int] = set()
+        self._prepared = 0
+
+    def prepared(self, tasks: list[tuple[str, str]]) -> None:
+        """The tasks that were there before the run have the numbers from 0."""
+        self._prepared = len(tasks)
+        for number, (task_id, etag) in enumerate(tasks):
+            self._ids[number] = task_id
+            self._etags[number] = etag
+
+    def stand_in(self, number: int) -> int:
+        """The number itself, or that of a prepared task where its creation failed or is not answered yet."""
+        return number if number in self._ids else number % self._prepared
+
+    def knows(self, number: int) -> bool:
+        """Whether its id is known."""
+        return number in self._ids
+
+    def path(self, number: int) -> str:
+        """Where the task is."""
+        return f"/tasks/{self._ids[number]}"
+
+    def etag(self, number: int) -> str:
+        """The newest ETag that was seen of it."""
+        return self._etags[number]
+
+    def seen(self, number: int, etag: str) -> None:
+        """An answer carried this ETag."""
+        self._etags[number] = etag
+
+    def created(self, number: int, location: str, etag: str) -> None:
+        """A task was created at `location`."""
+        self._ids[number] = location.rsplit("/", 1)[-1]
+        self._etags[number] = etag
+
+    def deleting(self, number: int) -> None:
+        """Its deletion is being sent: from now on it may be gone."""
+        self._deleted.add(number)
+
+    def may_be_gone(self, number: int) -> bool:
+        """Whether its deletion was sent."""
+        return number in self._deleted

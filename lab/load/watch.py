@@ -1,0 +1,65 @@
+"""What Prometheus says of the stack while a load runs."""
+
+import threading
+import time
+from dataclasses import dataclass, field
+
+from lab.prometheus import Prometheus, PrometheusError
+
+ASK_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Inside:
+    """The view from inside. `hit_ratio` is of the run so far; `shares` of each replica; None or empty: not known."""
+
+    hit_ratio: float | None = None
+    shares: dict[str, float] = field(default_factory=dict)
+    firing: tuple[str, ...] = ()
+    error: str | None = None
+
+
+def hit_ratio_query(seconds: float) -> str:
+    """PromQL for hits per lookup over the last `seconds`."""
+    window = f"[{max(15, round(seconds))}s]"
+    hits = f'sum(increase(cache_requests_total{{result="hit"}}{window}))'
+    return f'{hits} / sum(increase(cache_requests_total{{result=~"hit|miss"}}{window}))'
+
+
+class Watch:
+    """Asks in a thread of its own every two seconds, so that a slow Prometheus does not hold up the progress."""
+
+    def __init__(self, url: str) -> None:
+        self.inside = Inside()
+        self._url = url
+        self._began = time.time()
+        self._stopped = threading.Event()
+        threading.Thread(target=self._ask_again, daemon=True).start()
+
+    def stop(self) -> None:
+        """Asks no more."""
+        self._stopped.set()
+
+    def _ask_again(self) -> None:
+        with Prometheus(self._url, timeout=1.0) as prometheus:
+            while not self._stopped.wait(ASK_SECONDS):
+                try:
+                    self.inside = look(prometheus, time.time() - self._began)
+                except PrometheusError as error:
+                    self.inside = Inside(error=str(error))
+
+
+def look(prometheus: Prometheus, seconds: float) -> Inside:
+    """The view from inside over the last `seconds`. Raises `PrometheusError`."""
+    ratio = prometheus.query(hit_ratio_query(seconds))
+    shares = prometheus.query("replica:http_requests:share1m")
+    alerts = prometheus.query('ALERTS{alertstate="firing"}')
+    return Inside(
+        hit_ratio=ratio[0].value if ratio and ratio[0].value == ratio[0].value else None,
+        shares={each.labels.get("replica", "?"): each.value for each in sorted(shares, key=_replica)},
+        firing=tuple(sorted({each.labels["alertname"] for each in alerts})),
+    )
+
+
+def _replica(series: object) -> str:
+    return str(getattr(series, "labels", {}).get("replica", ""))

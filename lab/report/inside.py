@@ -1,0 +1,164 @@
+"""What the stack counted over a run, read from Prometheus."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from lab.load.watch import hit_ratio_query
+from lab.prometheus import Prometheus, PrometheusError
+from lab.report.record import Alert, Inside, Trace
+
+# Longer than two scrape intervals: the last scrape before the run is in it.
+BEFORE_SECONDS = 12.0
+SCRAPE_WAIT_SECONDS = 15.0
+SLOWEST = 10
+SERVED = 'http_server_request_duration_seconds_count{http_route!~"/health.*"}'
+
+
+def wait_for_scrapes(prometheus: Prometheus, after: float, patience: float = SCRAPE_WAIT_SECONDS) -> bool:
+    """Waits until replicas, gateway and desk were scraped after unix seconds `after`. Raises `PrometheusError`."""
+    query = 'min(timestamp(up{job=~"todo|gateway|desk"} == 1))'
+    deadline = time.monotonic() + patience
+    while prometheus.value(query) <= after:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.25)
+    return True
+
+
+def rise(prometheus: Prometheus, selector: str, began: float, ended: float) -> dict[tuple[tuple[str, str], ...], float]:
+    """By how much each counter rose between the last scrape before `began` and the last before `ended`.
+
+    Read from the raw samples and not by increase(), which extrapolates to the ends of its window and so is seldom
+    whole. A value that falls is a restart, after which the counter began at 0, as did a series that was not there.
+    Raises `PrometheusError`.
+    """
+    window = round(ended - began + BEFORE_SECONDS) + 1
+    data = prometheus.get("query", query=f"{selector}[{window}s]", time=ended)
+    return {tuple(sorted(row["metric"].items())): _rise(row["values"], began) for row in data["result"]}
+
+
+def _rise(points: list[list[Any]], began: float) -> float:
+    before = [float(value) for at, value in points if at <= began]
+    last = before[-1] if before else 0.0
+    total = 0.0
+    for value in (float(value) for at, value in points if at > began):
+        total += value - last if value >= last else value
+        last = value
+    return total
+
+
+def look_inside(prometheus_url: str, began: float, load_began: float, ended: float, patience: float) -> Inside:
+    """All of it for a run. What cannot be had stands in `missing`; waits `patience` seconds for the last scrape."""
+    inside = Inside()
+    with Prometheus(prometheus_url, timeout=3.0) as prometheus:
+        try:
+            complete = wait_for_scrapes(prometheus, ended, patience)
+        except PrometheusError as error:
+            inside.missing.append(f"all that Prometheus would say: {error}")
+            return inside
+        if not complete:
+            inside.missing.append("the last seconds of the counters: not scraped yet, or a target is down")
+        now = time.time()
+        parts: list[tuple[str, Callable[[], None]]] = [
+            ("requests counted inside", lambda: _counts(prometheus, inside, began, now)),
+            ("cache hit ratio", lambda: _hit_ratio(prometheus, inside, now - load_began, now)),
+            ("latency inside", lambda: _latency(prometheus, inside, now - load_began, now)),
+            ("alerts", lambda: _alerts(prometheus, inside, load_began, now)),
+            ("slowest traces", lambda: _slowest(prometheus, inside, load_began, now)),
+        ]
+        for what, ask in parts:
+            try:
+                ask()
+            except PrometheusError as error:
+                inside.missing.append(f"{what}: {error}")
+    return inside
+
+
+def _counts(prometheus: Prometheus, inside: Inside, began: float, ended: float) -> None:
+    served = rise(prometheus, SERVED, began, ended)
+    if served:
+        inside.requests = round(sum(served.values()))
+    by_instance: dict[str, float] = {}
+    for labels, count in served.items():
+        instance = dict(labels).get("instance", "?")
+        by_instance[instance] = by_instance.get(instance, 0.0) + count
+    replicas = {each.labels["instance"]: each.labels["replica"] for each in prometheus.query("service_info", at=ended)}
+    total = sum(by_instance.values())
+    if total:
+        inside.shares = {
+            replicas.get(instance, instance): count / total for instance, count in sorted(by_instance.items())
+        }
+    rejected = rise(prometheus, 'rate_limit_decisions_total{decision="rejected"}', began, ended)
+    inside.rejected = round(sum(rejected.values()))
+    inside.gateway_requests = _gateway_count(prometheus, began, ended)
+
+
+def _gateway_count(prometheus: Prometheus, began: float, ended: float) -> int | None:
+    requests = rise(prometheus, "nginx_http_requests_total", began, ended)
+    if not requests:
+        return None
+    # nginx counts the exporter's own question too, one for each scrape
+    scrapes = _scrapes(prometheus, "nginx_http_requests_total", began, ended)
+    return round(sum(requests.values())) - scrapes
+
+
+def _scrapes(prometheus: Prometheus, selector: str, began: float, ended: float) -> int:
+    window = round(ended - began + BEFORE_SECONDS) + 1
+    data = prometheus.get("query", query=f"{selector}[{window}s]", time=ended)
+    return sum(1 for row in data["result"] for at, _ in row["values"] if at > began)
+
+
+def _hit_ratio(prometheus: Prometheus, inside: Inside, seconds: float, ended: float) -> None:
+    answer = prometheus.query(hit_ratio_query(seconds), at=ended)
+    if answer and answer[0].value == answer[0].value:
+        inside.hit_ratio = answer[0].value
+
+
+def _latency(prometheus: Prometheus, inside: Inside, seconds: float, ended: float) -> None:
+    buckets = 'http_server_request_duration_seconds_bucket{http_route!~"/health.*"}'
+    for quantile in (50, 95, 99):
+        query = f"histogram_quantile({quantile / 100}, sum by (le) (increase({buckets}[{max(15, round(seconds))}s])))"
+        answer = prometheus.query(query, at=ended)
+        if answer and answer[0].value == answer[0].value:
+            setattr(inside, f"p{quantile}", answer[0].value)
+
+
+def _alerts(prometheus: Prometheus, inside: Inside, began: float, ended: float) -> None:
+    thresholds = {
+        each.labels["alert"]: each.value
+        for each in prometheus.query("alert_threshold", at=ended)
+        if "alert" in each.labels
+    }
+    for series in prometheus.query_range("ALERTS", began, ended, 5):
+        labels = series.labels
+        inside.alerts.append(
+            Alert(
+                labels["alertname"],
+                labels.get("severity", ""),
+                labels["alertstate"],
+                series.points[0][0],
+                series.points[-1][0],
+                thresholds.get(labels["alertname"]),
+            )
+        )
+    inside.alerts.sort(key=lambda each: (each.state, each.name, each.began))
+
+
+def _slowest(prometheus: Prometheus, inside: Inside, began: float, ended: float) -> None:
+    data = prometheus.get(
+        "query_exemplars", query="http_server_request_duration_seconds_bucket", start=began, end=ended
+    )
+    kept = {
+        exemplar["labels"]["trace_id"]: Trace(
+            exemplar["labels"]["trace_id"],
+            float(exemplar["value"]),
+            row["seriesLabels"].get("http_request_method", ""),
+            row["seriesLabels"].get("http_route", ""),
+            row["seriesLabels"].get("http_response_status_code", ""),
+        )
+        for row in data
+        for exemplar in row["exemplars"]
+        if "trace_id" in exemplar["labels"]
+    }
+    inside.slowest = sorted(kept.values(), key=lambda each: -each.seconds)[:SLOWEST]

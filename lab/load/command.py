@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from lab.load.errors import CannotRunError
 from lab.load.profiles import PROFILES, Profile
 from lab.load.run import LoadRun, Options
-from lab.load.summary import print_summary
+from lab.load.summary import print_summary, terminal
 from lab.load.target import check_target
 from lab.report.record import RUNS
 from lab.settings import SettingError, load_settings
@@ -93,7 +92,7 @@ def load(
         target = (host or settings.url("gateway")).rstrip("/")
         check_target(target, allow_remote)
         options = Options(shape.name, shape.rate, shape.seconds, users, seed, target, workers, remote_workers)
-        console = Console()
+        console = terminal()
         run = LoadRun(options, settings, console, runs).play()
     except (CannotRunError, SettingError) as error:
         click.echo(f"glasshouse load: {error}", err=True)

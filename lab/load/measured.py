@@ -11,9 +11,10 @@ LATE_SECONDS = 0.1
 
 
 class Second(Struct):
-    """One second of a run. `reads` and `writes` are fine buckets of latencies (see `Latencies`)."""
+    """About one second of a run: the `span` seconds before `elapsed`. `reads` and `writes` are fine buckets of latencies (see `Latencies`)."""
 
     elapsed: float
+    span: float
     phase: str
     target_rate: float
     offered: int
@@ -44,6 +45,7 @@ class Measured(Struct):
         self.seconds.append(
             Second(
                 elapsed=sample.elapsed,
+                span=sample.elapsed - (self.seconds[-1].elapsed if self.seconds else 0.0),
                 phase=sample.phase,
                 target_rate=sample.target_rate,
                 offered=sample.offered,

@@ -41,7 +41,7 @@ class Recent:
 
     def __init__(self, seconds: list[Second]) -> None:
         last = seconds[-RECENT:]
-        span = last[-1].elapsed - (seconds[-RECENT - 1].elapsed if len(seconds) > RECENT else 0.0) if last else 0.0
+        span = sum(each.span for each in last)
         self.offered = sum(each.offered for each in last) / span if span > 0 else 0.0
         self.achieved = sum(each.ok for each in last) / span if span > 0 else 0.0
         fine: dict[int, int] = {}

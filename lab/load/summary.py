@@ -1,5 +1,7 @@
 """The table at the end of a run."""
 
+import sys
+
 from rich.console import Console
 from rich.table import Table
 
@@ -10,6 +12,11 @@ LIMITS = {
     "generator": "the load generator itself was the bottleneck: use --workers, or a machine of its own",
     "users": "all users were busy at times, so the service saw less at once than was due: raise --users",
 }
+
+
+def terminal() -> Console:
+    """The console; where it is no terminal, wide enough for a table in a log."""
+    return Console(width=None if sys.stdout.isatty() else 120)
 
 
 def print_summary(console: Console, run: Run) -> None:

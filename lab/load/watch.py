@@ -20,10 +20,9 @@ class Inside:
 
 
 def hit_ratio_query(seconds: float) -> str:
-    """PromQL for hits per lookup over the last `seconds`."""
+    """PromQL for hits per lookup over the last `seconds`; all lookups count, as in `cache:requests:hit_ratio1m_all`."""
     window = f"[{max(15, round(seconds))}s]"
-    hits = f'sum(increase(cache_requests_total{{result="hit"}}{window}))'
-    return f'{hits} / sum(increase(cache_requests_total{{result=~"hit|miss"}}{window}))'
+    return f'sum(increase(cache_requests_total{{result="hit"}}{window})) / sum(increase(cache_requests_total{window}))'
 
 
 class Watch:

@@ -113,6 +113,7 @@ def _hit_ratio(prometheus: Prometheus, inside: Inside, seconds: float, ended: fl
     answer = prometheus.query(hit_ratio_query(seconds), at=ended)
     if answer and answer[0].value == answer[0].value:
         inside.hit_ratio = answer[0].value
+    inside.lookups = round(sum(rise(prometheus, "cache_requests_total", ended - seconds, ended).values()))
 
 
 def _latency(prometheus: Prometheus, inside: Inside, seconds: float, ended: float) -> None:

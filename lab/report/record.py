@@ -82,6 +82,7 @@ class Inside(Struct):
     requests: int | None = None
     gateway_requests: int | None = None
     hit_ratio: float | None = None
+    lookups: int | None = None
     shares: dict[str, float] = field(default_factory=dict)
     p50: float | None = None
     p95: float | None = None

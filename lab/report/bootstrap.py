@@ -1,0 +1,82 @@
+"""Whether a figure of two runs differs by more than the noise within them."""
+
+import random
+from collections.abc import Callable, Sequence
+
+from msgspec import Struct
+
+from lab.load.measured import Second
+
+RESAMPLES = 1000
+CONFIDENCE = 0.99
+LEAST_BLOCK_SECONDS = 5
+MOST_BLOCKS = 40
+
+
+class Slice(Struct):
+    """Some seconds of a run taken together. `reads` and `writes` are fine buckets of latencies."""
+
+    seconds: float
+    ok: int
+    errors: int
+    reads: dict[int, int]
+    writes: dict[int, int]
+
+
+Figure = Callable[[Slice], float]
+
+
+def intervals(
+    before: Sequence[Second], after: Sequence[Second], figures: Sequence[Figure], seed: int = 0
+) -> list[tuple[float, float]]:
+    """For each figure the 99 % interval of its change from one run to the other.
+
+    A circular moving-block bootstrap: a run is drawn anew from blocks of consecutive seconds with replacement, and
+    each figure computed from what was drawn; the interval holds the middle 99 % of the differences of such draws.
+    Blocks, and not single seconds or requests, because a slow second is often followed by another: latencies are
+    correlated, and drawing them singly would make noise look smaller than it is. 99 %, because about nine figures
+    are looked at together. Where the rate changes over the run, that counts as noise too, which errs on the quiet
+    side. Sources: Künsch, "The jackknife and the bootstrap for general stationary observations", Annals of
+    Statistics 17 (1989); Politis and Romano, "A circular block-resampling procedure for stationary data" (1992).
+    """
+    draw = random.Random(seed)  # noqa: S311 (no secret)
+    blocks_before, blocks_after = _blocks(before), _blocks(after)
+    changes: list[list[float]] = [[] for _ in figures]
+    for _ in range(RESAMPLES):
+        old, new = _drawn(blocks_before, draw), _drawn(blocks_after, draw)
+        for each, figure in zip(changes, figures, strict=True):
+            each.append(figure(new) - figure(old))
+    tail = int(RESAMPLES * (1 - CONFIDENCE) / 2)
+    return [(each[tail], each[-1 - tail]) for each in map(sorted, changes)]
+
+
+def taken_together(seconds: Sequence[Second]) -> Slice:
+    """All the seconds as one slice."""
+    whole = Slice(0.0, 0, 0, {}, {})
+    for each in seconds:
+        _add(whole, Slice(each.span, each.ok, each.errors, each.reads, each.writes))
+    return whole
+
+
+def _blocks(seconds: Sequence[Second]) -> tuple[list[Slice], int]:
+    """Every block of the run, one beginning at each second and the last wrapping round; and how many make a run."""
+    length = max(LEAST_BLOCK_SECONDS, -(-len(seconds) // MOST_BLOCKS))
+    twice = [*seconds, *seconds]
+    blocks = [taken_together(twice[start : start + length]) for start in range(len(seconds))]
+    return blocks, max(1, round(len(seconds) / length))
+
+
+def _drawn(blocks: tuple[list[Slice], int], draw: random.Random) -> Slice:
+    whole = Slice(0.0, 0, 0, {}, {})
+    for block in draw.choices(blocks[0], k=blocks[1]):
+        _add(whole, block)
+    return whole
+
+
+def _add(whole: Slice, part: Slice) -> None:
+    whole.seconds += part.seconds
+    whole.ok += part.ok
+    whole.errors += part.errors
+    for mine, others in ((whole.reads, part.reads), (whole.writes, part.writes)):
+        for bucket, count in others.items():
+            mine[bucket] = mine.get(bucket, 0) + count

@@ -1,0 +1,111 @@
+"""`glasshouse report` and `glasshouse runs`."""
+
+import sys
+from datetime import datetime
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from lab.load.summary import print_summary, terminal
+from lab.report.compare import Change, compare, differences_in_settings
+from lab.report.record import RUNS, Run, UnreadableRunError, load, names
+
+RUNS_OPTION = click.option(
+    "--runs", type=click.Path(path_type=Path, file_okay=False), default=RUNS, help="Where runs are kept."
+)
+
+
+@click.command("report")
+@click.argument("run", required=False)
+@click.argument("other", required=False)
+@RUNS_OPTION
+def report(run: str | None, other: str | None, runs: Path) -> None:
+    """Show the report of RUN (by default the newest), or compare RUN with OTHER.
+
+    Exit status 0; 1 if OTHER is worse than RUN in a figure, beyond the noise; 2 if there is no such run.
+    """
+    console = terminal()
+    try:
+        if run is None:
+            run = next(reversed(names(runs)), None)
+            if run is None:
+                raise UnreadableRunError("there are no runs yet: `glasshouse load` makes one")
+        one = load(run, runs)
+        if other is None:
+            print_summary(console, one)
+            console.print(f"report: {runs / one.id / 'report.html'}", highlight=False, soft_wrap=True)
+            return
+        changes = print_comparison(console, one, load(other, runs))
+    except UnreadableRunError as error:
+        click.echo(f"glasshouse report: {error}", err=True)
+        sys.exit(2)
+    sys.exit(1 if any(change.is_worse for change in changes) else 0)
+
+
+@click.command("runs")
+@RUNS_OPTION
+def runs(runs: Path) -> None:
+    """List the runs that were kept, oldest first."""
+    console = terminal()
+    table = Table(box=None)
+    for heading in ("run", "began", "rate", "time", "answered", "errors", "reads p99", "verdict"):
+        table.add_column(heading, no_wrap=True)
+    for name in names(runs):
+        try:
+            table.add_row(*_row(load(name, runs)))
+        except UnreadableRunError as error:
+            table.add_row(name, str(error))
+    console.print(table)
+
+
+def _row(run: Run) -> list[str]:
+    return [
+        run.id,
+        datetime.fromtimestamp(run.began).strftime("%Y-%m-%d %H:%M:%S"),
+        f"{run.settings.rate:g}/s",
+        f"{run.seconds_run:.0f} s",
+        str(run.answered),
+        str(run.errors),
+        f"{run.reads.p99 * 1000:.1f} ms",
+        verdict(run),
+    ]
+
+
+def verdict(run: Run) -> str:
+    """One word or two."""
+    if run.cut_short:
+        return "cut short"
+    if run.profile == "breakpoint" and run.found is not None:
+        return f"holds {run.found:.0f}/s"
+    return "met" if run.met else "missed"
+
+
+def print_comparison(console: Console, before: Run, after: Run) -> list[Change]:
+    """Prints both runs side by side and gives the changes."""
+    changes = compare(before, after)
+    table = Table(title=f"{before.id} → {after.id}", title_justify="left")
+    for heading in ("", "before", "after", "change", "99 % interval", "verdict"):
+        table.add_column(heading, justify="left" if heading in ("", "verdict") else "right")
+    for change in changes:
+        table.add_row(
+            change.name,
+            f"{change.before:.1f} {change.unit}",
+            f"{change.after:.1f} {change.unit}",
+            f"{change.difference:+.1f}",
+            f"{change.low:+.1f} … {change.high:+.1f}",
+            _word(change),
+        )
+    console.print(table)
+    for difference in differences_in_settings(before, after):
+        console.print(f"asked for differently: {difference}", style="yellow")
+    if not any(change.is_real for change in changes):
+        console.print("no difference beyond the noise")
+    return changes
+
+
+def _word(change: Change) -> str:
+    if not change.is_real:
+        return "noise"
+    return "[red]worse[/]" if change.is_worse else "[green]better[/]"

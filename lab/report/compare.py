@@ -1,0 +1,115 @@
+"""Two runs side by side."""
+
+import math
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from lab.load.latencies import quantile
+from lab.report.bootstrap import Slice, intervals, taken_together
+from lab.report.record import Run
+
+# Of a difference between two proportions, as many standard errors as 99 % confidence asks for.
+Z99 = 2.576
+
+
+class Change(Struct, frozen=True):
+    """A figure of two runs. `low` and `high` bound its change with 99 % confidence; `unit` is ms, % or /s."""
+
+    name: str
+    unit: str
+    before: float
+    after: float
+    low: float
+    high: float
+    least: float
+    more_is_worse: bool
+
+    @property
+    def difference(self) -> float:
+        """After less before."""
+        return self.after - self.before
+
+    @property
+    def is_real(self) -> bool:
+        """Whether it is outside the noise: the interval leaves out 0, and the change is large enough to matter.
+
+        The second, because the interval knows the noise within the runs and not that between them (another layout
+        of memory, other tenants of the machine): two runs of the same thing were seen to differ by some per cent.
+        """
+        return (self.low > 0 or self.high < 0) and abs(self.difference) >= self.least
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether it is outside the noise and for the worse."""
+        return self.is_real and (self.difference > 0) == self.more_is_worse
+
+
+class _Kind(Struct, frozen=True):
+    """How a figure is computed from a slice, and the least change that matters: a share of it, and an amount."""
+
+    name: str
+    unit: str
+    figure: Callable[[Slice], float]
+    least_share: float
+    least_amount: float
+    more_is_worse: bool = True
+
+
+def _latency(kind: str, q: float) -> Callable[[Slice], float]:
+    return lambda part: quantile(getattr(part, kind), q) * 1000
+
+
+def _answered(part: Slice) -> float:
+    return (part.ok + part.errors) / part.seconds if part.seconds else 0.0
+
+
+def _error_share(part: Slice) -> float:
+    return 100 * part.errors / (part.ok + part.errors) if part.ok + part.errors else 0.0
+
+
+KINDS = [
+    _Kind("answered", "/s", _answered, 0.05, 0.5, more_is_worse=False),
+    _Kind("errors", "%", _error_share, 0.0, 0.1),
+    *(
+        _Kind(f"{kind} p{round(q * 100)}", "ms", _latency(kind, q), 0.2, 0.5)
+        for kind in ("reads", "writes")
+        for q in (0.5, 0.95, 0.99)
+    ),
+]
+
+
+def compare(before: Run, after: Run) -> list[Change]:
+    """The change of each figure."""
+    bounds = intervals(before.seconds, after.seconds, [kind.figure for kind in KINDS])
+    old, new = taken_together(before.seconds), taken_together(after.seconds)
+    changes = []
+    for kind, (low, high) in zip(KINDS, bounds, strict=True):
+        one, other = kind.figure(old), kind.figure(new)
+        least = max(kind.least_amount, kind.least_share * min(one, other))
+        changes.append(Change(kind.name, kind.unit, one, other, low, high, least, kind.more_is_worse))
+    ratio = _hit_ratio(before, after)
+    return [*changes, ratio] if ratio else changes
+
+
+def differences_in_settings(before: Run, after: Run) -> list[str]:
+    """What was asked for differently, in words; such runs compare only so far."""
+    asked = [("profile", before.profile, after.profile)]
+    for name in ("rate", "seconds", "users", "seed", "host", "workers"):
+        asked.append((name, getattr(before.settings, name), getattr(after.settings, name)))
+    return [f"{name}: {one} and {other}" for name, one, other in asked if one != other]
+
+
+def _hit_ratio(before: Run, after: Run) -> Change | None:
+    """The hit ratio comes as one figure a run, so its noise is that of a proportion (normal approximation)."""
+    one, other = before.inside, after.inside
+    if one.hit_ratio is None or other.hit_ratio is None or not one.lookups or not other.lookups:
+        return None
+    variance = sum(
+        ratio * (1 - ratio) / lookups
+        for ratio, lookups in ((one.hit_ratio, one.lookups), (other.hit_ratio, other.lookups))
+    )
+    middle, spread = 100 * (other.hit_ratio - one.hit_ratio), 100 * Z99 * math.sqrt(variance)
+    return Change(
+        "hit ratio", "%", 100 * one.hit_ratio, 100 * other.hit_ratio, middle - spread, middle + spread, 2.0, False
+    )

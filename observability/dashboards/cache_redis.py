@@ -1,0 +1,248 @@
+"""Cache and Redis: what the cache does for reads, and how its cluster fares."""
+
+from observability.dashboards.frame import Dashboard, Row
+from observability.dashboards.palette import (
+    BAD,
+    BLUE,
+    GOOD,
+    GREEN,
+    IDLE,
+    NUMBERED,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILLION,
+    WARNING,
+)
+from observability.dashboards.panels import bars, lines, number, timeline
+from observability.dashboards.queries import Query, by_replica, or_zero, threshold
+
+BREAKER_STATES = {0: ("closed", GOOD), 1: ("half open", WARNING), 2: ("open", BAD)}
+
+
+def _of_node(metric: str) -> str:
+    return f'{metric}{{node=~"$node"}}'
+
+
+CACHE = Row(
+    "What the cache does for reads",
+    [
+        lines(
+            "Cache hit ratio by cache (good: high and flat)",
+            "Share of reads answered by the cache. At 0: it is away. "
+            "Below the dashed line under traffic: see its runbook.",
+            "percentunit",
+            [
+                Query('max(cache:requests:hit_ratio1m{cache="task"})', "single tasks", BLUE),
+                Query('max(cache:requests:hit_ratio1m{cache="list"})', "lists", ORANGE),
+                threshold("CacheHitRatioLow"),
+            ],
+            most=1,
+        ),
+        lines(
+            "Hit ratio since each replica started (rises from a cold start)",
+            "Hits among all reads since the process began. "
+            "It climbs after a cold start and then stays; a slow fall is churn.",
+            "percentunit",
+            [
+                Query(
+                    by_replica('sum by (instance) (cache_requests_total{result="hit"})')
+                    + " / ("
+                    + by_replica("sum by (instance) (cache_requests_total)")
+                    + " > 0) or 0 * "
+                    + by_replica("sum by (instance) (cache_requests_total)"),
+                    "{{replica}}",
+                )
+            ],
+            most=1,
+            colours=NUMBERED,
+        ),
+        lines(
+            "Reads by what the cache said (bad: bypass, error)",
+            "Reads a second. Bypass: the breaker is open and the store answers. Error: Redis failed or took too long.",
+            "reqps",
+            [
+                Query(f'sum(cache:requests:rate1m{{result="{result}"}}) or vector(0)', result, colour)
+                for result, colour in (("hit", BLUE), ("miss", SKY), ("bypass", ORANGE), ("error", VERMILLION))
+            ],
+            is_stacked=True,
+        ),
+        lines(
+            "95th percentile of cache operations (good: under a few ms)",
+            "Time that Redis takes as the replicas see it, the network included. Near 50 ms, operations time out.",
+            "s",
+            [
+                Query(
+                    f'max(operation:cache_operation_duration_seconds:p95{{operation="{operation}"}}) or vector(0)',
+                    operation,
+                    colour,
+                )
+                for operation, colour in (("get", BLUE), ("set", ORANGE), ("invalidate", PURPLE))
+            ],
+        ),
+        timeline(
+            "Circuit breaker to Redis (good: closed)",
+            "Open: the replica does without Redis, reads go to the store and the rate limit lets "
+            "through. Mend Redis first.",
+            Query(by_replica('max by (instance) (circuit_breaker_state{dependency="redis"})', "max"), "{{replica}}"),
+            BREAKER_STATES,
+            width=8,
+        ),
+        lines(
+            "Cache outdated as a whole (good: 0)",
+            "How often in the last five minutes a replica outdated all that is cached, since invalidations were lost.",
+            "short",
+            [Query(by_replica("increase(cache_epoch_raised_total[5m])"), "{{replica}}")],
+            colours=NUMBERED,
+        ),
+    ],
+)
+
+CLUSTER = Row(
+    "The cluster",
+    [
+        number(
+            "Nodes up (good: 6)",
+            "Redis nodes that answer their exporter. "
+            "If fewer: the role panel shows which, and whether a replica took over.",
+            "none",
+            or_zero("sum(redis_up)"),
+            steps=((0, BAD), (4, WARNING), (6, GOOD)),
+        ),
+        number(
+            "Cluster state (good: ok)",
+            "Whether every reachable node calls the cluster ok. "
+            "Failed: some slots have no master, so their keys are away.",
+            "none",
+            or_zero("min(redis_cluster_state)"),
+            steps=((0, BAD), (1, GOOD)),
+            states={0: ("failed", BAD), 1: ("ok", GOOD)},
+        ),
+        number(
+            "Slots covered (good: 16 384)",
+            "Slots that have a master in good health, as the most pessimistic node sees it.",
+            "none",
+            or_zero("min(redis_cluster_slots_ok)"),
+            steps=((0, BAD), (16384, GOOD)),
+        ),
+        number(
+            "Keys",
+            "Keys held by the masters. A fall to nearly nothing is a flush or a lost node: expect misses.",
+            "short",
+            'sum(redis_db_keys * on (node) group_left () (redis_instance_info{role="master"})) or vector(0)',
+        ),
+        number(
+            "Evicted in 5 minutes (good: 0)",
+            "Keys thrown out since memory was full. If it happens: more memory, or shorter times to live.",
+            "short",
+            or_zero("sum(increase(redis_evicted_keys_total[5m]))"),
+            steps=((0, GOOD), (1, WARNING)),
+        ),
+        number(
+            "Replication lag (good: 0 to 1 s)",
+            "Longest silence of a replica towards its master. If it grows, a failover would lose the newest writes.",
+            "s",
+            or_zero("max(redis_connected_slave_lag_seconds)"),
+            steps=((0, GOOD), (5, WARNING), (10, BAD)),
+        ),
+        timeline(
+            "Role of each node (bad: away; a change is a failover)",
+            "Each node as master, replica or away. A replica that turns master took over from one that failed.",
+            Query(
+                'max by (node) (redis_instance_info{node=~"$node", role="master"}) * 2'
+                ' or max by (node) (redis_instance_info{node=~"$node", role="slave"})'
+                ' or 0 * max by (node) (up{job="redis", node=~"$node"})',
+                "{{node}}",
+            ),
+            {0: ("away", BAD), 1: ("replica", SKY), 2: ("master", BLUE)},
+            height=9,
+        ),
+        timeline(
+            "Link of each replica to its master (bad: down)",
+            "Whether a replica follows its master. Down for long: its copy is old, and it must not take over.",
+            Query(
+                'min by (node) (redis_master_link_up{node=~"$node"}) + 1'
+                ' or 0 * max by (node) (up{job="redis", node=~"$node"})',
+                "{{node}}",
+            ),
+            {0: ("no link: a master, or away", IDLE), 1: ("down", BAD), 2: ("up", GREEN)},
+            height=9,
+        ),
+    ],
+)
+
+NODES = Row(
+    "By node",
+    [
+        lines(
+            "Commands a second by node (good: masters alike)",
+            "Commands that each node runs. One master far above the others holds a hot key.",
+            "ops",
+            [Query(f"sum by (node) (rate({_of_node('redis_commands_processed_total')}[1m]))", "{{node}}")],
+            colours=NUMBERED,
+        ),
+        lines(
+            "Memory by node, and the least limit",
+            "Memory in use by each node; the dashed line is the least limit that is set. "
+            "At the limit, keys are evicted.",
+            "bytes",
+            [
+                Query(f"max by (node) ({_of_node('redis_memory_used_bytes')})", "{{node}}"),
+                Query("min(redis_memory_max_bytes > 0) or vector(0)", "limit", VERMILLION, is_dashed=True),
+            ],
+            colours=NUMBERED,
+        ),
+        bars(
+            "Keys by node",
+            "Keys that each node holds now. A master and its replica hold the same; masters should be alike.",
+            "short",
+            Query(
+                f'sum by (node) ({_of_node("redis_db_keys")}) or 0 * max by (node) (up{{job="redis", node=~"$node"}})',
+                "{{node}}",
+            ),
+        ),
+        lines(
+            "Evicted and expired keys by node (bad: evictions)",
+            "Keys a second that each node throws out for want of memory (evicted); expiry is "
+            "ordinary and shown as one line.",
+            "ops",
+            [
+                Query(f"sum by (node) (rate({_of_node('redis_evicted_keys_total')}[1m]))", "evicted on {{node}}"),
+                Query(
+                    "sum(rate(redis_expired_keys_total[1m])) or vector(0)", "expired, all nodes", GREEN, is_dashed=True
+                ),
+            ],
+            colours=NUMBERED,
+        ),
+        lines(
+            "Connections by node",
+            "Clients connected to each node. A steady climb is a leak; a sudden fall is a node that lost its clients.",
+            "short",
+            [Query(f"max by (node) ({_of_node('redis_connected_clients')})", "{{node}}")],
+            colours=NUMBERED,
+        ),
+        lines(
+            "Processor time by node (bad: near 1)",
+            "Seconds of processor time a second. Redis runs commands on one core: near 1 it is full.",
+            "percentunit",
+            [
+                Query(
+                    f"sum by (node) (rate({_of_node('redis_cpu_user_seconds_total')}[1m])"
+                    f" + rate({_of_node('redis_cpu_sys_seconds_total')}[1m]))",
+                    "{{node}}",
+                )
+            ],
+            colours=NUMBERED,
+        ),
+    ],
+)
+
+DASHBOARD = Dashboard(
+    uid="cache-redis",
+    title="Cache and Redis",
+    description=(
+        "Hit ratio, operation latency and breaker as the replicas see them; nodes, slots, memory and keys of Redis."
+    ),
+    rows=[CACHE, CLUSTER, NODES],
+    variables=["replica", "node"],
+)

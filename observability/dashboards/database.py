@@ -1,0 +1,185 @@
+"""Database: how fast it answers, and how much of it is left."""
+
+from observability.dashboards.frame import Dashboard, Row
+from observability.dashboards.palette import BAD, BLUE, GOOD, GREEN, NUMBERED, ORANGE, PURPLE, SKY, VERMILLION, WARNING
+from observability.dashboards.panels import bars, heat, lines, number, timeline
+from observability.dashboards.queries import Query, by_replica, or_zero, threshold
+
+OPERATIONS = (("SELECT", BLUE), ("INSERT", ORANGE), ("UPDATE", PURPLE), ("DELETE", VERMILLION))
+OURS = 'datname!~"template.*"'
+
+REPLICAS = Row(
+    "As the replicas see it",
+    [
+        number(
+            "PostgreSQL (good: up)",
+            "Whether the exporter reaches PostgreSQL. Down: cached reads go on, all else answers 503; start it again.",
+            "none",
+            or_zero("min(pg_up)"),
+            steps=((0, BAD), (1, GOOD)),
+            states={0: ("down", BAD), 1: ("up", GOOD)},
+        ),
+        number(
+            "Slowest 5 % of queries take longer than",
+            "Highest 95th percentile among the operations. High: look for locks and for a full pool below.",
+            "s",
+            or_zero("max(operation:db_client_operation_duration_seconds:p95)"),
+            steps=((0, GOOD), (0.05, WARNING), (0.5, BAD)),
+        ),
+        number(
+            "Pool in use (good: under 80 %)",
+            "Fullest replica's connections in use over its most. At 100 % queries wait for a connection.",
+            "percentunit",
+            'max(sum by (instance) (db_client_connection_count{state="used"})'
+            " / sum by (instance) (db_client_connection_max)) or vector(0)",
+            steps=((0, GOOD), (0.8, WARNING), (1, BAD)),
+        ),
+        number(
+            "Connections used of those allowed",
+            "Share of PostgreSQL's max_connections in use. Near 100 % new replicas cannot connect.",
+            "percentunit",
+            or_zero("sum(pg_stat_database_numbackends) / max(pg_settings_max_connections)"),
+            steps=((0, GOOD), (0.8, WARNING), (0.95, BAD)),
+        ),
+        number(
+            "Found in shared buffers (good: over 99 %)",
+            "Share of blocks found in PostgreSQL's memory over five minutes; 100 % while idle. "
+            "Low: more shared_buffers.",
+            "percentunit",
+            f"sum(rate(pg_stat_database_blks_hit{{{OURS}}}[5m])) / "
+            f"(sum(rate(pg_stat_database_blks_hit{{{OURS}}}[5m]))"
+            f" + sum(rate(pg_stat_database_blks_read{{{OURS}}}[5m])) > 0) or vector(1)",
+            steps=((0, BAD), (0.9, WARNING), (0.99, GOOD)),
+        ),
+        number(
+            "Deadlocks in 5 minutes (good: 0)",
+            "Transactions that PostgreSQL gave up since they waited on each other. "
+            "If any: its log names the statements.",
+            "short",
+            or_zero(f"sum(increase(pg_stat_database_deadlocks{{{OURS}}}[5m]))"),
+            steps=((0, GOOD), (1, BAD)),
+        ),
+        lines(
+            "95th percentile by operation (good: flat and low)",
+            "Waiting for a connection included. All rise: pool or disk. Only writes: a lock.",
+            "s",
+            [
+                Query(
+                    f'max(operation:db_client_operation_duration_seconds:p95{{db_operation_name="{name}"}}) or vector(0)',
+                    name,
+                    colour,
+                )
+                for name, colour in OPERATIONS
+            ]
+            + [threshold("DatabaseSlow")],
+        ),
+        lines(
+            "Operations a second",
+            "Statements by kind. More SELECT than usual: the cache is not answering. "
+            "None at all under traffic: breaker open.",
+            "ops",
+            [
+                Query(
+                    f'sum(operation:db_client_operations:rate1m{{db_operation_name="{name}"}}) or vector(0)',
+                    name,
+                    colour,
+                )
+                for name, colour in OPERATIONS
+            ],
+            is_stacked=True,
+        ),
+        lines(
+            "Connections in use by replica, and the pool's most",
+            "Connections of each replica's pool in use. At the dashed line queries wait, and durations grow together.",
+            "short",
+            [
+                Query(by_replica('db_client_connection_count{state="used"}'), "{{replica}}"),
+                Query("min(db_client_connection_max) or vector(0)", "most", VERMILLION, is_dashed=True),
+            ],
+            colours=NUMBERED,
+        ),
+        heat(
+            "How query durations are spread (bad: a second band above)",
+            "Operations a second in each span of duration. A band near two seconds is the time limit.",
+            "sum by (le) (rate(db_client_operation_duration_seconds_bucket[1m]))",
+        ),
+        timeline(
+            "Circuit breaker to the database (good: closed)",
+            "Open: the replica answers 503 at once rather than wait. It closes by itself once the database answers.",
+            Query(by_replica('max by (instance) (circuit_breaker_state{dependency="database"})', "max"), "{{replica}}"),
+            {0: ("closed", GOOD), 1: ("half open", WARNING), 2: ("open", BAD)},
+        ),
+    ],
+)
+
+SERVER = Row(
+    "As PostgreSQL sees it",
+    [
+        lines(
+            "Transactions (bad: rolled back rise)",
+            "Transactions a second. Rolled back together with errors at the replicas: see PostgreSQL's log.",
+            "ops",
+            [
+                Query(or_zero(f"sum(rate(pg_stat_database_xact_commit{{{OURS}}}[1m]))"), "committed", BLUE),
+                Query(or_zero(f"sum(rate(pg_stat_database_xact_rollback{{{OURS}}}[1m]))"), "rolled back", VERMILLION),
+            ],
+        ),
+        lines(
+            "Connections by state (bad: idle in transaction)",
+            "Connections by what they do. Idle in transaction holds locks while nothing runs: find "
+            "who forgot to commit.",
+            "short",
+            [
+                Query(or_zero('sum(pg_stat_activity_count{state="active"})'), "active", BLUE),
+                Query(or_zero('sum(pg_stat_activity_count{state="idle"})'), "idle", SKY),
+                Query(
+                    or_zero('sum(pg_stat_activity_count{state=~"idle in transaction.*"})'),
+                    "idle in transaction",
+                    VERMILLION,
+                ),
+            ],
+            is_stacked=True,
+        ),
+        lines(
+            "Longest transaction (good: under a second)",
+            "Age of the oldest open transaction. One that grows without end blocks others and vacuum.",
+            "s",
+            [Query(or_zero("max(pg_stat_activity_max_tx_duration)"), "longest", ORANGE)],
+        ),
+        bars(
+            "Locks held by mode (bad: exclusive ones that stay)",
+            "Locks in our database now. Access exclusive that stays blocks every query on its table: "
+            "find who holds it.",
+            "short",
+            Query(
+                f'sum by (mode) (pg_locks_count{{{OURS}}}) or label_replace(vector(0), "mode", "none", "", "")',
+                "{{mode}}",
+            ),
+        ),
+        lines(
+            "Rows written",
+            "Rows inserted, updated and deleted a second, as PostgreSQL counts them.",
+            "ops",
+            [
+                Query(or_zero(f"sum(rate(pg_stat_database_tup_{name}{{{OURS}}}[1m]))"), name, colour)
+                for name, colour in (("inserted", ORANGE), ("updated", PURPLE), ("deleted", VERMILLION))
+            ],
+        ),
+        lines(
+            "Size on disk",
+            "Bytes that our databases take. It grows with tasks; a jump without them is bloat.",
+            "bytes",
+            [Query(or_zero(f"sum(pg_database_size_bytes{{{OURS}}})"), "size", GREEN)],
+        ),
+    ],
+)
+
+DASHBOARD = Dashboard(
+    uid="database",
+    title="Database",
+    description=(
+        "Query latency, pool and breaker as the replicas see them; transactions, connections and locks of PostgreSQL."
+    ),
+    rows=[REPLICAS, SERVER],
+    variables=["replica"],
+)

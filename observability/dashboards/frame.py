@@ -1,0 +1,164 @@
+"""What all dashboards share around their panels: variables, links, annotations, places, and the JSON."""
+
+import json
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from grafana_foundation_sdk.builders import dashboard as builders
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models import dashboard as model
+
+from observability.dashboards.palette import ORANGE, PURPLE, VERMILLION
+from observability.dashboards.panels import PROMETHEUS
+from observability.dashboards.queries import REAL_ALERTS
+
+COLUMNS = 24
+TAG = "glasshouse"
+
+# name → (label above the dashboard, query)
+VARIABLES = {
+    "route": ("Route", "label_values(route:http_requests:rate1m, http_route)"),
+    "replica": ("Replica", "label_values(service_info, replica)"),
+    "node": ("Redis node", 'label_values(up{job="redis"}, node)'),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """Panels under one heading, left to right and top to bottom."""
+
+    title: str
+    panels: Sequence[model.Panel]
+
+
+@dataclass(frozen=True)
+class Dashboard:
+    """A dashboard. `variables` are those that it shows; the others are hidden, so that links carry them along."""
+
+    uid: str
+    title: str
+    description: str
+    rows: Sequence[Row]
+    variables: Sequence[str] = ()
+
+
+def render(dashboard: Dashboard) -> str:
+    """The dashboard's JSON as Grafana loads it: the same text for the same source."""
+    builder = (
+        builders.Dashboard(dashboard.title)
+        .uid(dashboard.uid)
+        .description(dashboard.description)
+        .tags([TAG])
+        .readonly()
+        .timezone("browser")
+        .tooltip(model.DashboardCursorSync.CROSSHAIR)
+        .time("now-15m", "now")
+        .refresh("5s")
+        .timepicker(builders.TimePicker().refresh_intervals(["5s", "10s", "30s", "1m", "5m"]))
+        .variables([_variable(name, is_shown=name in dashboard.variables) for name in VARIABLES])
+        .annotations([_annotation(item) for item in ANNOTATIONS])
+        .link(_other_dashboards())
+    )
+    resource = builder.build()
+    resource.panels = list(_laid_out(dashboard))
+    data = json.loads(json.dumps(resource, cls=JSONEncoder))
+    for source, item in zip(data["annotations"]["list"], ANNOTATIONS, strict=True):
+        source.update(_prometheus_annotation(item))
+    return json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """Marks the times at which `expr` has a value."""
+
+    name: str
+    expr: str
+    title: str
+    text: str
+    colour: str
+
+
+ANNOTATIONS = (
+    Annotation("Load", 'load_phase_info{phase!="idle"}', "{{profile}}", "load phase {{phase}}", PURPLE),
+    Annotation("Restarts", "time() - replica:process_start_time_seconds:max < 30", "{{replica}}", "started", ORANGE),
+    Annotation(
+        "Alerts",
+        f'ALERTS{{alertstate="firing", {REAL_ALERTS}}}',
+        "{{alertname}}",
+        "{{severity}} firing",
+        VERMILLION,
+    ),
+)
+
+
+def _prometheus_annotation(item: Annotation) -> dict[str, Any]:
+    """Fields of the Prometheus data source's annotations, which the SDK's model does not have."""
+    return {"titleFormat": item.title, "textFormat": item.text, "tagKeys": "", "step": "15s", "useValueForTime": False}
+
+
+def _annotation(item: Annotation) -> builders.AnnotationQuery:
+    return (
+        builders.AnnotationQuery()
+        .name(item.name)
+        .datasource(PROMETHEUS)
+        .enable(True)
+        .icon_color(item.colour)
+        .expr(item.expr)
+    )
+
+
+def _variable(name: str, *, is_shown: bool) -> builders.QueryVariable:
+    label, query = VARIABLES[name]
+    return (
+        builders.QueryVariable(name)
+        .label(label)
+        .datasource(PROMETHEUS)
+        .query({"query": query, "refId": f"Variable-{name}", "qryType": 5})
+        .hide(model.VariableHide.DONT_HIDE if is_shown else model.VariableHide.HIDE_VARIABLE)
+        .multi(True)
+        .include_all(True)
+        .all_value(".*")
+        .current(model.VariableOption(selected=True, text=["All"], value=["$__all"]))
+        .refresh(model.VariableRefresh.ON_TIME_RANGE_CHANGED)
+        .sort(model.VariableSort.ALPHABETICAL_ASC)
+    )
+
+
+def _other_dashboards() -> builders.DashboardLink:
+    return (
+        builders.DashboardLink("Dashboards")
+        .type(model.DashboardLinkType.DASHBOARDS)
+        .tags([TAG])
+        .as_dropdown(False)
+        .include_vars(True)
+        .keep_time(True)
+        .tooltip("The same time and choices on another dashboard")
+    )
+
+
+def _laid_out(dashboard: Dashboard) -> Iterator[model.Panel | model.RowPanel]:
+    """Rows and panels in reading order, each with a place and with an id that stays when others come or go."""
+    top = 0
+    for row in dashboard.rows:
+        heading = builders.Row(row.title).build()
+        heading.id_val = _id("row", row.title)
+        heading.grid_pos = model.GridPos(x=0, y=top, w=COLUMNS, h=1)
+        heading.panels = []
+        yield heading
+        top += 1
+        left = tallest = 0
+        for panel in row.panels:
+            place = panel.grid_pos or model.GridPos()
+            if left + place.w > COLUMNS:
+                top, left, tallest = top + tallest, 0, 0
+            panel.id_val = _id("panel", panel.title or "")
+            panel.grid_pos = model.GridPos(x=left, y=top, w=place.w, h=place.h)
+            yield panel
+            left, tallest = left + place.w, max(tallest, place.h)
+        top += tallest
+
+
+def _id(kind: str, title: str) -> int:
+    return zlib.crc32(f"{kind} {title}".encode()) % 1_000_000 + 1

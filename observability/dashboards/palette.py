@@ -1,0 +1,25 @@
+"""Colours that colour-blind readers tell apart: Okabe and Ito, https://jfly.uni-koeln.de/color/."""
+
+BLUE = "#0072B2"
+SKY = "#56B4E9"
+GREEN = "#009E73"
+YELLOW = "#F0E442"
+ORANGE = "#E69F00"
+VERMILLION = "#D55E00"
+PURPLE = "#CC79A7"
+GREY = "#999999"
+
+GOOD, WARNING, BAD, IDLE = GREEN, ORANGE, VERMILLION, GREY
+
+# series named by a number, such as todo-1 or redis-6: the expression that finds them, and their colour
+NUMBERED = {
+    rf"/.*-{number}$/": colour
+    for number, colour in enumerate((BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILLION, YELLOW, GREY), start=1)
+}
+ROUTES = {
+    r"/^\/tasks( |$).*/": BLUE,
+    r"/^\/tasks\/\{task_id\}.*/": ORANGE,
+    r"/^\/schema.*/": GREEN,
+    r"/^unmatched.*/": GREY,
+}
+STATUSES = {r"/^2../": BLUE, r"/^3../": SKY, r"/^4../": ORANGE, r"/^5../": VERMILLION}

@@ -1,0 +1,1 @@
+"""Tests: unit, on real servers (integration), and on the whole stack."""

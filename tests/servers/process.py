@@ -1,0 +1,126 @@
+"""A server as a child process that can be stopped, killed, paused and started again."""
+
+import os
+import random
+from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM
+import socket
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+# Below the range that the kernel takes for outgoing connections, so that none of these is in use by one.
+PORTS = range(20_000, 32_000)
+
+
+def free_port() -> int:
+    """A port of this machine that nothing listens on."""
+    for port in random.sample(PORTS, 200):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("no free port")
+
+
+def is_listening(port: int) -> bool:
+    """Whether something accepts connections on the port."""
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+class Process:
+    """A command that runs in the background. Its output goes to `log`, appended over restarts."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        log: Path,
+        *,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        user: str | None = None,
+    ) -> None:
+        self._command = list(command)
+        self._cwd = cwd
+        self._env = dict(env) if env is not None else None
+        self._user = user
+        self.log = log
+        self._child: subprocess.Popen[bytes] | None = None
+        self._is_paused = False
+
+    @property
+    def pid(self) -> int:
+        """The id of the running process."""
+        assert self._child is not None, "not started"
+        return self._child.pid
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._child is not None and self._child.poll() is None
+
+    @property
+    def returncode(self) -> int | None:
+        """The exit status, None while it runs."""
+        return self._child.poll() if self._child else None
+
+    def start(self) -> None:
+        """Starts it, if it does not run."""
+        if self.is_running:
+            return
+        with self.log.open("ab") as log:
+            self._child = subprocess.Popen(
+                self._command,
+                cwd=self._cwd,
+                env=self._env,
+                user=self._user,
+                group=self._user,
+                extra_groups=[] if self._user else None,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def signal(self, number: int) -> None:
+        """Sends a signal, if it runs."""
+        if self.is_running:
+            os.kill(self.pid, number)
+
+    def pause(self) -> None:
+        """Freezes it: connections stay open, and nothing is answered."""
+        self._is_paused = True
+        self.signal(SIGSTOP)
+
+    def resume(self) -> None:
+        """Lets it go on."""
+        self._is_paused = False
+        self.signal(SIGCONT)
+
+    def stop(self, number: int = SIGTERM, timeout: float = 15.0) -> int:
+        """Asks it to end and waits; kills it where it does not. Its exit status."""
+        if self._child is None:
+            return 0
+        if self._is_paused:
+            self.resume()
+        self.signal(number)
+        try:
+            return self._child.wait(timeout)
+        except subprocess.TimeoutExpired:
+            return self.kill()
+
+    def kill(self) -> int:
+        """Kills it at once."""
+        if self._child is None:
+            return 0
+        self._is_paused = False
+        self.signal(SIGKILL)
+        return self._child.wait(10)
+
+    def output(self) -> str:
+        """All that it has written."""
+        return self.log.read_text(errors="replace") if self.log.exists() else ""

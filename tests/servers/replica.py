@@ -1,0 +1,119 @@
+"""A replica of the service: `python -m service` in a process of its own."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+
+import httpx
+import psutil
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.servers.conditions import wait_for
+from tests.servers.process import Process, free_port
+
+ROOT = Path(__file__).parents[2]
+START_SECONDS = 20.0
+# what of this process's environment a replica gets: nothing that could be a setting
+KEPT = ("PATH", "HOME", "LANG", "VIRTUAL_ENV", "TMPDIR")
+
+
+def environment(**settings: str) -> dict[str, str]:
+    """The environment of a replica with these settings, and nothing of this process's that could be one."""
+    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
+    return kept | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"} | settings
+
+
+class Replica(Process):
+    """One replica. Settings are given by name (`RATE_LIMIT="off"`); without DATABASE_URL it has an SQLite file."""
+
+    def __init__(self, directory: Path, name: str = "todo-1", **settings: str) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self.name = name
+        self.port = int(settings["PORT"]) if "PORT" in settings else free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        defaults = {
+            "PORT": str(self.port),
+            "REPLICA": name,
+            "RATE_LIMIT": "1000000/minute",
+            "DATABASE_URL": f"sqlite+aiosqlite:///{directory / name}.db",
+        }
+        super().__init__(
+            [sys.executable, "-m", "service"],
+            directory / f"{name}.log",
+            cwd=directory,
+            env=environment(**(defaults | settings)),
+        )
+
+    def __enter__(self) -> "Replica":
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # there is no request left to wait for
+        self.kill()
+
+    def launch(self) -> None:
+        """Starts it, without waiting."""
+        super().start()
+
+    def start(self) -> None:
+        """Starts it, and waits until it is live."""
+        self.launch()
+        wait_for(self._is_live, START_SECONDS, f"an answer of {self.name}")
+
+    def metrics(self) -> "Samples":
+        """All samples of `/metrics`."""
+        return Samples(httpx.get(f"{self.url}/metrics", timeout=10).text)
+
+    @property
+    def memory_bytes(self) -> int:
+        """Resident memory."""
+        return int(psutil.Process(self.pid).memory_info().rss)
+
+    def _is_live(self) -> bool:
+        assert self.is_running, f"{self.name} ended with {self.returncode}:\n{self.output()[-4000:]}"
+        try:
+            return httpx.get(f"{self.url}/health/live", timeout=2).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+
+@contextmanager
+def replicas(directory: Path, count: int, **settings: str) -> Iterator[list[Replica]]:
+    """Replicas todo-1, todo-2 and so on with the same settings, started together."""
+    made = [Replica(directory, f"todo-{number}", **settings) for number in range(1, count + 1)]
+    try:
+        for each in made:
+            each.launch()
+        for each in made:
+            each.start()
+        yield made
+    finally:
+        for each in made:
+            each.kill()
+
+
+class Samples:
+    """The samples of an exposition in Prometheus's text format."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.families = list(text_string_to_metric_families(text))
+        self._samples = [sample for family in self.families for sample in family.samples]
+
+    def value(self, name: str, **labels: str) -> float:
+        """The sum of the samples with this name and, among others, these labels; 0 where there are none."""
+        return sum(
+            sample.value
+            for sample in self._samples
+            if sample.name == name and all(sample.labels.get(key) == value for key, value in labels.items())
+        )
+
+    def series(self) -> set[tuple[str, tuple[tuple[str, str], ...]]]:
+        """Every series: its name and labels."""
+        return {(sample.name, tuple(sorted(sample.labels.items()))) for sample in self._samples}

@@ -11,7 +11,7 @@ LATE_SECONDS = 0.1
 
 
 class Second(Struct):
-    """About one second of a run: the `span` seconds before `elapsed`. `reads` and `writes` are fine buckets of latencies (see `Latencies`)."""
+    """The `span` seconds before `elapsed`, about one. `reads` and `writes` are fine buckets (see `Latencies`)."""
 
     elapsed: float
     span: float

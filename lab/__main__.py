@@ -1,0 +1,5 @@
+"""`python -m lab` is `glasshouse`."""
+
+from lab.cli import main
+
+main()

@@ -6,6 +6,7 @@ import click
 
 # name → "module:command"
 COMMANDS: dict[str, str] = {
+    "check": "lab.check:check",
     "load": "lab.load.command:load",
     "worker": "lab.load.command:worker",
     "report": "lab.report.command:report",

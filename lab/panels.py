@@ -24,7 +24,7 @@ class DashboardError(ValueError):
 
 @dataclass(frozen=True)
 class Target:
-    """One query of a panel. `datasource` is a uid of the provisioning, and `legend` a template such as `{{replica}}`."""
+    """One query of a panel. `datasource` is a provisioned uid, and `legend` a template such as `{{replica}}`."""
 
     ref_id: str
     datasource: str
@@ -61,7 +61,10 @@ class Panel:
 
 @dataclass(frozen=True)
 class Variable:
-    """A choice above a dashboard: the values of `label` on the series that `match` selects."""
+    """A choice above a dashboard: the values of `label` on the series that `match` selects.
+
+    A hidden one is not shown; it is only carried along by links.
+    """
 
     name: str
     title: str
@@ -69,6 +72,7 @@ class Variable:
     label: str
     is_multi: bool
     all_value: str
+    is_hidden: bool = False
 
 
 @dataclass(frozen=True)
@@ -219,6 +223,7 @@ def _variable(source: Mapping[str, Any]) -> Variable:
         label=written["label"],
         is_multi=bool(source.get("multi")),
         all_value=source.get("allValue") or ".*",
+        is_hidden=source.get("hide") == 2,
     )
 
 

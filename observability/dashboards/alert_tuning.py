@@ -12,6 +12,7 @@ from observability.dashboards.queries import REAL_ALERTS, Query, or_zero, thresh
 # every alert that has a threshold, at 0: so that what never fired has a row too
 SILENT = '0 * max by (alertname) (label_replace(alert_threshold, "alertname", "$1", "alert", "(.+)"))'
 FIRING = f'ALERTS{{alertstate="firing", {REAL_ALERTS}}}'
+PENDING = f'ALERTS{{alertstate="pending", {REAL_ALERTS}}}'
 EVALUATION_SECONDS = 5
 STATES = {0: ("silent", GOOD), 1: ("pending", WARNING), 2: ("firing", BAD)}
 
@@ -63,7 +64,7 @@ NOW = Row(
             "Alerts whose condition holds, but not yet for long enough. "
             "Often pending and never firing: well tuned, or too slow.",
             "none",
-            or_zero(f'count(ALERTS{{alertstate="pending", {REAL_ALERTS}}})'),
+            or_zero(f"count({PENDING})"),
             steps=((0, GOOD), (1, WARNING)),
         ),
         bars(
@@ -97,8 +98,7 @@ NOW = Row(
             "Silent, pending or firing. Stripes of pending: the threshold is near the ordinary; "
             "stripes of firing: flapping.",
             Query(
-                f'2 * max by (alertname) ({FIRING}) or max by (alertname) (ALERTS{{alertstate="pending", {REAL_ALERTS}}})'
-                f" or {SILENT}",
+                f"2 * max by (alertname) ({FIRING}) or max by (alertname) ({PENDING}) or {SILENT}",
                 "{{alertname}}",
             ),
             STATES,

@@ -65,7 +65,7 @@ REPLICAS = Row(
             "s",
             [
                 Query(
-                    f'max(operation:db_client_operation_duration_seconds:p95{{db_operation_name="{name}"}}) or vector(0)',
+                    or_zero(f'max(operation:db_client_operation_duration_seconds:p95{{db_operation_name="{name}"}})'),
                     name,
                     colour,
                 )

@@ -178,7 +178,8 @@ LIMIT = Row(
             "Phase of the load",
             "When a load ran, and by which profile. Use it to line up the panels above.",
             Query(
-                'max by (profile, phase) (load_phase_info{phase!="idle"}) or 0 * max by (profile, phase) (load_phase_info)',
+                'max by (profile, phase) (load_phase_info{phase!="idle"})'
+                ' or 0 * max by (profile, phase) (load_phase_info{phase="idle"})',
                 "{{profile}} {{phase}}",
             ),
             {0: ("idle", IDLE), 1: ("running", BLUE)},

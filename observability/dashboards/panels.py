@@ -246,7 +246,7 @@ def listing(
     width: int = 12,
     height: int = 8,
 ) -> model.Panel:
-    """A table with a row for each value of `label`, headed `heading`. `columns` maps a heading to (unit, expression)."""
+    """A table with a row for each value of `label`, headed `heading`; `columns`: heading → (unit, expression)."""
     panel = (
         table.Panel()
         .title(title)

@@ -1,0 +1,181 @@
+"""`glasshouse check`: asks a running stack every query of every panel, and says which panels would be blank or slow."""
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import click
+import httpx
+from rich.console import Console
+from rich.table import Table
+
+from lab.panels import Dashboard, DashboardError, Panel, Target, Window, expand, load_dashboards
+from lab.prometheus import Prometheus, PrometheusError
+from lab.settings import SettingError, load_settings
+
+SLOWEST_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one query of a panel gave: series and points that can be drawn (NaN cannot), seconds, or an error."""
+
+    ref_id: str
+    query: str
+    series: int = 0
+    points: int = 0
+    seconds: float = 0.0
+    error: str = ""
+
+    @property
+    def fault(self) -> str:
+        """What is wrong with it, or nothing."""
+        if self.error:
+            return self.error
+        if self.points == 0:
+            return "empty"
+        if self.seconds > SLOWEST_SECONDS:
+            return f"took {self.seconds * 1000:.0f} ms"
+        return ""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A panel and the answers to its queries."""
+
+    dashboard: Dashboard
+    panel: Panel
+    answers: tuple[Answer, ...]
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """What is wrong with it, a line a query."""
+        return tuple(f"{answer.ref_id}: {answer.fault}" for answer in self.answers if answer.fault)
+
+
+def check_panels(prometheus: Prometheus, dashboards: Sequence[Dashboard], window: Window) -> Iterator[Checked]:
+    """Asks every query of every panel, with all of each variable chosen. Panels without queries are passed over."""
+    for dashboard in dashboards:
+        for panel in dashboard.panels:
+            if panel.targets:
+                answers = tuple(_ask(prometheus, dashboard, target, window) for target in panel.targets)
+                yield Checked(dashboard, panel, answers)
+
+
+def _ask(prometheus: Prometheus, dashboard: Dashboard, target: Target, window: Window) -> Answer:
+    query = target.query
+    try:
+        query = expand(target.query, dashboard.variables, {}, window)
+        answer = _timed(prometheus, target, query, window)
+        # once more: a neighbour on the machine can make any single answer late
+        return _timed(prometheus, target, query, window) if answer.seconds > SLOWEST_SECONDS else answer
+    except (PrometheusError, DashboardError) as error:
+        return Answer(target.ref_id, query, error=str(error))
+
+
+def _timed(prometheus: Prometheus, target: Target, query: str, window: Window) -> Answer:
+    began = time.perf_counter()
+    if target.is_instant:
+        series = prometheus.query(query, at=window.end)
+    else:
+        series = prometheus.query_range(query, window.start, window.end, window.step)
+    seconds = time.perf_counter() - began
+    drawn = [sum(math.isfinite(value) for _, value in one.points) for one in series]
+    return Answer(target.ref_id, query, sum(points > 0 for points in drawn), sum(drawn), seconds)
+
+
+def missing_traces(
+    prometheus: Prometheus, tempo: str, dashboards: Sequence[Dashboard], window: Window
+) -> tuple[list[str], list[str]]:
+    """Follows the newest exemplar of each panel that shows exemplars into Tempo: (traces found, traces missing).
+
+    Raises `httpx.HTTPError` where Tempo does not answer, and `PrometheusError` where Prometheus does not.
+    """
+    trace_ids: set[str] = set()
+    for dashboard in dashboards:
+        for panel in dashboard.panels:
+            for source, target in zip(panel.source.get("targets", []), panel.targets, strict=True):
+                if source.get("exemplar"):
+                    query = expand(target.query, dashboard.variables, {}, window)
+                    trace_ids |= set(_newest_exemplar(prometheus, query, window))
+    found: list[str] = []
+    missing: list[str] = []
+    with httpx.Client(base_url=tempo, timeout=5, trust_env=False) as http:
+        http.get("/ready").raise_for_status()
+        for trace_id in sorted(trace_ids):
+            answer = http.get(f"/api/v2/traces/{trace_id}")
+            (found if answer.status_code == httpx.codes.OK else missing).append(trace_id)
+    return found, missing
+
+
+def _newest_exemplar(prometheus: Prometheus, query: str, window: Window) -> list[str]:
+    data = prometheus.get("query_exemplars", query=query, start=window.start, end=window.end)
+    exemplars = [exemplar for series in data for exemplar in series["exemplars"]]
+    newest = max(exemplars, key=lambda exemplar: float(exemplar["timestamp"]), default=None)
+    return [newest["labels"]["trace_id"]] if newest else []
+
+
+@click.command("check")
+@click.option("--url", help="Prometheus to ask; by default the stack's on this machine.")
+@click.option("--tempo", help="Tempo to ask; by default the stack's on this machine.")
+@click.option("--last", default=15.0, show_default=True, type=click.FloatRange(min=1), help="Minutes to ask for.")
+def check(url: str | None, tempo: str | None, last: float) -> None:
+    """Ask every query of every dashboard panel of a running stack.
+
+    Exit status: 0 all panels have data and answer within 500 ms, 1 some do not, 2 Prometheus does not answer.
+    """
+    console = Console(width=None if Console().is_terminal else 160)
+    try:
+        settings = load_settings()
+        dashboards = load_dashboards()
+        with Prometheus(url or settings.url("prometheus")) as prometheus:
+            prometheus.query("vector(1)")
+            now = time.time()
+            window = Window.of(now - last * 60, now)
+            checked = list(check_panels(prometheus, dashboards, window))
+            console.print(_table(checked))
+            lost = _report_traces(console, prometheus, tempo or settings.url("tempo"), dashboards, window)
+    except (PrometheusError, DashboardError, SettingError) as error:
+        click.echo(f"glasshouse check: {error}; is the stack up? `make native` or `make up` starts it", err=True)
+        raise SystemExit(2) from error
+    faulty = [item for item in checked if item.faults]
+    queries = sum(len(item.answers) for item in checked)
+    for item in faulty:
+        for fault in item.faults:
+            console.print(f"{item.dashboard.title} / {item.panel.title} / {fault}", style="red", markup=False)
+    console.print(f"{len(checked)} panels, {queries} queries, {len(faulty)} panels at fault")
+    raise SystemExit(1 if faulty or lost else 0)
+
+
+def _report_traces(
+    console: Console, prometheus: Prometheus, tempo: str, dashboards: Sequence[Dashboard], window: Window
+) -> list[str]:
+    try:
+        found, missing = missing_traces(prometheus, tempo, dashboards, window)
+    except httpx.HTTPError:
+        console.print("Tempo does not answer: the traces behind exemplars were not checked")
+        return []
+    console.print(f"Traces behind exemplars: {len(found)} found in Tempo, {len(missing)} missing {' '.join(missing)}")
+    return missing
+
+
+def _table(checked: Sequence[Checked]) -> Table:
+    table = Table(title="Dashboard panels", title_justify="left")
+    table.add_column("Dashboard", no_wrap=True)
+    table.add_column("Panel", overflow="fold")
+    for heading in ("Queries", "Series", "Points", "ms"):
+        table.add_column(heading, justify="right")
+    table.add_column("", overflow="fold")
+    for item in checked:
+        table.add_row(
+            item.dashboard.title,
+            item.panel.title,
+            str(len(item.answers)),
+            str(sum(answer.series for answer in item.answers)),
+            str(sum(answer.points for answer in item.answers)),
+            f"{max(answer.seconds for answer in item.answers) * 1000:.0f}",
+            "; ".join(item.faults) or "ok",
+            style="red" if item.faults else "",
+        )
+    return table

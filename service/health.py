@@ -7,6 +7,7 @@ from typing import Literal
 
 import msgspec
 from litestar import Response, Router, get
+from litestar.openapi.datastructures import ResponseSpec
 
 from service.resilience import CLOSED, HALF_OPEN, OPEN, Unavailable
 
@@ -87,7 +88,14 @@ class HealthChecks:
 def health_routes(checks: HealthChecks) -> Router:
     """The routes under `/health`."""
 
-    @get("/", summary="How the service and what it depends on are")
+    @get(
+        "/",
+        responses={
+            200: ResponseSpec(Health, description="Healthy or degraded: requests are served.", generate_examples=False),
+            503: ResponseSpec(Health, description="Unhealthy, with the error.", generate_examples=False),
+        },
+        summary="How the service and what it depends on are",
+    )
     async def health() -> Response[Health]:
         found = await checks.health()
         return Response(found, status_code=503 if found.status == "unhealthy" else 200)
@@ -96,7 +104,14 @@ def health_routes(checks: HealthChecks) -> Router:
     def live() -> Response[Status]:
         return Response(Status("live"))
 
-    @get("/ready", summary="Whether to send requests here")
+    @get(
+        "/ready",
+        responses={
+            200: ResponseSpec(Status, description="Send requests here.", generate_examples=False),
+            503: ResponseSpec(Status, description="Send none: unhealthy, or about to stop.", generate_examples=False),
+        },
+        summary="Whether to send requests here",
+    )
     async def ready() -> Response[Status]:
         if checks.is_draining:
             return Response(Status("draining"), status_code=503)

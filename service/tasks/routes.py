@@ -1,5 +1,6 @@
 """The routes of the todo API."""
 
+import re
 from functools import lru_cache
 from typing import Annotated, Any
 from uuid import UUID
@@ -18,6 +19,7 @@ from service.tasks.repository import StoredTask, TaskRepository
 
 JSON = (b"content-type", b"application/json")
 OFFERED = ["application/json", "application/problem+json"]
+ETAG = re.compile(r'"([0-9]{1,9})"')
 
 TaskId = Annotated[
     str,
@@ -272,9 +274,9 @@ async def _expected(tasks: TaskRepository, task_id: UUID, if_match: str | None) 
     """The version that a write must find, None for any."""
     if if_match is None or if_match.strip() == "*":
         return None
-    versions = [tag.strip().strip('"') for tag in if_match.split(",")]
-    if len(versions) == 1:
+    if "," not in if_match:
+        one = ETAG.fullmatch(if_match.strip())
         # an ETag that this service never made matches no version
-        return int(versions[0]) if versions[0].isdecimal() and len(versions[0]) < 10 else 0
+        return int(one[1]) if one else 0
     current: StoredTask | None = await tasks.get(task_id)
     return current.version if current is not None and _names(if_match, current.version) else 0

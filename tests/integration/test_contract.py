@@ -111,7 +111,7 @@ def test_a_current_copy_is_not_sent_again(client: httpx.Client) -> None:
 @pytest.mark.parametrize(
     ("body", "status"),
     [
-        (b"", 400),
+        (b"", 422),
         (b"{", 400),
         (b"\xff\xfe", 400),
         (b"null", 422),
@@ -341,5 +341,5 @@ def test_openapi_documents_every_route_with_its_errors_and_examples(client: http
                     assert "application/problem+json" in answer["content"], (path, method, status)
             if method in ("post", "patch"):
                 assert {"413", "415", "422"} <= statuses
-                assert operation["requestBody"]["content"]["application/json"]["examples"]
+                assert operation["requestBody"]["content"]["application/json"]["schema"]["examples"]
     assert "503" in schema["paths"]["/health"]["get"]["responses"]

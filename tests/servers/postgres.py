@@ -2,9 +2,9 @@
 
 import os
 import shutil
-from signal import SIGINT
 import subprocess
 from pathlib import Path
+from signal import SIGINT
 from types import TracebackType
 
 import psutil
@@ -32,7 +32,7 @@ class Postgres(Process):
         if USER:
             # pytest's directories are closed to other users
             for parent in (directory, *directory.parents[:3]):
-                if parent.stat().st_uid == os.geteuid() and parent != Path("/tmp"):  # noqa: S108
+                if parent.stat().st_uid == os.geteuid() and parent != Path("/tmp"):
                     parent.chmod(parent.stat().st_mode | 0o011)
             shutil.chown(directory, USER, USER)
         self.port = free_port()

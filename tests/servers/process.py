@@ -2,11 +2,11 @@
 
 import os
 import random
-from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM
 import socket
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM
 
 # Below the range that the kernel takes for outgoing connections, so that none of these is in use by one.
 PORTS = range(20_000, 32_000)

@@ -15,7 +15,7 @@ SCRAPE_SECONDS = 5.0
 ALL = "$__all"
 
 _LABEL_VALUES = re.compile(r"label_values\(\s*(?P<match>.*?)\s*,\s*(?P<label>\w+)\s*\)", re.DOTALL)
-_REFERENCE = re.compile(r"\$(?:\{(?P<braced>\w+)(?::\w+)?\}|(?P<plain>\w+))")
+_REFERENCE = re.compile(r"\$(?:\{(?P<braced>[A-Za-z_]\w*)(?::\w+)?\}|(?P<plain>[A-Za-z_]\w*))")
 
 
 class DashboardError(ValueError):

@@ -1,0 +1,56 @@
+"""What the parts of a stack expose that is well and that nobody uses, as Prometheus reads it.
+
+The service's and the load generator's metrics come from their own code; those of the exporters were taken from Debian
+12's, the oldest that are supported, and hold only names that the newest have too.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from prometheus_client import generate_latest
+
+from lab.load.metrics import idle_exposition
+from service.telemetry.metrics import Metrics
+from tests.servers.expositions import Page
+
+DATA = Path(__file__).parent / "data" / "exposition"
+REPLICAS = ("todo-1", "todo-2", "todo-3")
+MASTERS = ("redis-1", "redis-2", "redis-3")
+FOLLOWERS = ("redis-4", "redis-5", "redis-6")
+
+
+def pages() -> dict[str, Page]:
+    """Path → metrics of one target."""
+    made: dict[str, Page] = {}
+    for replica in REPLICAS:
+        metrics = Metrics(is_on=True, replica=replica, max_concurrent_requests=100)
+        metrics.watch_pool(lambda: 0, lambda: 2, 10)
+        made[f"/todo/{replica}"] = lambda metrics=metrics: generate_latest(metrics.registry)  # type: ignore[misc]
+    for nodes, kind in ((MASTERS, "redis-master"), (FOLLOWERS, "redis-replica")):
+        for node in nodes:
+            made[f"/redis/{node}"] = (DATA / f"{kind}.prom").read_bytes
+    made["/gateway"] = (DATA / "nginx.prom").read_bytes
+    made["/postgres"] = (DATA / "postgres.prom").read_bytes
+    made["/desk"] = lambda: idle_exposition().encode()
+    return made
+
+
+def scrapes(address: str) -> list[dict[str, Any]]:
+    """Prometheus' scrape configuration of those pages, with the jobs and labels that the stack's has."""
+
+    def target(path: str, **labels: str) -> dict[str, Any]:
+        return {"targets": [address], "labels": {"__metrics_path__": path, **labels}}
+
+    return [
+        {
+            "job_name": "todo",
+            "static_configs": [target(f"/todo/{name}", instance=f"10.0.0.{n}:8000") for n, name in enumerate(REPLICAS)],
+        },
+        {
+            "job_name": "redis",
+            "static_configs": [target(f"/redis/{node}", node=node, instance=node) for node in (*MASTERS, *FOLLOWERS)],
+        },
+        {"job_name": "gateway", "static_configs": [target("/gateway")]},
+        {"job_name": "postgres", "static_configs": [target("/postgres")]},
+        {"job_name": "desk", "static_configs": [target("/desk")]},
+    ]

@@ -1,0 +1,113 @@
+"""Every panel's queries on a real Prometheus that scrapes an idle, healthy stack."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from lab.check import check, check_panels
+from lab.panels import Window, expand, load_dashboards
+from lab.prometheus import Prometheus
+from tests import idle_stack
+from tests.servers.conditions import wait_for
+from tests.servers.expositions import Expositions
+from tests.servers.process import free_port
+from tests.servers.prometheus import PrometheusServer
+
+
+@pytest.fixture(scope="module")
+def prometheus_url(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Iterator[str]:
+    rules = [*root.glob("observability/prometheus/rules/*.yml"), *root.glob("alerts/*.yml")]
+    with (
+        Expositions(idle_stack.pages()) as stack,
+        PrometheusServer(tmp_path_factory.mktemp("prometheus"), idle_stack.scrapes(stack.address), rules) as server,
+        Prometheus(server.url) as prometheus,
+    ):
+        # a rate needs two scrapes, and what is recorded from it an evaluation more
+        wait_for(
+            lambda: prometheus.query("count_over_time(replica:process_cpu:ratio_rate1m[1m]) >= 3"), 60, "recorded rates"
+        )
+        wait_for(lambda: prometheus.value("count(up == 1)") == 13, 30, "thirteen targets")
+        yield server.url
+
+
+def _recently() -> Window:
+    now = time.time()
+    return Window.of(now - 60, now)
+
+
+def test_every_query_of_every_panel_has_a_number_on_an_idle_stack(prometheus_url: str) -> None:
+    with Prometheus(prometheus_url) as prometheus:
+        checked = list(check_panels(prometheus, load_dashboards(), _recently()))
+    blank = {
+        f"{item.dashboard.uid} / {item.panel.title} / {answer.query}": answer.error or "empty"
+        for item in checked
+        for answer in item.answers
+        if answer.error or not answer.points
+    }
+    assert not blank
+    assert len(checked) > 90
+
+
+def test_annotations_can_be_asked(prometheus_url: str) -> None:
+    window = _recently()
+    with Prometheus(prometheus_url) as prometheus:
+        for dashboard in load_dashboards():
+            for annotation in dashboard.annotations:
+                query = expand(annotation.target.query, dashboard.variables, {}, window)
+                prometheus.query_range(query, window.start, window.end, window.step)
+
+
+def test_variables_have_values_and_choosing_one_narrows_a_panel(prometheus_url: str) -> None:
+    dashboards = {dashboard.uid: dashboard for dashboard in load_dashboards()}
+    with Prometheus(prometheus_url) as prometheus:
+        for variable in dashboards["overview"].variables:
+            values = prometheus.get(f"label/{variable.label}/values", **{"match[]": variable.match})
+            assert len(values) > 1, variable
+        replicas = dashboards["replicas-gateway"]
+        share = next(panel for panel in replicas.panels if panel.title.startswith("Share of each replica"))
+        window = _recently()
+        query = expand(share.targets[0].query, replicas.variables, {"replica": ["todo-1", "todo-3"]}, window)
+        assert {series.labels["replica"] for series in prometheus.query(query)} == {"todo-1", "todo-3"}
+
+
+def test_replicas_are_named_and_never_addressed(prometheus_url: str) -> None:
+    with Prometheus(prometheus_url) as prometheus:
+        for dashboard in load_dashboards():
+            for panel in dashboard.panels:
+                for target in panel.targets:
+                    query = expand(target.query, dashboard.variables, {}, _recently())
+                    assert not any("instance" in series.labels for series in prometheus.query(query)), query
+
+
+def test_the_command_prints_the_panels_and_their_number(prometheus_url: str) -> None:
+    outcome = CliRunner().invoke(check, ["--url", prometheus_url, "--last", "1"])
+    assert "Cache and Redis" in outcome.output
+    assert "Tempo does not answer" in outcome.output
+    assert f"{sum(len(dashboard.panels) for dashboard in load_dashboards())} panels, " in outcome.output
+
+
+def test_a_stack_that_is_down_is_exit_status_2_and_one_line() -> None:
+    outcome = CliRunner().invoke(check, ["--url", f"http://127.0.0.1:{free_port()}"])
+    assert outcome.exit_code == 2
+    assert outcome.stderr.count("\n") == 1
+    assert "make native" in outcome.stderr
+
+
+@pytest.mark.parametrize("fault", ["empty", "refused"])
+def test_a_panel_at_fault_is_exit_status_1(
+    prometheus_url: str, fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query = {"empty": "no_such_metric", "refused": "sum("}[fault]
+    committed = next(dashboard for dashboard in load_dashboards() if dashboard.uid == "overview")
+    broken = committed.panels[0].targets[0].query
+    text = (Path(__file__).parents[2] / "observability/grafana/dashboards/overview.json").read_text()
+    escaped = broken.replace('"', '\\"')
+    assert escaped in text
+    (tmp_path / "overview.json").write_text(text.replace(escaped, query))
+    monkeypatch.setattr("lab.check.load_dashboards", lambda: load_dashboards(tmp_path))
+    outcome = CliRunner().invoke(check, ["--url", prometheus_url, "--last", "1"])
+    assert outcome.exit_code == 1
+    assert "1 panels at fault" in outcome.output

@@ -2,8 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
-from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
-
+from service.asgi import App, Message, Receive, Scope, Send
 from service.problems import MEDIA_TYPE, problem
 from service.rate_limit import Clients, Decision, Limiter, limit_name, policy_header
 from service.resilience import Unavailable
@@ -26,11 +25,11 @@ class AdmissionMiddleware:
 
     def __init__(
         self,
-        app: ASGIApp,
+        app: App,
         settings: Settings,
         limiter: Limiter | None,
         metrics: Metrics,
-        template_of: Callable[[HTTPScope], str],
+        template_of: Callable[[Scope], str],
     ) -> None:
         self._app = app
         self._template_of = template_of
@@ -84,7 +83,7 @@ class AdmissionMiddleware:
         finally:
             self._in_flight -= 1
 
-    async def _decide(self, limiter: Limiter, scope: HTTPScope) -> Decision | None:
+    async def _decide(self, limiter: Limiter, scope: Scope) -> Decision | None:
         peer = scope["client"][0] if scope["client"] else ""
         forwarded_for = b",".join([value for name, value in scope["headers"] if name == b"x-forwarded-for"])
         try:
@@ -102,7 +101,7 @@ class AdmissionMiddleware:
             headers.append((b"retry-after", b"%d" % max(1, decision.reset)))
         return headers
 
-    async def _answer(self, scope: HTTPScope, send: Send, status: int, detail: str) -> None:
+    async def _answer(self, scope: Scope, send: Send, status: int, detail: str) -> None:
         # it never reaches the router, and shall be counted under its route all the same
         scope["path_template"] = self._template_of(scope)
         body = problem(status, detail, trace_id_of(scope))

@@ -7,15 +7,15 @@ import socket
 import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from litestar import Litestar, Request, Response, get
 from litestar.config.compression import CompressionConfig
-from litestar.types import ASGIApp, HTTPScope
 from prometheus_client.exposition import choose_encoder
 
 from service.admission import AdmissionMiddleware
+from service.asgi import App, Scope
 from service.cluster import RedisCluster
 from service.database import Database
 from service.docs_ui import docs_files, openapi
@@ -82,8 +82,10 @@ class Service:
             openapi_config=openapi(),
             request_max_body_size=MAX_BODY_BYTES,
         )
-        self._admission = AdmissionMiddleware(self._litestar, settings, self._limiter(), metrics, self._template_of)
-        self.asgi: ASGIApp = self._admission
+        self._admission = AdmissionMiddleware(
+            cast(App, self._litestar), settings, self._limiter(), metrics, self._template_of
+        )
+        self.asgi: App = self._admission
         """The app for the server to call."""
         if metrics.is_on:
             self.asgi = TelemetryMiddleware(self._admission, metrics, tracing, settings.trace_slow_seconds)
@@ -109,7 +111,7 @@ class Service:
             dependencies["redis"] = Dependency(cluster.ping, lambda: cluster.breaker_state, is_vital=False)
         return dependencies
 
-    def _template_of(self, scope: HTTPScope) -> str:
+    def _template_of(self, scope: Scope) -> str:
         """The route's template for a request that is answered before it reaches the router."""
         try:
             return str(self._litestar.asgi_router.handle_routing(scope["path"], scope["method"])[-1])

@@ -127,7 +127,7 @@ class BatchingClient(Client):
         self._looking: set[asyncio.Task[None]] = set()
 
     async def execute_command(self, *args: Any, **kwargs: Any) -> Any:
-        """The answer to one keyed command (GET, MGET, PEXPIRE, EVALSHA). Raises `Unavailable`, or what Redis answered."""
+        """The answer to a keyed command (GET, MGET, PEXPIRE, EVALSHA). Raises `Unavailable`, or what Redis answered."""
         key = args[3] if args[0] == "EVALSHA" else args[1]
         try:
             return await self._lane(key, args[0] in READS).submit(args)

@@ -1,4 +1,4 @@
-"""The database behind the store: a bounded pool, a time limit and a breaker around every operation, and its telemetry."""
+"""The database behind the store: a bounded pool, and around every operation a time limit, a breaker and telemetry."""
 
 import asyncio
 import random

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from purgatory.domain.model import Context
 
 
-class Unavailable(Exception):
+class Unavailable(Exception):  # noqa: N818 (it reads as what happened)
     """A dependency that did not answer, or that is not asked because its breaker is open."""
 
     def __init__(self, dependency: str, reason: str, *, asked: bool = True) -> None:

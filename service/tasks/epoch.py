@@ -6,6 +6,7 @@ cluster has put a replica in place of a primary, whose last writes it may not ha
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -45,10 +46,9 @@ class Epoch:
             if (await connection.execute(row)).first() is None:
                 await connection.execute(sa.insert(cache_epoch).values(id=1, epoch=1, cluster_epoch=0))
 
-        try:
+        # another replica may make it in the same moment
+        with suppress(sa.exc.IntegrityError):
             await self._database.run("INSERT", row, work)
-        except sa.exc.IntegrityError:
-            pass  # another replica made it in the same moment
         await self._read()
 
     async def raise_(self) -> None:
@@ -94,7 +94,8 @@ class Epoch:
         )
 
         async def work(connection: AsyncConnection) -> int | None:
-            return (await connection.execute(statement)).scalar_one_or_none()
+            raised: int | None = (await connection.execute(statement)).scalar_one_or_none()
+            return raised
 
         raised = await self._database.run("UPDATE", statement, work)
         if raised is not None:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar, cast
 from uuid import UUID
 
 from service.resilience import Unavailable
@@ -43,7 +43,7 @@ class SingleFlight:
             self._flights[key] = (now, flight)
             flight.add_done_callback(lambda done: self._landed(key, done))
         # one reader that goes away does not end the load for the others
-        return await asyncio.shield(flight)  # type: ignore[return-value]
+        return cast(T, await asyncio.shield(flight))
 
     def _landed(self, key: str, flight: asyncio.Task[object]) -> None:
         if self._flights.get(key, (0.0, None))[1] is flight:

@@ -36,7 +36,7 @@ deletions = sa.Table(
 DELETIONS_KEPT = timedelta(minutes=10)
 
 
-class VersionConflict(Exception):
+class VersionConflict(Exception):  # noqa: N818 (it reads as what happened)
     """The task has another version than the client thought: somebody else changed it first."""
 
 

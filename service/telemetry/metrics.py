@@ -19,10 +19,10 @@ from prometheus_client import (
     ProcessCollector,
     disable_created_metrics,
 )
-from prometheus_client.samples import Exemplar
 
 from service import __version__
 from service.telemetry.cgroup import Cgroup, CgroupCollector
+from service.telemetry.instruments import Count, CountCollector, Durations, DurationsCollector
 
 REQUEST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 10.0)
 OPERATION_SECONDS = (
@@ -56,6 +56,8 @@ class Metric:
     labels: Mapping[str, tuple[str, ...] | None] = field(default_factory=dict)
     buckets: tuple[float, ...] = ()
     unit: str = ""
+    is_hot: bool = False
+    """Noted in every request, on the event loop's thread alone."""
 
     @property
     def exposed_name(self) -> str:
@@ -71,6 +73,7 @@ REQUEST_DURATION = Metric(
     {"http_request_method": METHODS, "http_route": ROUTES, "http_response_status_code": None},
     REQUEST_SECONDS,
     "seconds",
+    is_hot=True,
 )
 ACTIVE_REQUESTS = Metric("http_server_active_requests", "gauge", "Requests in flight.", unit="requests")
 ACTIVE_LIMIT = Metric(
@@ -85,6 +88,7 @@ CACHE_REQUESTS = Metric(
     "counter",
     "Reads that asked the cache, by what came of it. Bypass: not asked, since its breaker is open.",
     {"cache": ("task", "list"), "result": ("hit", "miss", "bypass", "error")},
+    is_hot=True,
 )
 CACHE_OPERATION = Metric(
     "cache_operation_duration_seconds",
@@ -93,6 +97,7 @@ CACHE_OPERATION = Metric(
     {"operation": ("get", "set", "invalidate")},
     OPERATION_SECONDS,
     "seconds",
+    is_hot=True,
 )
 CACHE_EPOCH_RAISED = Metric(
     "cache_epoch_raised",
@@ -120,6 +125,7 @@ RATE_LIMIT = Metric(
     "counter",
     "Requests by what the rate limit said. Bypassed: let through uncounted, since Redis did not answer.",
     {"decision": ("allowed", "rejected", "bypassed")},
+    is_hot=True,
 )
 BREAKER = Metric(
     "circuit_breaker_state",
@@ -140,6 +146,7 @@ TRACES = Metric(
     "counter",
     "Requests by how they were traced: head, sampled as they began; tail, failed or slow, and recorded as they ended.",
     {"decision": ("head", "tail", "none")},
+    is_hot=True,
 )
 SPANS_EXPORTED = Metric("telemetry_spans_exported", "counter", "Spans that the collector took.")
 SPANS_DROPPED = Metric(
@@ -222,7 +229,7 @@ class Metrics:
     """The instruments, each child resolved once, so that nothing is looked up by label while a request waits."""
 
     def __init__(self, *, is_on: bool, replica: str, max_concurrent_requests: int) -> None:
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.is_on = is_on
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
@@ -230,44 +237,39 @@ class Metrics:
         GCCollector(registry=self.registry)
         self.registry.register(CgroupCollector(Cgroup()))
 
-        self._request_duration = Histogram(
-            REQUEST_DURATION.name,
-            REQUEST_DURATION.help,
-            list(REQUEST_DURATION.labels),
-            buckets=REQUEST_SECONDS,
-            registry=self.registry,
-        )
-        self._requests = {key: self._request_duration.labels(key[0], key[1], str(key[2])) for key in EXPECTED_REQUESTS}
+        self._requests: dict[tuple[str, ...], Durations] = {
+            (method, route, str(status)): Durations(REQUEST_SECONDS) for method, route, status in EXPECTED_REQUESTS
+        }
+        self._expose_durations(REQUEST_DURATION, self._requests)
         self.active_requests: Gauge = self._make(ACTIVE_REQUESTS)[()]
         self._make(ACTIVE_LIMIT)[()].set(max_concurrent_requests)
         self.shed: Counter = self._make(SHED)[()]
         cache_requests = self._make(CACHE_REQUESTS)
-        self.cache_requests: dict[str, dict[str, Counter]] = {
+        self.cache_requests: dict[str, dict[str, Count]] = {
             cache: {result: cache_requests[cache, result] for result in ("hit", "miss", "bypass", "error")}
             for cache in ("task", "list")
         }
-        self.cache_operation: dict[str, Histogram] = self._by_label(CACHE_OPERATION)
+        self.cache_operation: dict[str, Durations] = self._by_label(CACHE_OPERATION)
         self.cache_epoch_raised: Counter = self._make(CACHE_EPOCH_RAISED)[()]
         self.db_operation: dict[str, Histogram] = self._by_label(DB_OPERATION)
         self._db_connections: dict[str, Gauge] = self._by_label(DB_CONNECTIONS)
         self._db_connections_max: Gauge = self._make(DB_CONNECTIONS_MAX)[()]
-        self.rate_limit: dict[str, Counter] = self._by_label(RATE_LIMIT)
+        self.rate_limit: dict[str, Count] = self._by_label(RATE_LIMIT)
         self.breaker: dict[str, Gauge] = self._by_label(BREAKER)
         self.loop_lag: Histogram = self._make(LOOP_LAG)[()]
-        self.traces: dict[str, Counter] = self._by_label(TRACES)
+        self.traces: dict[str, Count] = self._by_label(TRACES)
         self.spans_exported: Counter = self._make(SPANS_EXPORTED)[()]
         self.spans_dropped: dict[str, Counter] = self._by_label(SPANS_DROPPED)
         Gauge(SERVICE_INFO.name, SERVICE_INFO.help, list(SERVICE_INFO.labels), registry=self.registry).labels(
             __version__, replica
         ).set(1)
 
-    def request(self, method: str, route: str, status: int) -> Histogram:
+    def request(self, method: str, route: str, status: int) -> Durations:
         """The histogram of the requests with these labels. `route` is a template and `method` one of `METHODS`."""
-        key = (method, route, status)
-        child = self._requests.get(key)
-        if child is None:
-            child = self._requests[key] = self._request_duration.labels(method, route, str(status))
-        return child
+        key = (method, route, str(status))
+        if key not in self._requests:
+            self._requests[key] = Durations(REQUEST_SECONDS)
+        return self._requests[key]
 
     def watch_pool(self, used: Callable[[], int], idle: Callable[[], int], most: int) -> None:
         """Reads the database pool's connections at each scrape."""
@@ -284,6 +286,12 @@ class Metrics:
         combinations = list(itertools.product(*known))
         if not self.is_on:
             return {values: Nothing() for values in combinations}
+        if metric.is_hot and metric.kind == "histogram":
+            return self._expose_durations(metric, {values: Durations(metric.buckets) for values in combinations})
+        if metric.is_hot:
+            counts = {values: Count() for values in combinations}
+            self.registry.register(CountCollector(metric.name, metric.help, list(metric.labels), counts))
+            return counts
         labels = list(metric.labels)
         family: Counter | Gauge | Histogram
         if metric.kind == "counter":
@@ -294,17 +302,11 @@ class Metrics:
             family = Gauge(metric.name, metric.help, labels, registry=self.registry)
         return {values: family.labels(*values) if labels else family for values in combinations}
 
-
-def attach_exemplar(histogram: Histogram, seconds: float, trace_id: str, ended: float) -> None:
-    """Names a trace at the bucket that a request was counted in. `ended` is in Unix seconds.
-
-    `observe(exemplar=…)` would name it as the request ends. It is named only once the collector has taken the trace,
-    so that no exemplar leads to a trace that was lost on its way; prometheus-client has no public call for that.
-    """
-    for bound, bucket in zip(histogram._upper_bounds, histogram._buckets, strict=True):
-        if seconds <= bound:
-            bucket.set_exemplar(Exemplar({"trace_id": trace_id}, seconds, ended))
-            return
+    def _expose_durations(
+        self, metric: Metric, durations: dict[tuple[str, ...], Durations]
+    ) -> dict[tuple[str, ...], Durations]:
+        self.registry.register(DurationsCollector(metric.name, metric.help, list(metric.labels), durations))
+        return durations
 
 
 def metrics_table() -> str:

@@ -5,11 +5,11 @@ import time
 from collections.abc import Awaitable
 
 import structlog
-from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
-from opentelemetry.trace import Span
-from prometheus_client import Histogram
 
+from service.asgi import App, Message, Receive, Scope, Send
+from service.telemetry.instruments import Durations
 from service.telemetry.metrics import METHODS, ROUTES, Metrics
+from service.telemetry.spans import RecordedSpan
 from service.telemetry.tracing import ERROR, SERVER_ERROR, Tracing, trace_id_of
 
 log = structlog.stdlib.get_logger("service.request")
@@ -20,13 +20,13 @@ _methods = frozenset(METHODS)
 class TelemetryMiddleware:
     """Outermost, so that what it measures is what the client waits for. `/metrics` itself is not counted."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, tracing: Tracing, slow_seconds: float) -> None:
+    def __init__(self, app: App, metrics: Metrics, tracing: Tracing, slow_seconds: float) -> None:
         self._app = app
         self._metrics = metrics
         self._tracing = tracing
         self._slow_seconds = slow_seconds
         self._active = 0
-        self._seen: dict[tuple[str, str, int], tuple[str, str, Histogram]] = {}
+        self._seen: dict[tuple[str, str, int], tuple[str, str, Durations]] = {}
         self._logs_all = logging.getLogger().isEnabledFor(logging.DEBUG)
         metrics.active_requests.set_function(lambda: self._active)
 
@@ -59,9 +59,10 @@ class TelemetryMiddleware:
             if status >= SERVER_ERROR or seconds >= self._slow_seconds or self._logs_all:
                 self._log(scope, method, route, status, seconds, span)
 
-    def _labelled(self, scope: HTTPScope, status: int) -> tuple[str, str, Histogram]:
+    def _labelled(self, scope: Scope, status: int) -> tuple[str, str, Durations]:
         """The request's method and route as labels, and the histogram that counts it."""
-        method, template = scope["method"], scope.get("path_template", "")
+        template: str = scope.get("path_template", "")
+        method: str = scope["method"]
         known = self._seen.get((method, template, status))
         if known is not None:
             return known
@@ -73,7 +74,9 @@ class TelemetryMiddleware:
             self._seen[method, template, status] = found
         return found
 
-    def _log(self, scope: HTTPScope, method: str, route: str, status: int, seconds: float, span: Span | None) -> None:
+    def _log(
+        self, scope: Scope, method: str, route: str, status: int, seconds: float, span: RecordedSpan | None
+    ) -> None:
         write = log.error if status >= SERVER_ERROR else log.warning if seconds >= self._slow_seconds else log.debug
         write(
             "request",
@@ -82,7 +85,7 @@ class TelemetryMiddleware:
             status=status,
             duration_seconds=round(seconds, 6),
             trace_id=trace_id_of(scope),
-            span_id=f"{span.get_span_context().span_id:016x}" if span else "",
+            span_id=f"{span.span_id:016x}" if span else "",
             exc_info=scope.get(ERROR),
         )
 

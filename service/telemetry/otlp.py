@@ -10,9 +10,14 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from opentelemetry.sdk.resources import Resource
+from opentelemetry.trace import SpanKind, StatusCode
 from opentelemetry.util.types import AttributeValue
 
 from service.telemetry.spans import Event, RecordedSpan
+
+# the field `flags`: sampled, and that it is known whether the parent is remote, and whether it is
+LOCAL_PARENT = b"\x85\x01" + (0x101).to_bytes(4, "little")
+REMOTE_PARENT = b"\x85\x01" + (0x301).to_bytes(4, "little")
 
 _times = struct.Struct("<BQBQ").pack
 
@@ -30,27 +35,26 @@ def encode_request(resource: Resource, spans: Sequence[RecordedSpan]) -> bytes:
 
 
 def _span(span: RecordedSpan) -> bytes:
-    context = span.context
-    # flags (field 16): the trace flags, that it is known whether the parent is remote, and whether it is
-    flags = int(context.trace_flags) | 0x100
-    parent = b""
-    if span.parent is not None:
-        parent = b"\x22\x08" + span.parent.span_id.to_bytes(8, "big")
-        flags |= 0x200 if span.parent.is_remote else 0
-    return b"".join(
-        (
-            b"\x0a\x10" + context.trace_id.to_bytes(16, "big") + b"\x12\x08" + context.span_id.to_bytes(8, "big"),
-            parent,
-            _string(5, span.name),
-            # the API counts kinds from 0 (internal), the protocol from 1
-            bytes((0x30, span.kind.value + 1)),
-            _times(0x39, span.start_time, 0x41, span.end_time),
-            _attributes(9, span.attributes),
-            *(_field(11, _event(event)) for event in span.events),
-            _field(15, bytes((0x18, span.status.value))) if span.status.value else b"",
-            b"\x85\x01" + flags.to_bytes(4, "little"),
-        )
-    )
+    parts = [
+        b"\x0a\x10" + span.trace_id.to_bytes(16, "big") + b"\x12\x08" + span.span_id.to_bytes(8, "big"),
+        _named(span.name, span.kind),
+        _times(0x39, span.start_time, 0x41, span.end_time),
+        _attributes(9, span.attributes),
+        REMOTE_PARENT if span.is_parent_remote else LOCAL_PARENT,
+    ]
+    if span.parent_id:
+        parts.append(b"\x22\x08" + span.parent_id.to_bytes(8, "big"))
+    if span.events:
+        parts.extend([_field(11, _event(event)) for event in span.events])
+    if span.status is not StatusCode.UNSET:
+        parts.append(_field(15, bytes((0x18, span.status.value))))
+    return b"".join(parts)
+
+
+@lru_cache(256)
+def _named(name: str, kind: SpanKind) -> bytes:
+    # the API counts kinds from 0 (internal), the protocol from 1
+    return _string(5, name) + bytes((0x30, kind.value + 1))
 
 
 def _event(event: Event) -> bytes:
@@ -60,7 +64,7 @@ def _event(event: Event) -> bytes:
 
 def _attributes(number: int, attributes: Mapping[str, AttributeValue]) -> bytes:
     # the type is part of the key: 1 and True are equal, and are not the same attribute
-    return b"".join([_attribute(number, key, value, type(value)) for key, value in attributes.items()])
+    return b"".join([_attribute(number, key, value, type(value)) for key, value in attributes.items()])  # type: ignore[arg-type]
 
 
 @lru_cache(4096)
@@ -77,7 +81,9 @@ def _value(value: AttributeValue) -> bytes:
         return b"\x18" + _varint(value & 0xFFFFFFFFFFFFFFFF)
     if isinstance(value, float):
         return b"\x21" + struct.pack("<d", value)
-    return _field(5, b"".join(_field(1, _value(each)) for each in value))
+    if isinstance(value, Sequence):
+        return _field(5, b"".join(_field(1, _value(each)) for each in value))
+    raise TypeError(f"no attribute can be {value!r}")
 
 
 def _string(number: int, text: str) -> bytes:

@@ -25,33 +25,50 @@ NO_PARENT = Context()
 
 
 class RecordedSpan(trace.Span):
-    """One span, recorded until `end`, which hands it to `ended`. Times are in nanoseconds since 1970."""
+    """One span, recorded until `end`, which hands it to `ended`. Times are in nanoseconds since 1970.
+
+    The ids stand here as they are, and not in a `SpanContext`, whose every property is a call.
+    """
 
     __slots__ = (
-        "_ended", "attributes", "context", "end_time", "events", "kind", "name", "parent", "scope", "start_time", "status",
-    )  # fmt: skip
+        "_context",
+        "_ended",
+        "attributes",
+        "end_time",
+        "events",
+        "is_parent_remote",
+        "kind",
+        "name",
+        "parent_id",
+        "scope",
+        "span_id",
+        "start_time",
+        "status",
+        "trace_id",
+    )
 
     def __init__(
         self,
         name: str,
         scope: tuple[str, str],
         kind: SpanKind,
-        parent: SpanContext | None,
-        trace_id: int,
+        parent: "tuple[int, int, bool]",
         start_time: int,
         ended: "Callable[[RecordedSpan], None]",
     ) -> None:
+        """`parent` is the trace's id, the parent span's id or 0 for a root, and whether that is in another process."""
         self.name = name
         self.scope = scope
         self.kind = kind
-        self.parent = parent
-        self.context = SpanContext(trace_id, random.getrandbits(64), False, SAMPLED)
+        self.trace_id, self.parent_id, self.is_parent_remote = parent
+        self.span_id = random.getrandbits(64)
         self.attributes: dict[str, AttributeValue] = {}
         self.events: list[Event] = []
         self.status = StatusCode.UNSET
         self.start_time = start_time
         self.end_time = 0
         self._ended = ended
+        self._context: SpanContext | None = None
 
     def end(self, end_time: int | None = None) -> None:
         """Ends the span and hands it on, the first time it is called."""
@@ -61,7 +78,9 @@ class RecordedSpan(trace.Span):
 
     def get_span_context(self) -> SpanContext:
         """Trace id and span id."""
-        return self.context
+        if self._context is None:
+            self._context = SpanContext(self.trace_id, self.span_id, False, SAMPLED)
+        return self._context
 
     def set_attributes(self, attributes: Mapping[str, AttributeValue]) -> None:
         """Sets several attributes."""
@@ -146,12 +165,14 @@ class SpanTracer(trace.Tracer):
         trace_id: int | None = None,
     ) -> RecordedSpan:
         """A span, a child of the one in `context` or of the current one; a root takes `trace_id` if it is given."""
-        parent: SpanContext | None = trace.get_current_span(context).get_span_context()
-        if parent is not None and parent.is_valid:
-            trace_id = parent.trace_id
+        above = trace.get_current_span(context)
+        if type(above) is RecordedSpan:
+            parent = above.trace_id, above.span_id, False
+        elif (caller := above.get_span_context()).is_valid:
+            parent = caller.trace_id, caller.span_id, caller.is_remote
         else:
-            parent, trace_id = None, trace_id or random.getrandbits(128)
-        span = RecordedSpan(name, self._scope, kind, parent, trace_id, start_time or time.time_ns(), self._ended)
+            parent = trace_id or random.getrandbits(128), 0, False
+        span = RecordedSpan(name, self._scope, kind, parent, start_time or time.time_ns(), self._ended)
         if attributes:
             span.attributes.update(attributes)
         return span

@@ -3,7 +3,7 @@
 import os
 import random
 import time
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from typing import Any, cast
@@ -17,8 +17,9 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from redis.asyncio.cluster import RedisCluster as Client
 
 from service import __version__
+from service.asgi import Scope
 from service.telemetry.export import SpanExport
-from service.telemetry.metrics import Metrics, attach_exemplar
+from service.telemetry.metrics import Metrics
 from service.telemetry.spans import NO_PARENT, RecordedSpan, SpanTracerProvider
 
 # keys of a request's ASGI scope
@@ -31,7 +32,7 @@ _NOTHING: AbstractContextManager[None] = nullcontext()
 _propagator = TraceContextTextMapPropagator()
 
 
-def trace_id_of(scope: MutableMapping[str, Any]) -> str:
+def trace_id_of(scope: Scope) -> str:
     """The request's trace id, 32 hexadecimal digits; made now, if nothing has asked for it yet."""
     if TRACE_ID not in scope:
         scope[TRACE_ID] = random.getrandbits(128)
@@ -59,7 +60,7 @@ class Tracing:
         self._provider = SpanTracerProvider(self._export.add)
         self._tracer = self._provider.get_tracer("service", __version__)
 
-    def begin(self, scope: MutableMapping[str, Any]) -> RecordedSpan | None:
+    def begin(self, scope: Scope) -> RecordedSpan | None:
         """The server span of a request that is sampled as it begins, None for any other.
 
         A caller's `traceparent` (https://www.w3.org/TR/trace-context/) decides; without one, the ratio does.
@@ -82,7 +83,7 @@ class Tracing:
             elif random.random() >= self._ratio:  # noqa: S311 (no secret)
                 return None
         span = self._tracer.start_span(scope["method"], parent, SpanKind.SERVER)
-        scope[TRACE_ID] = span.context.trace_id
+        scope[TRACE_ID] = span.trace_id
         # uvicorn runs each request in a context of its own, so what is set here ends with it
         attach(trace.set_span_in_context(span))
         _is_recording.set(True)
@@ -91,13 +92,13 @@ class Tracing:
     def end(
         self,
         span: RecordedSpan | None,
-        scope: MutableMapping[str, Any],
+        scope: Scope,
         method: str,
         route: str,
         status: int,
         seconds: float,
-    ) -> bool:
-        """Ends a request's span, or makes it where the request failed or was slow. Whether it is recorded."""
+    ) -> RecordedSpan | None:
+        """Ends a request's span, or makes it where the request failed or was slow, and returns it."""
         if span is None:
             if status < SERVER_ERROR and seconds < self.slow_seconds:
                 self._decisions["none"].inc()
@@ -112,16 +113,14 @@ class Tracing:
             )
         else:
             self._decisions["head"].inc()
-        span.update_name(f"{method} {route}")
-        span.set_attributes(
-            {
-                "http.request.method": method,
-                "http.route": route,
-                "http.response.status_code": status,
-                "url.path": scope["path"],
-                "url.scheme": scope["scheme"],
-            }
-        )
+        span.name = f"{method} {route}"
+        span.attributes = {
+            "http.request.method": method,
+            "http.route": route,
+            "http.response.status_code": status,
+            "url.path": scope["path"],
+            "url.scheme": scope["scheme"],
+        }
         if status >= SERVER_ERROR:
             error = scope.get(ERROR)
             span.set_attribute("error.type", type(error).__name__ if error else str(status))
@@ -154,18 +153,17 @@ class Tracing:
         """Puts OpenTelemetry's Redis instrumentation in front of one client."""
         RedisInstrumentor.instrument_client(client, tracer_provider=self._provider, request_hook=_name_redis)
 
-    def _kept(self, span: RecordedSpan) -> None:
-        if span.kind is not SpanKind.SERVER:
-            return
-        attributes = cast(dict[str, Any], span.attributes)
-        histogram = self._metrics.request(
-            attributes["http.request.method"],
-            attributes["http.route"],
-            attributes["http.response.status_code"],
-        )
-        seconds = (span.end_time - span.start_time) / 1e9
-        attach_exemplar(histogram, seconds, f"{span.context.trace_id:032x}", span.end_time / 1e9)
+    def _kept(self, spans: Sequence[RecordedSpan]) -> None:
+        """Names traces as exemplars, only now that the collector has them, so that none leads to a lost trace."""
+        for span in spans:
+            if span.kind is SpanKind.SERVER:
+                attributes = cast(dict[str, Any], span.attributes)
+                durations = self._metrics.request(
+                    attributes["http.request.method"], attributes["http.route"], attributes["http.response.status_code"]
+                )
+                seconds = (span.end_time - span.start_time) / 1e9
+                durations.exemplify(seconds, span.trace_id, span.end_time)
 
 
-def _name_redis(span: Span, _client: object, args: tuple[Any, ...], _options: object) -> None:
+def _name_redis(span: Span, _client: object, args: Sequence[Any], _options: object) -> None:
     span.set_attributes({"db.system.name": "redis", "db.operation.name": str(args[0]), "peer.service": "redis"})

@@ -1,0 +1,26 @@
+"""The recording rules, by promtool."""
+
+import subprocess
+from pathlib import Path
+
+RULES = "observability/prometheus/rules"
+
+
+def _promtool(root: Path, *arguments: str) -> str:
+    done = subprocess.run(["promtool", *arguments], cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_rules_are_clean(root: Path) -> None:
+    files = sorted(str(file.relative_to(root)) for file in (root / RULES).glob("*.yml"))
+    assert _promtool(root, "check", "rules", "--lint=all", "--lint-fatal", *files).count("SUCCESS") == len(files)
+
+
+def test_rules_record_what_traffic_and_silence_are(root: Path) -> None:
+    _promtool(root, "test", "rules", "tests/rules/recording.yml")
+
+
+def test_every_rule_file_is_tested(root: Path) -> None:
+    tested = (root / "tests/rules/recording.yml").read_text()
+    assert all(f"rules/{file.name}" in tested for file in (root / RULES).glob("*.yml"))

@@ -6,6 +6,16 @@ import click
 
 # name → "module:command"
 COMMANDS: dict[str, str] = {
+    "up": "lab.stack.up:up",
+    "down": "lab.stack.up:down",
+    "status": "lab.stack.faults:status",
+    "stop": "lab.stack.faults:stop",
+    "start": "lab.stack.faults:start",
+    "restart": "lab.stack.faults:restart",
+    "pause": "lab.stack.faults:pause",
+    "resume": "lab.stack.faults:resume",
+    "kill": "lab.stack.faults:kill",
+    "view": "lab.viewer.command:view",
     "check": "lab.check:check",
     "load": "lab.load.command:load",
     "worker": "lab.load.command:worker",

@@ -39,9 +39,7 @@ class LabSettings:
 
 def load_settings(root: Path = ROOT) -> LabSettings:
     """Settings from the environment, then `.env` in the repo, then the defaults. Raises `SettingError`."""
-    file = root / ".env"
-    lines = file.read_text().splitlines() if file.exists() else []
-    written = dict(line.split("=", 1) for line in lines if "=" in line and not line.lstrip().startswith("#"))
+    written = read_env_file(root)
     ports: dict[str, int] = {}
     for field in fields(LabSettings):
         name = field.name.upper()
@@ -49,6 +47,14 @@ def load_settings(root: Path = ROOT) -> LabSettings:
         if text:
             ports[field.name] = _port(name, text.strip())
     return LabSettings(**ports)
+
+
+def read_env_file(root: Path) -> dict[str, str]:
+    """The settings in `.env`, as it stands in the repo; none where there is no such file."""
+    file = root / ".env"
+    lines = file.read_text().splitlines() if file.exists() else []
+    pairs = (line.split("=", 1) for line in lines if "=" in line and not line.lstrip().startswith("#"))
+    return {name.strip(): value.strip() for name, value in pairs}
 
 
 def _port(name: str, text: str) -> int:

@@ -1,0 +1,99 @@
+# What people type. `make help` lists it.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+PYTHON ?= python3
+BIN := .venv/bin
+# services to bring up with Docker; empty means all
+SERVICES ?=
+# packages that only the tests need
+TEST_PACKAGES := chromium chromium-driver wrk
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# --- the stack
+up: ## Start the whole stack with Docker
+	docker compose up -d --build --wait $(SERVICES)
+	@echo "todo API     http://127.0.0.1:$${GATEWAY_PORT:-5000}/tasks"
+	@echo "Grafana      http://127.0.0.1:$${GRAFANA_PORT:-3000}"
+	@echo "Prometheus   http://127.0.0.1:$${PROMETHEUS_PORT:-9090}"
+	@echo "alert inbox  http://127.0.0.1:$${DESK_PORT:-8060}"
+
+native: install ## Start the same stack without Docker (Debian or Ubuntu)
+	@$(BIN)/glasshouse up
+
+demo: venv ## First look: start the stack (Docker where there is one, else native), put it under load, say where to look
+	@if docker info >/dev/null 2>&1 && docker compose version >/dev/null 2>&1; then $(MAKE) --no-print-directory up; \
+	else $(MAKE) --no-print-directory native; fi
+	@$(BIN)/glasshouse load
+	@echo "The stack goes on running. Look at Grafana on port $${GRAFANA_PORT:-3000}, or without it at the viewer: make view"
+
+down: ## Stop either
+	@if [ -x $(BIN)/glasshouse ]; then $(BIN)/glasshouse down; fi
+	@if docker info >/dev/null 2>&1; then docker compose --profile '*' down --remove-orphans; fi
+
+clean: down ## Stop either, and remove all it kept
+	@if [ -L .stack/data/postgres ]; then rm -rf "$$(readlink .stack/data/postgres)"; fi
+	rm -rf .stack runs benchmarks/results
+	@if docker info >/dev/null 2>&1; then docker compose --profile '*' down --volumes --remove-orphans; fi
+
+# --- the workbench
+load: venv ## The guide's ramp, 5 to 50 requests a second in 60 s (PROFILE=spike for another)
+	@$(BIN)/glasshouse load $(PROFILE)
+
+view: venv ## The dashboards in the built-in viewer
+	@$(BIN)/glasshouse view
+
+live-check: venv ## Ask the running stack for every query of every panel
+	@$(BIN)/glasshouse check
+
+reload: venv ## Apply changed rules and thresholds to the running stack
+	@$(BIN)/glasshouse reload
+
+bench: install-dev ## What telemetry costs, and how fast it all is
+	@$(BIN)/python -m benchmarks
+
+# --- working on it
+dashboards: install-dev ## Build observability/grafana/dashboards from observability/dashboards
+	@$(BIN)/python -m observability.dashboards
+
+check: install-dev ## Format, lint, types, rules and thresholds
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	@if command -v promtool >/dev/null; then promtool check rules observability/prometheus/rules/*.yml alerts/*.yml; fi
+	$(BIN)/python -m lab.alerts.thresholds
+
+test: install-dev ## Every test; installs what they need on a fresh machine
+	@lab/stack/install.sh $(TEST_PACKAGES)
+	$(BIN)/python -m pytest $(ARGS)
+
+lock: ## Pin the requirements anew
+	$(PYTHON) -m venv .venv && $(BIN)/pip install -q uv
+	$(BIN)/uv pip compile -q pyproject.toml --extra lab --extra dev $(LOCK) -o requirements/dev.txt
+	grep -E '^[a-z0-9]' requirements/dev.txt | sed 's/ *\\$$//' >.venv/constraints.txt
+	$(BIN)/uv pip compile -q pyproject.toml -c .venv/constraints.txt $(LOCK) -o requirements/service.txt
+	$(BIN)/uv pip compile -q pyproject.toml --extra lab -c .venv/constraints.txt $(LOCK) -o requirements/lab.txt
+LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --prerelease if-necessary-or-explicit
+
+# --- what the others stand on
+install: venv
+	@lab/stack/install.sh
+
+venv: .venv/lab
+.venv/lab: requirements/lab.txt pyproject.toml
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || lab/stack/install.sh
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements/lab.txt
+	$(BIN)/pip install -q --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+install-dev: .venv/dev
+.venv/dev: requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || lab/stack/install.sh
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/pip install -q --disable-pip-version-check --no-deps -e .
+	@touch $@ .venv/lab
+
+.PHONY: help up native demo down clean load view live-check reload bench dashboards check test lock install venv install-dev

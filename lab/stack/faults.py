@@ -1,0 +1,156 @@
+"""Faults on purpose: stop, start, restart, pause, resume or kill one part of the running stack, native or Docker."""
+
+import json
+import subprocess
+import time
+import xmlrpc.client
+from collections.abc import Callable
+from typing import Protocol
+
+import click
+
+from lab.settings import ROOT
+from lab.stack.native import StackError
+from lab.stack.supervisor import Supervisor
+from lab.stack.up import HOME
+
+ACTIONS = {
+    "stop": "Stop a part as one would for maintenance.",
+    "start": "Start a part that was stopped.",
+    "restart": "Stop a part and start it again.",
+    "pause": "Freeze a part: it keeps its connections and answers nothing.",
+    "resume": "Let a part that was paused go on.",
+    "kill": "Kill a part without warning; what watches over it starts it again.",
+}
+
+
+class Stack(Protocol):
+    """The running stack, as far as faults go. Parts are named as `glasshouse status` names them."""
+
+    def parts(self) -> dict[str, str]:
+        """Every part and its state."""
+
+    def act(self, action: str, part: str) -> None:
+        """Does one of `ACTIONS` to a part. Raises `StackError`."""
+
+
+class NativeStack:
+    """The stack under supervisor."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+
+    def parts(self) -> dict[str, str]:
+        """Every part and its state."""
+        paused = self._supervisor.paused()
+        return {
+            each["name"]: "paused" if each["name"] in paused else f"{each['statename'].lower()} ({each['description']})"
+            for each in self._supervisor.programs()
+        }
+
+    def act(self, action: str, part: str) -> None:
+        """Does one of `ACTIONS` to a part. Raises `StackError`."""
+        supervisor = self._supervisor
+        doing: dict[str, Callable[[], None]] = {
+            "stop": lambda: supervisor.stop_program(part),
+            "start": lambda: supervisor.start_program(part),
+            "pause": lambda: supervisor.signal(part, "STOP"),
+            "resume": lambda: supervisor.signal(part, "CONT"),
+            "kill": lambda: supervisor.signal(part, "KILL"),
+        }
+        try:
+            if action == "restart":
+                supervisor.stop_program(part)
+                supervisor.start_program(part)
+            else:
+                doing[action]()
+        except xmlrpc.client.Fault as fault:
+            raise StackError(f"cannot {action} {part}: {fault.faultString}") from fault
+
+
+class DockerStack:
+    """The stack under Docker Compose."""
+
+    def parts(self) -> dict[str, str]:
+        """Every container's part and state; a replica is named as natively, `todo-1`."""
+        return {name: state for name, (_, state) in self._containers().items()}
+
+    def act(self, action: str, part: str) -> None:
+        """Does one of `ACTIONS` to a part. Raises `StackError`."""
+        container = self._containers()[part][0]
+        command = {"resume": "unpause"}.get(action, action)
+        done = subprocess.run(["docker", command, container], capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise StackError(f"cannot {action} {part}: {done.stderr.strip()}")
+        # Docker takes a kill for a stop that was wanted, and does not restart what died of it
+        if action == "kill":
+            time.sleep(1)
+            subprocess.run(["docker", "start", container], capture_output=True, check=False)
+
+    def _containers(self) -> dict[str, tuple[str, str]]:
+        found: dict[str, tuple[str, str]] = {}
+        for row in compose("ps", "--all", "--format", "json").splitlines():
+            container = json.loads(row)
+            number = container["Name"].rpartition("-")[2]
+            part = f"todo-{number}" if container["Service"] == "todo" else container["Service"]
+            found[part] = (container["Name"], container["Status"])
+        return found
+
+
+def compose(*arguments: str) -> str:
+    """What `docker compose` prints, empty where there is no Docker."""
+    try:
+        done = subprocess.run(
+            ["docker", "compose", *arguments], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+        )
+    except (FileNotFoundError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout if done.returncode == 0 else ""
+
+
+def running_stack() -> Stack:
+    """The stack that runs. Raises `StackError` where none does."""
+    supervisor = Supervisor(HOME)
+    if supervisor.is_running():
+        return NativeStack(supervisor)
+    if compose("ps", "--quiet"):
+        return DockerStack()
+    raise StackError("no stack runs: start one with `make up` or `make native`")
+
+
+def act(action: str, part: str) -> None:
+    """Does one of `ACTIONS` to a part of the running stack. Raises `StackError`."""
+    stack = running_stack()
+    parts = stack.parts()
+    if part not in parts:
+        raise StackError(f"there is no part {part!r}; there are {', '.join(sorted(parts))}")
+    stack.act(action, part)
+
+
+def _command(action: str, meaning: str) -> click.Command:
+    @click.command(action, help=meaning)
+    @click.argument("part")
+    def command(part: str) -> None:
+        try:
+            act(action, part)
+        except StackError as error:
+            click.echo(f"{action}: {error}", err=True)
+            raise SystemExit(2) from error
+        click.echo(f"{action}: {part}")
+
+    return command
+
+
+stop, start, restart, pause, resume, kill = (_command(action, meaning) for action, meaning in ACTIONS.items())
+
+
+@click.command("status")
+def status() -> None:
+    """Print every part of the running stack and its state."""
+    try:
+        parts = running_stack().parts()
+    except StackError as error:
+        click.echo(f"status: {error}", err=True)
+        raise SystemExit(2) from error
+    for part, state in sorted(parts.items()):
+        click.echo(f"{part:18} {state}")

@@ -1,0 +1,56 @@
+#!/bin/sh
+# Installs what the native stack needs and this machine lacks, from the distribution's packages (Debian 12 on, Ubuntu
+# 22.04 on). Says what, asks for root where it is not root, and leaves no daemon running that a package would start.
+#   install.sh [PACKAGE...]    further packages, for the tests
+set -eu
+
+need=
+want() { command -v "$1" >/dev/null 2>&1 || [ -x "${3:-/nonexistent}" ] || need="$need $2"; }
+want redis-server redis-server
+want redis-cli redis-tools
+want nginx nginx /usr/sbin/nginx
+want prometheus prometheus
+want prometheus-alertmanager prometheus-alertmanager
+want prometheus-redis-exporter prometheus-redis-exporter
+want prometheus-nginx-exporter prometheus-nginx-exporter
+want prometheus-postgres-exporter prometheus-postgres-exporter
+ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || need="$need postgresql"
+python3 -c 'import ensurepip, venv' 2>/dev/null || need="$need python3-venv"
+for package in "$@"; do
+    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || need="$need $package"
+done
+[ -n "$need" ] || exit 0
+
+if ! command -v apt-get >/dev/null 2>&1; then
+    echo "install: this machine has no apt-get; install by hand:$need" >&2
+    exit 2
+fi
+as_root=
+if [ "$(id -u)" != 0 ]; then
+    command -v sudo >/dev/null 2>&1 || { echo "install: needs root or sudo to install:$need" >&2; exit 2; }
+    as_root=sudo
+fi
+echo "install: from the distribution's packages:$need"
+
+# While this runs, no package may start a daemon: each would take a port that the stack needs.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e $policy ]; then
+    printf '#!/bin/sh\nexit 101\n' | $as_root tee $policy >/dev/null
+    $as_root chmod 755 $policy
+    trap '$as_root rm -f $policy' EXIT
+fi
+# nor PostgreSQL make a cluster of its own
+if [ ! -e /etc/postgresql-common/createcluster.conf ]; then
+    $as_root mkdir -p /etc/postgresql-common
+    echo 'create_main_cluster = false' | $as_root tee /etc/postgresql-common/createcluster.conf >/dev/null
+fi
+$as_root apt-get update -qq
+# shellcheck disable=SC2086
+$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $need >/dev/null
+# on the next boot neither
+if command -v systemctl >/dev/null 2>&1 && [ -d /run/systemd/system ]; then
+    for unit in redis-server nginx prometheus prometheus-alertmanager prometheus-redis-exporter \
+        prometheus-nginx-exporter prometheus-postgres-exporter; do
+        case " $need " in *" $unit "*) $as_root systemctl disable --quiet "$unit" 2>/dev/null || true ;; esac
+    done
+fi

@@ -1,0 +1,349 @@
+"""The native stack's configuration, made from the Docker way's files by the substitutions that stand here."""
+
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lab.settings import ROOT, LabSettings
+
+REPLICAS = 3
+REDIS_NODES = 6
+# settings of the service that may be given in the environment or in .env
+SERVICE_SETTINGS = (
+    "RATE_LIMIT",
+    "CACHE_TTL_SECONDS",
+    "TELEMETRY",
+    "TRACE_SAMPLE_RATIO",
+    "TRACE_SLOW_SECONDS",
+    "LOG_LEVEL",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+)
+STACK_RATE_LIMIT = "100000/minute"
+
+
+class StackError(Exception):
+    """The stack cannot be started; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """One part of the stack under supervisor. `ready` is a URL, or a `host:port` that accepts connections."""
+
+    name: str
+    command: str
+    ready: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+    user: str = ""
+    stop_signal: str = "TERM"
+    stop_seconds: int = 12
+
+
+@dataclass(frozen=True)
+class Home:
+    """Where the native stack keeps what it makes: `.stack/` in the repo."""
+
+    path: Path
+
+    @property
+    def data(self) -> Path:
+        """What survives a restart."""
+        return self.path / "data"
+
+    @property
+    def config(self) -> Path:
+        """Made anew at every start."""
+        return self.path / "config"
+
+    @property
+    def logs(self) -> Path:
+        """One file a part."""
+        return self.path / "log"
+
+
+def find(*names: str) -> str:
+    """The path of the first program that is there. Raises `StackError`."""
+    for name in names:
+        found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+        if found:
+            return found
+    raise StackError(
+        f"{names[0]} is not installed: run `make native`, which installs it, or {ROOT}/lab/stack/install.sh"
+    )
+
+
+def find_postgres(program: str) -> str:
+    """A program of the newest PostgreSQL that is installed. Raises `StackError`."""
+    versions = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{program}"), key=lambda path: float(path.parts[-3]))
+    return str(versions[-1]) if versions else find(program)
+
+
+def grafana_home() -> str | None:
+    """Grafana's home where Grafana is installed, empty for its own default; None where it is not installed."""
+    if shutil.which("grafana") or shutil.which("grafana-server"):
+        return os.environ.get("GF_PATHS_HOME", "/usr/share/grafana" if Path("/usr/share/grafana").is_dir() else "")
+    return None
+
+
+def gateway_config(settings: LabSettings, home: Home) -> str:
+    """gateway/nginx.conf for the native way."""
+    servers = "\n        ".join(
+        f"server 127.0.0.1:{settings.todo_port + n} max_fails=1 fail_timeout=1s;" for n in range(REPLICAS)
+    )
+    return _substitute(
+        ROOT / "gateway/nginx.conf",
+        {
+            "server todo:8000 resolve max_fails=1 fail_timeout=1s;": servers,
+            "resolver 127.0.0.11 valid=1s ipv6=off;": "",
+            "listen 5000;": f"listen 127.0.0.1:{settings.gateway_port};",
+            "listen 8081;": f"listen 127.0.0.1:{settings.gateway_status_port};",
+            "/dev/stdout": str(home.logs / "gateway-access.log"),
+            "/var/log/gateway/trouble.log": str(home.logs / "gateway-trouble.log"),
+            "/tmp/": f"{home.data}/gateway/",  # noqa: S108 (the Docker way's)
+            "worker_processes auto;": "worker_processes auto;" + ("\nuser root;" if os.getuid() == 0 else ""),
+        },
+    )
+
+
+def prometheus_config(settings: LabSettings, absent: set[str]) -> str:
+    """observability/prometheus/prometheus.yml for the native way, without the jobs of the parts that are absent."""
+    todo = ", ".join(f'"127.0.0.1:{settings.todo_port + n}"' for n in range(REPLICAS))
+    nodes = {f"redis-{n + 1}:6379": f"127.0.0.1:{settings.redis_port + n}" for n in range(REDIS_NODES)}
+    text = _substitute(
+        ROOT / "observability/prometheus/prometheus.yml",
+        {
+            "dns_sd_configs: [{names: [todo], type: A, port: 8000, refresh_interval: 5s}]": (
+                f"static_configs: [{{targets: [{todo}]}}]"
+            ),
+            "/etc/prometheus/rules/": f"{ROOT}/observability/prometheus/rules/",
+            "/etc/alerts/": f"{ROOT}/alerts/",
+            "gateway-exporter:9113": f"127.0.0.1:{settings.gateway_exporter_port}",
+            "postgres-exporter:9187": f"127.0.0.1:{settings.postgres_exporter_port}",
+            "redis-exporter:9121": f"127.0.0.1:{settings.redis_exporter_port}",
+            "alertmanager:9093": f"127.0.0.1:{settings.alertmanager_port}",
+            "localhost:9090": f"127.0.0.1:{settings.prometheus_port}",
+            "desk:8060": f"127.0.0.1:{settings.desk_port}",
+            "grafana:3000": f"127.0.0.1:{settings.grafana_port}",
+            "tempo:3200": f"127.0.0.1:{settings.tempo_port}",
+            **nodes,
+        },
+    )
+    config: dict[str, Any] = yaml.safe_load(text)
+    config["scrape_configs"] = [job for job in config["scrape_configs"] if job["job_name"] not in absent]
+    return yaml.safe_dump(config, sort_keys=False)
+
+
+def alertmanager_config(settings: LabSettings) -> str:
+    """observability/alertmanager/alertmanager.yml for the native way."""
+    return _substitute(
+        ROOT / "observability/alertmanager/alertmanager.yml", {"desk:8060": f"127.0.0.1:{settings.desk_port}"}
+    )
+
+
+def tempo_config(settings: LabSettings, home: Home) -> str:
+    """observability/tempo/tempo.yaml for the native way."""
+    return _substitute(
+        ROOT / "observability/tempo/tempo.yaml",
+        {
+            "http_listen_port: 3200": f"http_listen_address: 127.0.0.1\n  http_listen_port: {settings.tempo_port}",
+            "0.0.0.0:4317": f"127.0.0.1:{settings.otlp_port - 1}",
+            "0.0.0.0:4318": f"127.0.0.1:{settings.otlp_port}",
+            "http://prometheus:9090": settings.url("prometheus"),
+            "/var/tempo": str(home.data / "tempo"),
+        },
+    )
+
+
+def redis_config(settings: LabSettings, home: Home, node: int) -> str:
+    """redis/redis.conf for one node of the native way."""
+    return _substitute(
+        ROOT / "redis/redis.conf",
+        {
+            "port 6379": f"port {settings.redis_port + node}\nbind 127.0.0.1",
+            "dir /data": f"dir {home.data}/redis-{node + 1}",
+        },
+    )
+
+
+def write_grafana_provisioning(settings: LabSettings, home: Home) -> Path:
+    """Grafana's provisioning for the native way, and where it is."""
+    target = home.config / "grafana"
+    for source in (ROOT / "observability/grafana/provisioning").rglob("*.yml"):
+        path = target / source.relative_to(ROOT / "observability/grafana/provisioning")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = source.read_text()
+        for docker, native in {
+            "http://prometheus:9090": settings.url("prometheus"),
+            "http://tempo:3200": settings.url("tempo"),
+            "/etc/grafana/dashboards": str(ROOT / "observability/grafana/dashboards"),
+        }.items():
+            text = text.replace(docker, native)
+        path.write_text(text)
+    return target
+
+
+def programs(settings: LabSettings, home: Home, chosen: Mapping[str, str]) -> list[Program]:
+    """Every part of the stack, in the order in which they are named to the reader. Raises `StackError`."""
+    tempo, grafana = shutil.which("tempo"), grafana_home()
+    redis_url = ",".join(f"redis://127.0.0.1:{settings.redis_port + n}" for n in range(REDIS_NODES))
+    service = {
+        "DATABASE_URL": f"postgresql+asyncpg://todo@127.0.0.1:{settings.postgres_port}/todo",
+        "REDIS_URL": redis_url,
+        "TRUSTED_PROXIES": "127.0.0.1",
+        "RATE_LIMIT": STACK_RATE_LIMIT,
+        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{settings.otlp_port}" if tempo else "",
+        **chosen,
+    }
+    python = sys.executable
+    found = [
+        Program(
+            f"todo-{n + 1}",
+            f"{python} -m service",
+            f"http://127.0.0.1:{settings.todo_port + n}/health/ready",
+            {**service, "PORT": str(settings.todo_port + n), "REPLICA": f"todo-{n + 1}"},
+        )
+        for n in range(REPLICAS)
+    ]
+    found.append(
+        Program(
+            "gateway",
+            f"{find('nginx')} -c {home.config}/nginx.conf -g 'daemon off;'",
+            f"http://127.0.0.1:{settings.gateway_status_port}/healthz",
+            stop_signal="QUIT",
+        )
+    )
+    found += [
+        Program(
+            f"redis-{n + 1}",
+            f"{find('redis-server')} {home.config}/redis-{n + 1}.conf",
+            f"127.0.0.1:{settings.redis_port + n}",
+        )
+        for n in range(REDIS_NODES)
+    ]
+    nodes = " ".join(f"127.0.0.1:{settings.redis_port + n}" for n in range(REDIS_NODES))
+    found.append(Program("redis-cluster", f"sh {ROOT}/redis/cluster.sh", "", {"NODES": nodes}))
+    found.append(
+        Program(
+            "postgres",
+            f"{find_postgres('postgres')} -D {postgres_data(home)} -c listen_addresses=127.0.0.1"
+            f" -c port={settings.postgres_port} -c unix_socket_directories=",
+            f"127.0.0.1:{settings.postgres_port}",
+            user=postgres_user(),
+            stop_signal="INT",
+        )
+    )
+    found.append(
+        Program(
+            "prometheus",
+            f"{find('prometheus')} --config.file={home.config}/prometheus.yml --storage.tsdb.path={home.data}/prometheus"
+            f" --storage.tsdb.retention.time=24h --web.listen-address=127.0.0.1:{settings.prometheus_port}"
+            " --enable-feature=exemplar-storage --web.enable-remote-write-receiver --web.enable-lifecycle",
+            f"{settings.url('prometheus')}/-/ready",
+        )
+    )
+    found.append(
+        Program(
+            "alertmanager",
+            f"{find('prometheus-alertmanager', 'alertmanager')} --config.file={home.config}/alertmanager.yml"
+            f" --storage.path={home.data}/alertmanager --web.listen-address=127.0.0.1:{settings.alertmanager_port}"
+            " --cluster.listen-address=",
+            f"{settings.url('alertmanager')}/-/ready",
+        )
+    )
+    found += _exporters(settings)
+    found.append(
+        Program(
+            "desk",
+            f"{python} -m lab desk",
+            f"{settings.url('desk')}/metrics",
+            {"GATEWAY_TROUBLE_LOG": str(home.logs / "gateway-trouble.log")},
+        )
+    )
+    if tempo:
+        found.append(
+            Program(
+                "tempo", f"{tempo} -target=all -config.file={home.config}/tempo.yaml", f"{settings.url('tempo')}/ready"
+            )
+        )
+    if grafana is None:
+        found.append(Program("viewer", f"{python} -m lab view", f"{settings.url('viewer')}/"))
+    else:
+        found.append(_grafana(settings, home, grafana))
+    return found
+
+
+def _exporters(settings: LabSettings) -> list[Program]:
+    def exporter(name: str, command: str, port: int, **environment: str) -> Program:
+        return Program(name, command, f"http://127.0.0.1:{port}/metrics", environment)
+
+    listen = "--web.listen-address=127.0.0.1:"
+    redis, gateway, postgres = (
+        settings.redis_exporter_port,
+        settings.gateway_exporter_port,
+        settings.postgres_exporter_port,
+    )
+    status = f"http://127.0.0.1:{settings.gateway_status_port}/stub_status"
+    return [
+        exporter(
+            "redis-exporter",
+            f"{find('prometheus-redis-exporter', 'redis_exporter')} -redis.addr= -web.listen-address=127.0.0.1:{redis}",
+            redis,
+        ),
+        exporter(
+            "gateway-exporter",
+            f"{find('prometheus-nginx-exporter', 'nginx-prometheus-exporter')} --nginx.scrape-uri={status} {listen}{gateway}",
+            gateway,
+        ),
+        exporter(
+            "postgres-exporter",
+            f"{find('prometheus-postgres-exporter', 'postgres_exporter')} {listen}{postgres}",
+            postgres,
+            DATA_SOURCE_NAME=f"postgresql://todo@127.0.0.1:{settings.postgres_port}/todo?sslmode=disable",
+        ),
+    ]
+
+
+def _grafana(settings: LabSettings, home: Home, grafana: str) -> Program:
+    server = shutil.which("grafana")
+    environment = {
+        "GF_SERVER_HTTP_ADDR": "127.0.0.1",
+        "GF_SERVER_HTTP_PORT": str(settings.grafana_port),
+        "GF_PATHS_DATA": str(home.data / "grafana"),
+        "GF_PATHS_LOGS": str(home.logs),
+        "GF_PATHS_PROVISIONING": str(home.config / "grafana"),
+        "GF_AUTH_ANONYMOUS_ENABLED": "true",
+        "GF_AUTH_ANONYMOUS_ORG_ROLE": "Viewer",
+        "GF_AUTH_DISABLE_LOGIN_FORM": "true",
+        "GF_ANALYTICS_REPORTING_ENABLED": "false",
+        "GF_ANALYTICS_CHECK_FOR_UPDATES": "false",
+        "GF_PLUGINS_PREINSTALL_DISABLED": "true",
+        "GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH": str(ROOT / "observability/grafana/dashboards/overview.json"),
+    }
+    command = f"{server} server" if server else str(shutil.which("grafana-server"))
+    if grafana:
+        command += f" --homepath {grafana}"
+    return Program("grafana", command, f"{settings.url('grafana')}/api/health", environment)
+
+
+def postgres_user() -> str:
+    """Whom PostgreSQL runs as: it refuses root."""
+    return "postgres" if os.getuid() == 0 else ""
+
+
+def postgres_data(home: Home) -> Path:
+    """PostgreSQL's data. Where its user cannot reach the repo (a clone below /root), it is under /var/lib."""
+    return (home.data / "postgres").resolve()
+
+
+def _substitute(source: Path, native: Mapping[str, str]) -> str:
+    text = source.read_text()
+    for docker, there in native.items():
+        if docker not in text:
+            raise StackError(f"{source.relative_to(ROOT)} no longer has {docker!r}: mend lab/stack/native.py")
+        text = text.replace(docker, there)
+    return text

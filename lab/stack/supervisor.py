@@ -1,0 +1,152 @@
+"""The native stack's supervisor (http://supervisord.org): its configuration, and talking to it over its socket."""
+
+import hashlib
+import subprocess
+import sys
+import tempfile
+import time
+import xmlrpc.client
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from supervisor.xmlrpc import SupervisorTransport
+
+from lab.stack.native import Home, Program, StackError
+
+# the longest path that a Unix socket can have, less what supervisor adds while it binds
+SOCKET_PATH_MOST = 90
+
+
+def socket_of(home: Home) -> Path:
+    """The supervisor's socket; where the repo's path is too long for one, in the directory for temporary files."""
+    path = home.path / "supervisor.sock"
+    if len(str(path)) <= SOCKET_PATH_MOST:
+        return path
+    name = hashlib.sha256(str(home.path).encode()).hexdigest()[:12]
+    return Path(tempfile.gettempdir()) / f"glasshouse-{name}.sock"
+
+
+def configuration(programs: Sequence[Program], home: Home, directory: Path) -> str:
+    """supervisord.conf: every program is restarted when it dies."""
+    socket = socket_of(home)
+    sections = [
+        f"""[supervisord]
+logfile={home.logs}/supervisord.log
+pidfile={home.path}/supervisord.pid
+childlogdir={home.logs}
+directory={directory}
+minfds=4096
+[unix_http_server]
+file={socket}
+chmod=0700
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
+[supervisorctl]
+serverurl=unix://{socket}
+"""
+    ]
+    for program in programs:
+        environment = ",".join(f'{name}="{_escaped(value)}"' for name, value in program.environment.items())
+        sections.append(
+            f"""[program:{program.name}]
+command={_escaped(program.command)}
+environment={environment}
+autorestart=true
+startsecs=1
+startretries=30
+stopsignal={program.stop_signal}
+stopwaitsecs={program.stop_seconds}
+stopasgroup=false
+killasgroup=true
+redirect_stderr=true
+stdout_logfile={home.logs}/{program.name}.log
+stdout_logfile_maxbytes=10MB
+stdout_logfile_backups=1
+"""
+            + (f"user={program.user}\n" if program.user else "")
+        )
+    return "".join(sections)
+
+
+class Supervisor:
+    """The supervisor of a native stack, running or not."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._socket = socket_of(home)
+        self._rpc = cast(
+            Any,
+            xmlrpc.client.ServerProxy(
+                "http://127.0.0.1", transport=cast(Any, SupervisorTransport(None, None, f"unix://{self._socket}"))
+            ),
+        )
+
+    def is_running(self) -> bool:
+        """Whether it answers."""
+        if not self._socket.exists():
+            return False
+        try:
+            self._rpc.supervisor.getState()
+        except (OSError, xmlrpc.client.Error):
+            return False
+        return True
+
+    def start(self) -> None:
+        """Starts it, and with it every program. Raises `StackError`."""
+        self._socket.unlink(missing_ok=True)
+        done = subprocess.run(
+            [sys.executable, "-m", "supervisor.supervisord", "-c", str(self._home.config / "supervisord.conf")],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise StackError(f"supervisor did not start: {(done.stderr or done.stdout).strip().splitlines()[-1]}")
+
+    def shut_down(self, within: float = 40) -> None:
+        """Stops every program, and itself. Raises `StackError` where that takes longer than `within` seconds."""
+        # what is paused hears no signal to stop
+        for name in self.paused():
+            self.signal(name, "CONT")
+        self._rpc.supervisor.shutdown()
+        deadline = time.monotonic() + within
+        pid = self._home.path / "supervisord.pid"
+        while self.is_running() or pid.exists():
+            if time.monotonic() > deadline:
+                raise StackError(f"not everything stopped within {within:.0f} s: see {self._home.logs}/supervisord.log")
+            time.sleep(0.1)
+
+    def programs(self) -> list[dict[str, Any]]:
+        """Every program's state, as supervisor tells it (`getAllProcessInfo`)."""
+        return cast(list[dict[str, Any]], self._rpc.supervisor.getAllProcessInfo())
+
+    def paused(self) -> list[str]:
+        """The programs that are paused."""
+        return [each["name"] for each in self.programs() if each["pid"] and _is_paused(each["pid"])]
+
+    def start_program(self, name: str) -> None:
+        """Starts one program."""
+        self._rpc.supervisor.startProcess(name)
+
+    def stop_program(self, name: str) -> None:
+        """Stops one program, and waits for it."""
+        if name in self.paused():
+            self.signal(name, "CONT")
+        self._rpc.supervisor.stopProcess(name)
+
+    def signal(self, name: str, signal: str) -> None:
+        """Sends a signal, named as `STOP` or `KILL`, to one program."""
+        self._rpc.supervisor.signalProcess(name, signal)
+
+
+def _is_paused(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+    except OSError:
+        return False
+
+
+def _escaped(text: str) -> str:
+    # supervisor expands %(name)s
+    return text.replace("%", "%%")

@@ -1,0 +1,114 @@
+#!/bin/sh
+# Makes the Redis Cluster of the nodes in $NODES ("host:port host:port …"), and mends it for as long as it runs:
+# nodes that came back under new addresses are introduced again, one that was wiped joins as a replica, slots that
+# nobody serves are given to somebody. Needs redis-cli 7 or newer.
+#   cluster.sh          runs until it is stopped
+#   cluster.sh check    exit status 0 if all slots are served and every primary has a replica
+set -u
+
+log() { printf 'redis-cluster: %s\n' "$*"; }
+ask() { node=$1; shift; timeout 3 redis-cli -h "${node%:*}" -p "${node##*:}" "$@" 2>/dev/null | tr -d '\r'; }
+info() { ask "$1" cluster info | sed -n "s/^$2://p"; }
+# CLUSTER MEET takes an address, and no name
+address() {
+    case ${1%:*} in
+        *[!0-9.]*) getent ahostsv4 "${1%:*}" | sed -n '1s/ .*//p' ;;
+        *) printf '%s\n' "${1%:*}" ;;
+    esac
+}
+
+are_all_up() {
+    for n in $NODES; do [ "$(ask "$n" ping)" = PONG ] || return 1; done
+}
+
+# a node that answers and knows others
+find_member() {
+    for n in $NODES; do
+        known=$(info "$n" cluster_known_nodes)
+        [ "${known:-0}" -gt 1 ] && { printf '%s\n' "$n"; return; }
+    done
+    return 1
+}
+
+is_whole() {
+    [ "$(info "$1" cluster_state)" = ok ] && [ "$(info "$1" cluster_slots_assigned)" = 16384 ] || return 1
+    nodes=$(ask "$1" cluster nodes)
+    printf '%s\n' "$nodes" | grep -qE 'fail|noaddr|handshake' && return 1
+    [ "$(printf '%s\n' "$nodes" | grep -c .)" = "$(printf '%s\n' $NODES | grep -c .)" ] || return 1
+    # every primary that has slots (the ninth field on) is followed by some replica (the fourth field)
+    printf '%s\n' "$nodes" | awk '$3 ~ /master/ && NF > 8 { p[$1] } $3 ~ /slave/ && $8 == "connected" { r[$4] }
+        END { for (id in p) if (!(id in r)) exit 1 }'
+}
+
+create() {
+    log "making the cluster"
+    addresses=
+    for n in $NODES; do addresses="$addresses $(address "$n"):${n##*:}"; done
+    # shellcheck disable=SC2086
+    redis-cli --cluster create $addresses --cluster-replicas 1 --cluster-yes >/dev/null 2>&1 || log "could not be made yet"
+}
+
+mend() {
+    member=$1
+    # introduce every node to the member, under the address that it has now
+    for n in $NODES; do
+        [ "$n" = "$member" ] || ask "$member" cluster meet "$(address "$n")" "${n##*:}" >/dev/null
+    done
+    sleep 1
+    # forget those that were wiped: their old selves never come back
+    if are_all_up; then
+        alive=$(for n in $NODES; do ask "$n" cluster myid; done)
+        for id in $(ask "$member" cluster nodes | awk '{ print $1 }'); do
+            case $alive in *"$id"*) continue ;; esac
+            log "forgetting $id"
+            for n in $NODES; do ask "$n" cluster forget "$id" >/dev/null; done
+        done
+    fi
+    # an empty primary becomes the replica of a primary that has none
+    nodes=$(ask "$member" cluster nodes)
+    lonely=$(printf '%s\n' "$nodes" | awk '$3 ~ /master/ && $3 !~ /fail/ && NF > 8 { p[$1] } $3 ~ /slave/ && $3 !~ /fail/ { r[$4] }
+        END { for (id in p) if (!(id in r)) print id }')
+    for n in $NODES; do
+        [ -n "$lonely" ] || break
+        ask "$n" cluster nodes | grep myself | awk '$3 ~ /master/ && NF == 8 { found = 1 } END { exit !found }' || continue
+        primary=$(printf '%s\n' "$lonely" | sed -n 1p)
+        log "$n becomes a replica of $primary"
+        [ "$(ask "$n" cluster replicate "$primary")" = OK ] && lonely=$(printf '%s\n' "$lonely" | sed 1d)
+    done
+    # slots that nobody serves, once a failover had its time
+    if are_all_up && [ "$(info "$member" cluster_slots_ok)" != 16384 ]; then
+        sleep 3
+        if [ "$(info "$member" cluster_slots_ok)" != 16384 ]; then
+            log "giving unserved slots to somebody"
+            redis-cli --cluster fix "$(address "$member"):${member##*:}" --cluster-fix-with-unreachable-masters \
+                --cluster-yes >/dev/null 2>&1
+        fi
+    fi
+}
+
+if [ "${1:-}" = check ]; then
+    for n in $NODES; do is_whole "$n" && exit 0; done
+    exit 1
+fi
+
+trap 'exit 0' TERM INT
+was_whole=
+while :; do
+    if member=$(find_member); then
+        if is_whole "$member"; then
+            [ -n "$was_whole" ] || log "the cluster is whole"
+            was_whole=yes
+            pause=3
+        else
+            [ -z "$was_whole" ] || log "the cluster is not whole"
+            was_whole=
+            pause=1
+            mend "$member"
+        fi
+    else
+        pause=0.5
+        ! are_all_up || create
+    fi
+    sleep $pause &
+    wait $!
+done

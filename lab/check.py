@@ -85,7 +85,7 @@ def _timed(prometheus: Prometheus, target: Target, query: str, window: Window) -
     return Answer(target.ref_id, query, sum(points > 0 for points in drawn), sum(drawn), seconds)
 
 
-def missing_traces(
+def find_traces(
     prometheus: Prometheus, tempo: str, dashboards: Sequence[Dashboard], window: Window
 ) -> tuple[list[str], list[str]]:
     """Follows the newest exemplar of each panel that shows exemplars into Tempo: (traces found, traces missing).
@@ -152,7 +152,7 @@ def _report_traces(
     console: Console, prometheus: Prometheus, tempo: str, dashboards: Sequence[Dashboard], window: Window
 ) -> list[str]:
     try:
-        found, missing = missing_traces(prometheus, tempo, dashboards, window)
+        found, missing = find_traces(prometheus, tempo, dashboards, window)
     except httpx.HTTPError:
         console.print("Tempo does not answer: the traces behind exemplars were not checked")
         return []

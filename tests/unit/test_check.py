@@ -1,0 +1,62 @@
+"""What `glasshouse check` makes of answers, and how it follows exemplars into Tempo."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from lab.check import Answer, find_traces
+from lab.panels import Window, load_dashboards
+from lab.prometheus import Prometheus
+from tests.servers.expositions import Expositions
+from tests.servers.process import free_port
+
+WINDOW = Window.of(1_000, 2_000)
+
+
+@pytest.mark.parametrize(
+    ("answer", "fault"),
+    [
+        (Answer("A", "up", series=1, points=3, seconds=0.01), ""),
+        (Answer("A", "up", series=1, points=3, seconds=0.61), "took 610 ms"),
+        (Answer("A", "up", series=0, points=0, seconds=0.01), "empty"),
+        (Answer("A", "up(", error="parse error"), "parse error"),
+    ],
+)
+def test_a_query_is_at_fault_when_it_fails_or_is_empty_or_slow(answer: Answer, fault: str) -> None:
+    assert answer.fault == fault
+
+
+class WithExemplars(Prometheus):
+    """Answers with two exemplars, the newer of them `newest`, to whatever is asked."""
+
+    def __init__(self, newest: str) -> None:
+        super().__init__("http://127.0.0.1:1")
+        self._newest = newest
+
+    def get(self, path: str, **params: Any) -> Any:
+        assert path == "query_exemplars"
+        assert "$" not in params["query"]
+        times = {"0ld": 1_500.0, self._newest: 1_900.0}
+        return [
+            {
+                "seriesLabels": {},
+                "exemplars": [
+                    {"labels": {"trace_id": trace_id}, "value": "1", "timestamp": at} for trace_id, at in times.items()
+                ],
+            }
+        ]
+
+
+@pytest.mark.parametrize(
+    ("newest", "expected"), [("cafe", (["cafe"], [])), ("dead", ([], ["dead"]))], ids=["found", "missing"]
+)
+def test_the_newest_exemplar_is_looked_up_in_tempo(newest: str, expected: tuple[list[str], list[str]]) -> None:
+    pages = {"/ready": lambda: b"ready", "/api/v2/traces/cafe": lambda: b"{}"}
+    with Expositions(pages) as tempo, WithExemplars(newest) as prometheus:
+        assert find_traces(prometheus, f"http://{tempo.address}", load_dashboards(), WINDOW) == expected
+
+
+def test_a_tempo_that_is_away_is_told_from_one_that_lacks_a_trace() -> None:
+    with WithExemplars("cafe") as prometheus, pytest.raises(httpx.HTTPError):
+        find_traces(prometheus, f"http://127.0.0.1:{free_port()}", load_dashboards(), WINDOW)

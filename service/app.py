@@ -127,7 +127,11 @@ class Service:
             if self._tracing.is_on:
                 self._cluster.trace(self._tracing.instrument_redis, self._tracing.is_recording)
             await self._cluster.start()
-            work += [self._epoch.follow(self._cluster.config_epoch), self._await_redis(self._cluster)]
+            work += [
+                self._epoch.follow(self._cluster.config_epoch),
+                self._await_redis(self._cluster),
+                self._cluster.watch(),
+            ]
         running = [asyncio.create_task(each) for each in work]
         # What lives from here on lives until the end: the collector need not look at it again and again.
         gc.collect()

@@ -10,12 +10,23 @@ from redis.asyncio.cluster import ClusterNode, PipelineCommand
 from redis.asyncio.cluster import RedisCluster as Client
 from redis.cluster import LoadBalancingStrategy
 from redis.crc import key_slot
-from redis.exceptions import AskError, MovedError, NoScriptError, RedisError, TryAgainError
+from redis.exceptions import (
+    AskError,
+    MovedError,
+    NoScriptError,
+    RedisClusterException,
+    RedisError,
+    TryAgainError,
+)
 
 from service.resilience import CLOSED, Breaker, Unavailable
 from service.settings import Address, Settings
 
 REDIRECTED = (MovedError, AskError, TryAgainError)
+# redis-py's own trouble with a cluster (no node answers, a slot that nobody serves) is no RedisError
+CLUSTER_ERRORS = (RedisError, RedisClusterException)
+FAILURES = (*CLUSTER_ERRORS, OSError, TimeoutError)
+PROBE_SECONDS = 1.0
 READS = frozenset({"GET", "MGET"})
 
 Call = tuple[tuple[Any, ...], asyncio.Future[Any]]
@@ -136,7 +147,7 @@ class BatchingClient(Client):
             try:
                 async with asyncio.timeout(self.time_limit):
                     return await super().execute_command(*args, **kwargs)
-            except (RedisError, OSError, TimeoutError) as error:
+            except FAILURES as error:
                 raise Unavailable("redis", str(error) or "did not answer in time") from error
 
     def _lane(self, key: str | bytes, is_read: bool) -> Lane:
@@ -144,7 +155,7 @@ class BatchingClient(Client):
         strategy = LoadBalancingStrategy.ROUND_ROBIN if is_read else None
         try:
             node = self.nodes_manager.get_node_from_slot(slot, is_read, strategy)
-        except RedisError as error:
+        except CLUSTER_ERRORS as error:
             self.look_again()
             raise Unavailable("redis", "no node serves this key") from error
         lane = self.lanes.get(node.name)
@@ -160,11 +171,31 @@ class BatchingClient(Client):
             self._looking.add(task)
             task.add_done_callback(self._looking.discard)
 
+    async def bring_back(self) -> None:
+        """Asks the nodes that failed; where one answers, has a look at what it serves now."""
+        failed = [lane for lane in self.lanes.values() if lane.breaker.state != CLOSED]
+        if any(await asyncio.gather(*(self._answers(lane) for lane in failed))):
+            self.look_again()
+
+    async def _answers(self, lane: Lane) -> bool:
+        try:
+            lane.breaker.check()
+        except Unavailable:
+            return False
+        try:
+            async with asyncio.timeout(self.time_limit):
+                await lane.node.execute_command("PING")
+        except FAILURES as error:
+            lane.breaker.failed(error)
+            return False
+        lane.breaker.succeeded()
+        return True
+
     async def _look(self) -> None:
         try:
             async with asyncio.timeout(1):
                 await self.nodes_manager.initialize()
-        except (RedisError, OSError, TimeoutError):
+        except FAILURES:
             await asyncio.sleep(0.2)
 
 
@@ -204,8 +235,14 @@ class RedisCluster:
         try:
             async with asyncio.timeout(2):
                 await self._client.initialize()
-        except (RedisError, OSError, TimeoutError):
+        except FAILURES:
             self._client.look_again()
+
+    async def watch(self) -> None:
+        """Brings nodes back that failed. A replica that failed is served nothing, so no request would notice."""
+        while True:
+            await asyncio.sleep(PROBE_SECONDS)
+            await self._client.bring_back()
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -216,7 +253,7 @@ class RedisCluster:
         client = self._traced if self._is_traced() else self._client
         try:
             return await client.execute_command(*args)
-        except RedisError as error:
+        except CLUSTER_ERRORS as error:
             raise Unavailable("redis", str(error)) from error
 
     async def run(self, script: Script, key: str, *args: Any, is_traced: bool = True) -> Any:
@@ -228,7 +265,7 @@ class RedisCluster:
             except NoScriptError:
                 await self._load(script)
                 return await client.execute_command("EVALSHA", script.sha, 1, key, *args)
-        except RedisError as error:
+        except CLUSTER_ERRORS as error:
             raise Unavailable("redis", str(error)) from error
 
     async def _load(self, script: Script) -> None:
@@ -249,7 +286,7 @@ class RedisCluster:
         try:
             async with asyncio.timeout(self._settings.redis_timeout_seconds * 2):
                 await node.execute_command("PING")
-        except (RedisError, OSError, TimeoutError) as error:
+        except FAILURES as error:
             self._client.look_again()
             raise Unavailable("redis", f"{node.name} {error or 'did not answer in time'}") from error
 
@@ -260,7 +297,7 @@ class RedisCluster:
                 async with asyncio.timeout(self._settings.redis_timeout_seconds * 2):
                     info = await node.execute_command("CLUSTER INFO")
                 return int(info["cluster_current_epoch"])
-            except (RedisError, OSError, TimeoutError):
+            except FAILURES:
                 continue
         raise Unavailable("redis", "no primary answers")
 

@@ -1,7 +1,9 @@
 """An OTLP receiver in this process: takes traces over HTTP, and can be slow, fail, or be away."""
 
+import socket
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -46,6 +48,7 @@ class OtlpReceiver:
         self._released = threading.Event()
         self._released.set()
         self._server: ThreadingHTTPServer | None = None
+        self._connections: list[socket.socket] = []
 
     def __enter__(self) -> "OtlpReceiver":
         self.start()
@@ -64,12 +67,18 @@ class OtlpReceiver:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
+            def setup(self) -> None:
+                super().setup()
+                receiver._connections.append(self.connection)
+
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 receiver._take(self.path, body)
-                self.send_response(200)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
+                # a client that has waited too long is gone
+                with suppress(OSError):
+                    self.send_response(200)
+                    self.send_header("Content-Length", "0")
+                    self.end_headers()
 
             def log_message(self, format: str, *args: Any) -> None:
                 pass
@@ -85,6 +94,10 @@ class OtlpReceiver:
             self._server.shutdown()
             self._server.server_close()
             self._server = None
+        for connection in self._connections:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        self._connections.clear()
 
     def be_slow(self) -> None:
         """Takes requests, and answers none until `be_quick`."""

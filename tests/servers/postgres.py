@@ -69,16 +69,30 @@ class Postgres(Process):
 
     def stop(self, number: int = SIGINT, timeout: float = 15.0) -> int:
         """Ends it, cutting off its clients."""
+        self.resume()
         return super().stop(number, timeout)
 
     def kill(self) -> int:
         """Kills it with all its processes, as when a machine loses its power."""
         if self.is_running:
             # stopped first, so that it does not clean up after its children
-            self.pause()
+            super().pause()
             for child in psutil.Process(self.pid).children(recursive=True):
                 child.kill()
         return super().kill()
+
+    def pause(self) -> None:
+        """Freezes it with all its processes: connections stay open, and nothing is answered."""
+        super().pause()
+        for child in psutil.Process(self.pid).children(recursive=True):
+            child.suspend()
+
+    def resume(self) -> None:
+        """Lets all of it go on."""
+        if self.is_running:
+            for child in psutil.Process(self.pid).children(recursive=True):
+                child.resume()
+        super().resume()
 
     def new_database(self) -> str:
         """Makes an empty database. What `DATABASE_URL` takes for it."""

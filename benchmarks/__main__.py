@@ -1,0 +1,66 @@
+"""`python -m benchmarks [price|guide|ceiling|growth|memory] [--quick] [--json PATH]`."""
+
+import argparse
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmarks import ceiling, growth, guide, memory, price, report
+from benchmarks.bench import Bench, CannotRun
+from benchmarks.part import QUICK, Part, Scale
+from benchmarks.requests import UnexpectedAnswer
+from benchmarks.wrk import WrkError
+
+PARTS: dict[str, tuple[str, Callable[[Bench, Scale], Part]]] = {
+    "price": ("what telemetry costs a cached read", price.measure),
+    "guide": ("create, list, delete, as the guide prints them", guide.measure),
+    "ceiling": ("how far a cached read is from a bare route", ceiling.measure),
+    "growth": ("more connections, replicas, tasks", growth.measure),
+    "memory": ("a replica's memory under minutes of load", memory.measure),
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status 0 when all was measured, whether or not the figures are met, and 2 when it could not be."""
+    chosen = _parser().parse_args(arguments)
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    # so that a stop takes the servers down as an error would
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(2))
+    scale = QUICK if chosen.quick else Scale()
+    done: dict[str, Part] = {}
+    try:
+        with Bench() as bench:
+            for name in [chosen.part] if chosen.part else PARTS:
+                meaning, measure = PARTS[name]
+                console.print(f"[bold]{name}[/]: {meaning} …")
+                done[name] = measure(bench, scale)
+                report.show(console, done[name])
+        path = report.write(chosen.json, done, is_quick=chosen.quick)
+    # a server that does not come up is told of by an AssertionError of tests/servers
+    except (CannotRun, WrkError, UnexpectedAnswer, AssertionError, OSError) as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("benchmarks: stopped", file=sys.stderr)
+        return 2
+    report.show_figures(console, [each for part in done.values() for each in part.figures])
+    console.print(f"written to {path}", highlight=False, soft_wrap=True)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks", description="What the service costs and how fast it is. All parts take half an hour."
+    )
+    parts = "; ".join(f"{name}: {meaning}" for name, (meaning, _) in PARTS.items())
+    parser.add_argument("part", nargs="?", choices=PARTS, help=f"one part instead of all. {parts}")
+    parser.add_argument("--quick", action="store_true", help="a few short rounds: a look, and no measurement")
+    parser.add_argument("--json", type=Path, metavar="PATH", help="where to write, instead of benchmarks/results/")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,55 @@
+"""(c) The ceiling: how much of what the server and the framework alone can do is left to a cached read."""
+
+from contextlib import ExitStack
+from dataclasses import asdict
+
+from benchmarks.bench import Bench
+from benchmarks.figures import Figure, differences, ratios, spread
+from benchmarks.legs import Target, cached_task, interleaved
+from benchmarks.part import Part, Scale, Table
+
+ASGI, LITESTAR = "bare ASGI app", "bare Litestar route"
+BARE_SERVICE, UNSEEN, WHOLE = "cached GET alone", "cached GET, rate limit", "cached GET, rate limit, telemetry"
+
+
+def measure(bench: Bench, scale: Scale) -> Part:
+    """Compares the service with a bare app and a bare route on the same server and core."""
+    with ExitStack() as started:
+        asgi_pid, asgi = started.enter_context(bench.bare("asgi"))
+        litestar_pid, litestar = started.enter_context(bench.bare("litestar"))
+        alone = started.enter_context(bench.replica(TELEMETRY="off", RATE_LIMIT="off"))
+        unseen = started.enter_context(bench.replica(TELEMETRY="off"))
+        whole = started.enter_context(bench.replica(OTEL_EXPORTER_OTLP_ENDPOINT=bench.otlp_endpoint))
+        targets = [
+            Target(ASGI, f"{asgi}/tasks/1", asgi_pid),
+            Target(LITESTAR, f"{litestar}/tasks/019a0000-0000-7000-8000-000000000000", litestar_pid),
+            cached_task(BARE_SERVICE, alone),
+            cached_task(UNSEEN, unseen),
+            cached_task(WHOLE, whole),
+        ]
+        legs = interleaved(targets, scale.rounds, scale.leg_seconds)
+    rates = {name: [leg.per_second for leg in each] for name, each in legs.items()}
+    cpu = {name: [leg.cpu_us for leg in each] for name, each in legs.items()}
+    rows = [
+        (
+            name,
+            f"{spread(rates[name]).median:,.0f}",
+            ratios(rates[name], rates[LITESTAR]).text(3),
+            spread(cpu[name]).text(1),
+            differences(cpu[name], cpu[LITESTAR]).text(1),
+            f"{spread([leg.busy for leg in legs[name]]).median:.0%}",
+        )
+        for name in legs
+    ]
+    columns = ("what answers", "requests/s", "over bare Litestar", "CPU µs a request", "µs beyond it", "core used")
+    return Part(
+        [Table("Ceiling: the same core, medians [quartiles]", columns, rows)],
+        [
+            Figure(
+                "cached GET, rate limit and telemetry on, over a bare Litestar route",
+                ratios(rates[WHOLE], rates[LITESTAR]).median,
+                0.35,
+            )
+        ],
+        {"legs": {name: [asdict(leg) for leg in each] for name, each in legs.items()}},
+    )

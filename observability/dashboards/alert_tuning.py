@@ -34,6 +34,46 @@ class Signal:
 SIGNALS = (
     Signal("ErrorRatioHigh", "percentunit", "http:errors:ratio_rate1m"),
     Signal("LatencyP99High", "s", "http:request_duration_seconds:p99"),
+    Signal(
+        "RequestsNearBound",
+        "percentunit",
+        or_zero("max(http_server_active_requests / on (instance) http_server_active_requests_limit)"),
+    ),
+    Signal("EventLoopLagHigh", "s", or_zero("max(replica:event_loop_lag_seconds:p99)")),
+    Signal("CPUThrottled", "percentunit", or_zero("max(rate(process_cpu_throttled_seconds_total[1m]))")),
+    Signal(
+        "MemoryNearLimit",
+        "percentunit",
+        or_zero('max(process_resident_memory_bytes{job="todo"} / on (instance) process_memory_limit_bytes)'),
+    ),
+    Signal("ReplicaImbalance", "none", "replica:http_requests:imbalance1m"),
+    Signal("CacheHitRatioLow", "percentunit", "cache:requests:hit_ratio1m_all"),
+    Signal("CacheErrors", "reqps", or_zero('sum(cache:requests:rate1m{result="error"})')),
+    Signal(
+        "RedisMemoryNearLimit",
+        "percentunit",
+        or_zero("max(redis_memory_used_bytes / (redis_memory_max_bytes > 0))"),
+    ),
+    Signal("RedisEvictions", "ops", or_zero("sum(rate(redis_evicted_keys_total[1m]))")),
+    Signal("DatabaseSlow", "s", or_zero("max(operation:db_client_operation_duration_seconds:p95)")),
+    Signal(
+        "DatabasePoolExhausted",
+        "percentunit",
+        or_zero(
+            'max(sum by (instance) (db_client_connection_count{state="used"})'
+            " / sum by (instance) (db_client_connection_max))"
+        ),
+    ),
+    Signal(
+        "DatabaseConnectionsNearLimit",
+        "percentunit",
+        or_zero("sum(pg_stat_database_numbackends) / max(pg_settings_max_connections)"),
+    ),
+    Signal("RateLimitRejections", "reqps", or_zero('sum(rate(rate_limit_decisions_total{decision="rejected"}[1m]))')),
+    Signal("RateLimitBypassed", "reqps", or_zero('sum(rate(rate_limit_decisions_total{decision="bypassed"}[1m]))')),
+    Signal("GatewayUpstreamErrors", "reqps", or_zero("sum(rate(gateway_upstream_errors_total[1m]))")),
+    Signal("ScrapeSlow", "s", "max(scrape_duration_seconds)"),
+    Signal("SpansDropped", "ops", or_zero("sum(rate(telemetry_spans_dropped_total[1m]))")),
 )
 
 
@@ -58,6 +98,7 @@ NOW = Row(
             "none",
             or_zero(f"count({FIRING})"),
             steps=((0, GOOD), (1, BAD)),
+            height=8,
         ),
         number(
             "Pending (good: 0)",
@@ -66,6 +107,7 @@ NOW = Row(
             "none",
             or_zero(f"count({PENDING})"),
             steps=((0, GOOD), (1, WARNING)),
+            height=8,
         ),
         bars(
             "The noisiest: times fired in the chosen time",

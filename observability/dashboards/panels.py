@@ -225,7 +225,7 @@ def timeline(
         .color_scheme(_by_threshold())
         .mappings(_mappings(states))
         .merge_values(True)
-        .show_value(looks.VisibilityMode.NEVER)
+        .show_value(looks.VisibilityMode.AUTO)
         .row_height(0.85)
         .fill_opacity(85)
         .legend(_legend())

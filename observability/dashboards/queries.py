@@ -27,11 +27,10 @@ def threshold(alert: str, legend: str = "threshold") -> Query:
     return Query(f'max(alert_threshold{{alert="{alert}"}})', legend, VERMILLION, is_dashed=True)
 
 
-def by_replica(expr: str, fold: str = "sum", also: str = "") -> str:
-    """`expr`, labelled by instance, by the replicas' names instead; `also` names a further label to keep."""
-    labels = f"replica, {also}" if also else "replica"
+def by_replica(expr: str, fold: str = "sum") -> str:
+    """`expr`, which has one series an instance, by the replicas' names instead of their addresses."""
     return (
-        f"{fold} by ({labels}) ({expr}"
+        f"{fold} by (replica) ({expr}"
         ' * on (instance) group_left (replica) max by (instance, replica) (service_info{replica=~"$replica"}))'
     )
 

@@ -124,13 +124,7 @@ ROOM = Row(
             "How late timers run. High: something blocks the loop, or the processor is full, and every request waits.",
             "s",
             [
-                Query(
-                    "histogram_quantile(0.99, "
-                    + by_replica("rate(event_loop_lag_seconds_bucket[1m])", also="le")
-                    + ") >= 0 or 0 * "
-                    + by_replica("rate(event_loop_lag_seconds_count[1m])"),
-                    "{{replica}}",
-                ),
+                Query('replica:event_loop_lag_seconds:p99{replica=~"$replica"}', "{{replica}}"),
                 threshold("EventLoopLagHigh"),
             ],
             colours=NUMBERED,

@@ -25,11 +25,14 @@ def prometheus_url(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Iter
         PrometheusServer(tmp_path_factory.mktemp("prometheus"), idle_stack.scrapes(stack.address), rules) as server,
         Prometheus(server.url) as prometheus,
     ):
-        # a rate needs two scrapes, and what is recorded from it an evaluation more
-        wait_for(
-            lambda: prometheus.query("count_over_time(replica:process_cpu:ratio_rate1m[1m]) >= 3"), 60, "recorded rates"
-        )
-        wait_for(lambda: prometheus.value("count(up == 1)") == 13, 30, "thirteen targets")
+        # a window ends on a whole step, up to five seconds ago: by then all was scraped twice and recorded
+        for settled in (
+            "count(replica:process_cpu:ratio_rate1m offset 6s) == 3",
+            "count(rate(redis_commands_processed_total[1m] offset 6s)) == 6",
+            "count(cache:requests:hit_ratio1m offset 6s) == 2",
+            "count(up == 1) == 13",
+        ):
+            wait_for(lambda settled=settled: prometheus.query(settled), 60, settled)
         yield server.url
 
 

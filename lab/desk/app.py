@@ -1,0 +1,68 @@
+"""The desk's HTTP: what Alertmanager and the load generator push, what people and Prometheus read."""
+
+from typing import Any
+
+import msgspec
+from litestar import Litestar, MediaType, Request, Response, get, post, put
+
+from lab.desk.gateway_log import GatewayLog
+from lab.desk.inbox import Inbox, Message
+from lab.desk.page import render
+from lab.desk.relay import Relay
+
+MOST_BODY_BYTES = 2 << 20
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+SECURITY_HEADERS = {
+    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+}
+
+
+def create_app(inbox: Inbox, relay: Relay, log: GatewayLog, dashboards: str) -> Litestar:
+    """The desk. `dashboards` is the base URL that the inbox links its dashboards to."""
+
+    @get("/", media_type=MediaType.HTML)
+    async def page() -> str:
+        return render(inbox, dashboards)
+
+    @get("/inbox.json")
+    async def feed() -> dict[str, Any]:
+        return {
+            "heartbeat": inbox.heartbeat,
+            "received": inbox.received,
+            "notifications": [msgspec.to_builtins(each) for each in inbox.newest()],
+        }
+
+    @post("/alerts", status_code=204)
+    async def take_alerts(request: Request[Any, Any, Any]) -> None:
+        inbox.put(_message(await request.body()))
+
+    @post("/heartbeat", status_code=204)
+    async def take_heartbeat(request: Request[Any, Any, Any]) -> None:
+        if _message(await request.body()).status == "firing":
+            inbox.beat()
+
+    @put("/load", status_code=204)
+    async def take_load(request: Request[Any, Any, Any]) -> None:
+        relay.put((await request.body()).decode())
+
+    @get("/metrics")
+    async def metrics() -> Response[bytes]:
+        return Response((relay.exposition() + log.exposition()).encode(), media_type=METRICS_TYPE)
+
+    return Litestar(
+        [page, feed, take_alerts, take_heartbeat, take_load, metrics],
+        openapi_config=None,
+        request_max_body_size=MOST_BODY_BYTES,
+        response_headers=SECURITY_HEADERS,
+        exception_handlers={ValueError: _refuse},
+    )
+
+
+def _message(body: bytes) -> Message:
+    return msgspec.json.decode(body, type=Message)
+
+
+def _refuse(_: Request[Any, Any, Any], error: ValueError) -> Response[dict[str, str]]:
+    """What was pushed is not what it should be."""
+    return Response({"detail": str(error)}, status_code=400)

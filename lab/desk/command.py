@@ -1,0 +1,45 @@
+"""`glasshouse desk`: the alert inbox, and the metrics of what has no server of its own."""
+
+from pathlib import Path
+
+import click
+import uvicorn
+from prometheus_client import disable_created_metrics
+
+from lab.desk.app import create_app
+from lab.desk.gateway_log import GatewayLog
+from lab.desk.inbox import Inbox
+from lab.desk.relay import Relay
+from lab.settings import SettingError, load_settings
+
+
+@click.command("desk")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on; by default DESK_PORT.")
+@click.option(
+    "--trouble-log",
+    type=click.Path(path_type=Path),
+    default="trouble.log",
+    envvar="GATEWAY_TROUBLE_LOG",
+    help="The gateway's trouble log. It may be missing.",
+)
+@click.option("--dashboards", envvar="DASHBOARDS_URL", help="Where dashboards are; by default Grafana's port here.")
+def desk(host: str, port: int | None, trouble_log: Path, dashboards: str | None) -> None:
+    """Run the desk: inbox of alerts, relay of the load generator's metrics, counters of the gateway's troubles.
+
+    Exit status: 2 a setting does not parse or the port is taken.
+    """
+    try:
+        settings = load_settings()
+    except SettingError as error:
+        click.echo(f"glasshouse desk: {error}", err=True)
+        raise SystemExit(2) from error
+    disable_created_metrics()  # type: ignore[no-untyped-call]
+    app = create_app(Inbox(), Relay(), GatewayLog(trouble_log), (dashboards or settings.url("grafana")).rstrip("/"))
+    server = uvicorn.Server(
+        uvicorn.Config(app, host=host, port=port or settings.desk_port, access_log=False, log_level="warning")
+    )
+    try:
+        server.run()
+    except SystemExit as error:
+        raise SystemExit(2) from error

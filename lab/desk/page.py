@@ -1,0 +1,82 @@
+"""The inbox as a page: one look says whether something fires, and since when."""
+
+import time
+from html import escape
+
+from lab.desk.inbox import Inbox, Notification, SentAlert
+
+REFRESH_SECONDS = 5
+# the dead-man's switch is told every minute: two that did not come are no accident
+SILENT_SECONDS = 150.0
+
+STYLE = """
+:root { color-scheme: light dark; --line: #8884; --page: #c4314b; --ticket: #b26a00; --good: #22863a; }
+body { font: 15px/1.45 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.3rem; margin: 0 0 .2rem; }
+.quiet { opacity: .7; }
+article { border: 1px solid var(--line); border-left: 4px solid var(--good); border-radius: 4px; margin: .8rem 0;
+  padding: .5rem .9rem; }
+article.page { border-left-color: var(--page); }
+article.ticket { border-left-color: var(--ticket); }
+article.resolved { border-left-color: var(--good); opacity: .75; }
+ul { margin: .3rem 0; padding-left: 1.1rem; }
+.late { color: var(--page); font-weight: 600; }
+code { font-size: .9em; }
+"""
+
+
+def render(inbox: Inbox, dashboards: str) -> str:
+    """The page. `dashboards` is the base URL of Grafana or of the viewer."""
+    notifications = inbox.newest()
+    articles = "".join(_notification(each, dashboards) for each in notifications)
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<meta http-equiv="refresh" content="{REFRESH_SECONDS}">
+<title>Inbox ({len(notifications)})</title>
+<style>{STYLE}</style>
+</head>
+<body>
+<h1>Inbox</h1>
+<p class="quiet">Notifications of alerts, newest first. {_heartbeat(inbox.heartbeat)}</p>
+{articles or "<p>Nothing yet. Break something: <code>glasshouse pause redis-1</code></p>"}
+</body>
+</html>
+"""
+
+
+def _heartbeat(heard: float | None) -> str:
+    if heard is None:
+        return '<span class="late">The dead-man&#x27;s switch was not heard yet.</span>'
+    seconds = time.time() - heard
+    kind = "late" if seconds > SILENT_SECONDS else "quiet"
+    return f'<span class="{kind}">Dead-man&#x27;s switch heard {seconds:.0f} s ago.</span>'
+
+
+def _notification(notification: Notification, dashboards: str) -> str:
+    message = notification.message
+    when = time.strftime("%H:%M:%S", time.localtime(notification.received))
+    group = ", ".join(f"{name}={value}" for name, value in sorted(message.group_labels.items()))
+    kind = "resolved" if message.status == "resolved" else escape(message.receiver)
+    alerts = "".join(_alert(alert, dashboards) for alert in message.alerts)
+    return (
+        f'<article class="{kind}"><strong>{escape(message.status)}</strong>'
+        f' <span class="quiet">{when} · {escape(message.receiver)} · {escape(group)}'
+        f" · {len(message.alerts)} alert(s)</span><ul>{alerts}</ul></article>\n"
+    )
+
+
+def _alert(alert: SentAlert, dashboards: str) -> str:
+    note = alert.annotations
+    since = alert.starts_at.astimezone().strftime("%H:%M:%S")
+    text = (
+        f"<li><strong>{escape(alert.labels.get('alertname', '?'))}</strong> {escape(note.get('summary', ''))}"
+        f" <span class='quiet'>({escape(alert.status)}, since {since})</span><br>{escape(note.get('description', ''))}"
+    )
+    if note.get("dashboard", "").startswith("/d/"):
+        text += f'<br><a href="{escape(dashboards + note["dashboard"])}">dashboard</a>'
+    if "runbook" in note:
+        text += f" · <code>{escape(note['runbook'])}</code>"
+    return text + "</li>"

@@ -26,7 +26,7 @@ PARTS: dict[str, tuple[str, Callable[[Bench, Scale], Part]]] = {
 def main(arguments: list[str] | None = None) -> int:
     """Exit status 0 when all was measured, whether or not the figures are met, and 2 when it could not be."""
     chosen = _parser().parse_args(arguments)
-    console = Console(width=None if sys.stdout.isatty() else 140)
+    console = Console(width=None if sys.stdout.isatty() else 150)
     # so that a stop takes the servers down as an error would
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(2))
     scale = QUICK if chosen.quick else Scale()
@@ -46,7 +46,9 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("benchmarks: stopped", file=sys.stderr)
         return 2
-    report.show_figures(console, [each for part in done.values() for each in part.figures])
+    figures = [each for part in done.values() for each in part.figures]
+    if figures:
+        report.show_figures(console, figures)
     console.print(f"written to {path}", highlight=False, soft_wrap=True)
     return 0
 

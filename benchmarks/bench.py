@@ -4,7 +4,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -103,14 +103,14 @@ class Bench:
         return int(httpx.get(self.otlp_endpoint).text)
 
     @contextmanager
-    def replica(self, number: int = 0, **settings: str) -> Iterator[Replica]:
-        """A replica on the core for its number, counted from 0, with a cache, a limiter and unless told otherwise an
-        SQLite file of its own."""
+    def replica(self, settings: Mapping[str, str], core: int = 0) -> Iterator[Replica]:
+        """A replica on one of the replicas' cores, counted from 0 and around. Unless its settings say otherwise it
+        has the cache and the limiter in Redis, and an SQLite file of its own."""
         self._started += 1
-        given = {"REDIS_URL": self.redis_url, "RATE_LIMIT": HIGH_LIMIT} | settings
+        given = {"REDIS_URL": self.redis_url, "RATE_LIMIT": HIGH_LIMIT, **settings}
         replica = Replica(self.directory / f"replica-{self._started}", f"todo-{self._started}", **given)
         try:
-            with pinned(self._service_cores[number % len(self._service_cores)]):
+            with pinned(self._service_cores[core % len(self._service_cores)]):
                 replica.launch()
             replica.start()
             yield replica

@@ -17,7 +17,7 @@ class Spread:
 
     def text(self, digits: int = 2) -> str:
         """The median, and in brackets the quartiles."""
-        return f"{self.median:.{digits}f} [{self.low:.{digits}f} to {self.high:.{digits}f}]"
+        return f"{self.median:.{digits}f} ({self.low:.{digits}f} to {self.high:.{digits}f})"
 
 
 def spread(values: Sequence[float]) -> Spread:

@@ -16,7 +16,7 @@ def measure(bench: Bench, scale: Scale) -> Part:
     count = scale.guide_requests
     create = Request("POST", "/tasks", 201, NEW_TASK)
     settings = {"DATABASE_URL": bench.postgres.new_database(), "OTEL_EXPORTER_OTLP_ENDPOINT": bench.otlp_endpoint}
-    with bench.replica(**settings) as replica:
+    with bench.replica(settings) as replica:
         _, made = timed(replica.url, [create] * WARM_UP_REQUESTS)
         timed(replica.url, [Request("DELETE", f"/tasks/{task['id']}", 204) for task in made])
         creating, created = timed(replica.url, [create] * count)

@@ -20,7 +20,7 @@ MEGABYTE = 1e6
 def measure(bench: Bench, scale: Scale) -> Part:
     """Samples a replica's resident memory while it serves a mix of reads, lists and creates."""
     settings = {"DATABASE_URL": bench.postgres.new_database(), "OTEL_EXPORTER_OTLP_ENDPOINT": bench.otlp_endpoint}
-    with bench.replica(**settings) as replica:
+    with bench.replica(settings) as replica:
         _, made = timed(replica.url, [Request("POST", "/tasks", 201, NEW_TASK)] * TASKS_READ)
         idle = replica.memory_bytes / MEGABYTE
         seconds = max(10, int(scale.memory_minutes * 60))

@@ -21,13 +21,13 @@ class Receiver(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     spans = 0
 
-    def do_POST(self) -> None:  # noqa: N802 (the name that http.server calls)
+    def do_POST(self) -> None:
         """Takes a batch of spans."""
         request = ExportTraceServiceRequest.FromString(self.rfile.read(int(self.headers["Content-Length"])))
         Receiver.spans += sum(len(scope.spans) for resource in request.resource_spans for scope in resource.scope_spans)
         self._answer(ANSWER, "application/x-protobuf")
 
-    def do_GET(self) -> None:  # noqa: N802 (the name that http.server calls)
+    def do_GET(self) -> None:
         """Says how many spans have come."""
         self._answer(b"%d" % Receiver.spans, "text/plain")
 

@@ -78,7 +78,7 @@ class Bench:
     def postgres(self) -> Postgres:
         """PostgreSQL with fsync, as it is by default."""
         if self._postgres is None:
-            self._postgres = self._everything.enter_context(Postgres(self.directory / "postgres", is_durable=True))
+            self._postgres = self._everything.enter_context(Postgres(is_durable=True))
         return self._postgres
 
     @property

@@ -120,7 +120,13 @@ class Service:
 
     @asynccontextmanager
     async def _lifespan(self, _app: Litestar) -> AsyncIterator[None]:
-        await self._database.create(metadata)
+        try:
+            await self._database.create(metadata)
+        except Unavailable as error:
+            log.error(
+                "DATABASE_URL names no database that answers; giving up", error=str(error), setting="DATABASE_URL"
+            )
+            raise
         await self._epoch.start()
         work: list[Coroutine[Any, Any, None]] = [self._watch_lag(), self._keep_house()]
         if self._cluster is not None:

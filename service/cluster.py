@@ -14,6 +14,7 @@ from redis.exceptions import (
     AskError,
     MovedError,
     NoScriptError,
+    ReadOnlyError,
     RedisClusterException,
     RedisError,
     TryAgainError,
@@ -142,6 +143,11 @@ class BatchingClient(Client):
         key = args[3] if args[0] == "EVALSHA" else args[1]
         try:
             return await self._lane(key, args[0] in READS).submit(args)
+        except ReadOnlyError:
+            # A script for a primary that has become a replica: on a connection for reads it is run there, and fails
+            # at its first write, instead of being redirected.
+            await asyncio.wait(self.look_again(), timeout=self.time_limit)
+            return await self._lane(key, args[0] in READS).submit(args)
         except REDIRECTED:
             self.look_again()
             try:
@@ -155,7 +161,7 @@ class BatchingClient(Client):
         strategy = LoadBalancingStrategy.ROUND_ROBIN if is_read else None
         try:
             node = self.nodes_manager.get_node_from_slot(slot, is_read, strategy)
-        except CLUSTER_ERRORS as error:
+        except (*CLUSTER_ERRORS, KeyError) as error:
             self.look_again()
             raise Unavailable("redis", "no node serves this key") from error
         lane = self.lanes.get(node.name)
@@ -164,12 +170,13 @@ class BatchingClient(Client):
             lane = self.lanes[node.name] = Lane(node, breaker, self)
         return lane
 
-    def look_again(self) -> None:
-        """Asks the cluster, beside the requests, who serves what."""
+    def look_again(self) -> set[asyncio.Task[None]]:
+        """Asks the cluster, beside the requests, who serves what; the task that does."""
         if not self._looking:
             task = asyncio.get_running_loop().create_task(self._look())
             self._looking.add(task)
             task.add_done_callback(self._looking.discard)
+        return set(self._looking)
 
     async def bring_back(self) -> None:
         """Asks the nodes that failed; where one answers, has a look at what it serves now."""

@@ -3,9 +3,9 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -32,6 +32,7 @@ class Database:
         self._startup_limit = settings.startup_timeout_seconds
         self._metrics = metrics
         self._tracing = tracing
+        self._left: set[asyncio.Task[Any]] = set()
         url = sa.make_url(settings.database_url)
         self.is_sqlite = url.get_backend_name() == "sqlite"
         options = (
@@ -104,8 +105,7 @@ class Database:
         started = time.perf_counter()
         async with self._span(operation, statement):
             try:
-                async with asyncio.timeout(self._limit), self.engine.begin() as connection:
-                    result = await work(connection)
+                result = await self._in_time(self._transaction(work))
             except (OSError, TimeoutError, SQLAlchemyError) as error:
                 if not _is_outage(error):
                     self.breaker.succeeded()
@@ -124,14 +124,42 @@ class Database:
     async def ping(self) -> None:
         """Raises `Unavailable` where the database does not answer. Looks past the breaker, and closes it."""
         try:
-            async with asyncio.timeout(self._limit), self.engine.connect() as connection:
-                await connection.execute(sa.text("SELECT 1"))
+            await self._in_time(self._transaction(lambda connection: connection.execute(sa.text("SELECT 1"))))
         except (SQLAlchemyError, OSError, TimeoutError) as error:
             raise Unavailable("database", _reason(error)) from error
 
+    async def _transaction(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        async with self.engine.begin() as connection:
+            return await work(connection)
+
+    async def _in_time(self, work: Coroutine[Any, Any, T]) -> T:
+        """What `work` returns. Raises TimeoutError at the limit.
+
+        The work is left behind then, and not waited for: the driver takes seconds more to give up a connection
+        to a server that hangs.
+        """
+        task = asyncio.create_task(work)
+        try:
+            await asyncio.wait((task,), timeout=self._limit)
+            if task.done():
+                return task.result()
+        finally:
+            if not task.done():
+                task.cancel()
+                self._left.add(task)
+                task.add_done_callback(self._forget)
+        raise TimeoutError
+
     async def close(self) -> None:
         """Closes the pool."""
+        if self._left:
+            await asyncio.wait(self._left, timeout=self._limit)
         await self.engine.dispose()
+
+    def _forget(self, task: asyncio.Task[Any]) -> None:
+        self._left.discard(task)
+        if not task.cancelled():
+            task.exception()  # seen: who asked has been told that it took too long
 
     @asynccontextmanager
     async def _span(self, operation: str, statement: sa.Executable) -> AsyncIterator[None]:

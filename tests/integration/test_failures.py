@@ -212,7 +212,7 @@ async def test_the_whole_cluster_fails(load: Load, well: list[Replica], redis_cl
     assert total(well, "cache_requests_total", cache="task", result="hit") > hits
 
 
-async def test_a_replica_takes_over_on_command(load: Load, redis_cluster: RedisCluster) -> None:
+async def test_a_replica_takes_over_on_command(load: Load, well: list[Replica], redis_cluster: RedisCluster) -> None:
     master = redis_cluster.masters()[0]
     replica = redis_cluster.replica_of(master)
     start = len(load.outcomes)
@@ -228,6 +228,12 @@ async def test_a_replica_takes_over_on_command(load: Load, redis_cluster: RedisC
         every.setdefault(each.kind, []).append(each)
     report("failover on command", every)
     assert statuses(every) == all_well()
+    # and the service has noticed: nothing goes to the wrong node any more, which would bypass cache and limit
+    raised = total(well, "cache_epoch_raised_total")
+    bypassed = total(well, "rate_limit_decisions_total", decision="bypassed")
+    await load.each_answered(COUNT)
+    assert total(well, "cache_epoch_raised_total") == raised
+    assert total(well, "rate_limit_decisions_total", decision="bypassed") == bypassed
 
 
 @pytest.mark.parametrize("hurt", HURTS)
@@ -237,6 +243,8 @@ async def test_the_database_fails(load: Load, well: list[Replica], postgres: Pos
     allowed = total(well, "rate_limit_decisions_total", decision="allowed")
     found = await load.each_answered(COUNT)
     report(f"database {hurt}", found)
+    # a read may be tried twice, and an operation takes 2 s at the most
+    assert max(each.seconds for kind in found for each in found[kind]) < 6
     assert statuses(found) == {
         "cached read": {200},
         "other read": {503},

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 from signal import SIGINT
 from types import TracebackType
@@ -27,13 +28,10 @@ def _program(name: str) -> str:
 class Postgres(Process):
     """One server. `is_durable=False` leaves out fsync, for tests that are not about durability."""
 
-    def __init__(self, directory: Path, *, is_durable: bool = False) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
+    def __init__(self, *, is_durable: bool = False) -> None:
+        # not among pytest's directories, which no other user may enter
+        directory = Path(tempfile.mkdtemp(prefix="postgres-"))
         if USER:
-            # pytest's directories are closed to other users
-            for parent in (directory, *directory.parents[:3]):
-                if parent.stat().st_uid == os.geteuid() and parent != Path("/tmp"):
-                    parent.chmod(parent.stat().st_mode | 0o011)
             shutil.chown(directory, USER, USER)
         self.port = free_port()
         self._data = directory / "data"
@@ -49,8 +47,6 @@ class Postgres(Process):
             cwd=directory,
             user=USER,
         )
-        if USER:
-            self.log.touch()
 
     def __enter__(self) -> "Postgres":
         self._run("initdb", "-D", str(self._data), "-U", "todo", "-A", "trust", "--no-sync", "-E", "UTF8")
@@ -61,6 +57,7 @@ class Postgres(Process):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+        shutil.rmtree(self._data.parent, ignore_errors=True)
 
     def start(self) -> None:
         """Starts it, and waits until it answers."""

@@ -5,7 +5,6 @@ from pathlib import Path
 from types import TracebackType
 
 import redis
-
 from tests.servers.conditions import wait_for
 from tests.servers.process import Process, free_port
 

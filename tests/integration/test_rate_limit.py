@@ -1,0 +1,102 @@
+"""The rate limit: one for all replicas, by the address that the gateway saw."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.servers import Postgres, RedisCluster, Replica, replicas
+
+LIMIT = 30
+Start = Callable[..., list[Replica]]
+
+
+@pytest.fixture
+def start(tmp_path: Path, redis_cluster: RedisCluster, postgres: Postgres) -> Iterator[Start]:
+    """Starts replicas on the cluster, with these settings."""
+    redis_cluster.flush()
+    with ExitStack() as stack:
+
+        def started(count: int, **settings: str) -> list[Replica]:
+            settings = {"DATABASE_URL": postgres.new_database(), "REDIS_URL": redis_cluster.url} | settings
+            return stack.enter_context(replicas(tmp_path, count, **settings))
+
+        yield started
+
+
+def test_two_replicas_let_exactly_the_limit_through(start: Start) -> None:
+    pair = start(2, RATE_LIMIT=f"{LIMIT}/hour")
+    with httpx.Client(timeout=5) as client:
+        answers = [client.get(f"{pair[number % 2].url}/tasks") for number in range(LIMIT * 2)]
+        assert [answer.status_code for answer in answers] == [200] * LIMIT + [429] * LIMIT
+        left = [re.search(r";r=(\d+);", answer.headers["ratelimit"]) for answer in answers]
+        assert [int(each[1]) for each in left if each] == [*range(LIMIT - 1, -1, -1), *[0] * LIMIT]
+        for answer in answers:
+            assert answer.headers["ratelimit-policy"] == f'"{LIMIT}-per-1-hour";q={LIMIT};w=3600'
+        for answer in answers[LIMIT:]:
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert answer.json()["status"] == 429
+            assert 1 <= int(answer.headers["retry-after"]) <= 7200
+        for path in ("/health", "/health/live", "/health/ready", "/metrics"):
+            assert client.get(pair[0].url + path).status_code == 200
+    decisions = Counter[str]()
+    for replica in pair:
+        for decision in ("allowed", "rejected", "bypassed"):
+            decisions[decision] += int(replica.metrics().value("rate_limit_decisions_total", decision=decision))
+    assert decisions == {"allowed": LIMIT, "rejected": LIMIT, "bypassed": 0}
+
+
+def test_a_forged_address_neither_dodges_nor_frames(start: Start) -> None:
+    (replica,) = start(1, RATE_LIMIT="5/hour")
+    with httpx.Client(base_url=replica.url, timeout=5) as client:
+        forged = [client.get("/tasks", headers={"X-Forwarded-For": f"203.0.113.{each}"}) for each in range(10)]
+    assert [answer.status_code for answer in forged] == [200] * 5 + [429] * 5
+
+
+def test_a_trusted_proxy_tells_who_the_client_is(start: Start) -> None:
+    (replica,) = start(1, RATE_LIMIT="5/hour", TRUSTED_PROXIES="127.0.0.1,10.0.0.0/8")
+    with httpx.Client(base_url=replica.url, timeout=5) as client:
+
+        def statuses(forwarded: Callable[[int], str]) -> list[int]:
+            headers = [{"X-Forwarded-For": forwarded(each)} for each in range(7)]
+            return [client.get("/tasks", headers=each).status_code for each in headers]
+
+        used_up = [200] * 5 + [429] * 2
+        assert statuses(lambda _: "203.0.113.1") == used_up
+        # what the client itself wrote stands to the left, and counts for nothing
+        assert statuses(lambda each: f"198.51.100.{each}, 203.0.113.2") == used_up
+        assert statuses(lambda each: f"198.51.100.{each}, 203.0.113.3, 10.1.2.3") == used_up
+        # and it does not use up another's share
+        assert client.get("/tasks", headers={"X-Forwarded-For": "198.51.100.1"}).status_code == 200
+        # a client of IPv6 has all of its /64
+        assert statuses(lambda each: f"2001:db8::{each}") == used_up
+
+
+def test_several_limits_hold_at_once(start: Start) -> None:
+    (replica,) = start(1, RATE_LIMIT="100/hour;4/minute")
+    with httpx.Client(base_url=replica.url, timeout=5) as client:
+        answers = [client.get("/tasks") for _ in range(6)]
+    # the minute may turn while they are sent, which lets some more through
+    assert answers[0].headers["ratelimit-policy"] == '"100-per-1-hour";q=100;w=3600, "4-per-1-minute";q=4;w=60'
+    assert 4 <= [answer.status_code for answer in answers].count(200) < 6
+    assert '"4-per-1-minute"' in answers[-1].headers["ratelimit"]
+    # a rejected request is not counted against the other limit
+    assert replica.metrics().value("rate_limit_decisions_total", decision="rejected") >= 1
+
+
+def test_the_limit_also_holds_in_one_process(tmp_path: Path) -> None:
+    with Replica(tmp_path, RATE_LIMIT="5/hour") as replica, httpx.Client(base_url=replica.url) as client:
+        answers = [client.get("/tasks") for _ in range(8)]
+        assert [answer.status_code for answer in answers] == [200] * 5 + [429] * 3
+        assert client.get("/health").status_code == 200
+        assert int(answers[-1].headers["retry-after"]) >= 1
+
+
+def test_the_default_is_the_guides_limit(tmp_path: Path) -> None:
+    with Replica(tmp_path, RATE_LIMIT="") as replica:
+        policy = httpx.get(f"{replica.url}/tasks").headers["ratelimit-policy"]
+    assert policy == '"100-per-15-minute";q=100;w=900'

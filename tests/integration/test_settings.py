@@ -1,0 +1,93 @@
+"""A setting that does not fit ends the service with one line that names it."""
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from service.settings import load_settings
+from tests.servers import Process, environment, free_port
+
+BAD = [
+    ("PORT", "http", "a port, 0 to 65535"),
+    ("PORT", "70000", "a port, 0 to 65535"),
+    ("LOG_LEVEL", "loud", "debug, info, warning or error"),
+    ("DATABASE_URL", "mysql://localhost/todo", "an SQLAlchemy URL"),
+    ("DATABASE_URL", "nonsense", "an SQLAlchemy URL"),
+    ("DATABASE_TIMEOUT_SECONDS", "-1", "seconds, from 0.001"),
+    ("DATABASE_POOL_SIZE", "0", "connections, from 1"),
+    ("REDIS_URL", "http://localhost", "redis://host:port"),
+    ("REDIS_ADDRESS_MAP", "a:1", "announced:port=reached:port"),
+    ("REDIS_TIMEOUT_SECONDS", "soon", "seconds"),
+    ("CACHE_TTL_SECONDS", "0", "seconds, from 1"),
+    ("CACHE_TTL_SECONDS", "nan", "seconds, from 1"),
+    ("RATE_LIMIT", "many", "limits such as"),
+    ("TRUSTED_PROXIES", "10.0.0.0/99", "networks such as"),
+    ("TELEMETRY", "maybe", "on or off"),
+    ("TRACE_SAMPLE_RATIO", "2", "a ratio from 0 to 1"),
+    ("TRACE_SLOW_SECONDS", "x", "seconds"),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4318", "an http:// or https:// URL"),
+    ("MAX_CONCURRENT_REQUESTS", "0", "requests, from 1"),
+    ("DRAIN_SECONDS", "60", "seconds, from 0 to 8"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "allowed"), BAD)
+def test_a_bad_setting_is_refused_with_what_is_allowed(name: str, value: str, allowed: str) -> None:
+    with pytest.raises(ValueError, match=f"^{name}=.*: must be {allowed}"):
+        load_settings({name: value})
+
+
+def test_an_empty_setting_counts_as_unset() -> None:
+    assert load_settings({"PORT": "", "RATE_LIMIT": ""}) == load_settings({})
+
+
+def test_a_password_is_not_shown() -> None:
+    with pytest.raises(ValueError, match="DATABASE_URL") as raised:
+        load_settings({"DATABASE_URL": "mysql://me:secret@localhost/todo"})
+    assert "secret" not in str(raised.value)
+
+
+def test_the_service_ends_with_2_and_one_line(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "service"],
+        env=environment(CACHE_TTL_SECONDS="long"),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr == "todo: CACHE_TTL_SECONDS='long': must be seconds, from 1 to 2592000\n"
+
+
+def run(directory: Path, **settings: str) -> Process:
+    """A replica that ran until it gave up."""
+    replica = Process([sys.executable, "-m", "service"], directory / "log", cwd=directory, env=environment(**settings))
+    replica.start()
+    assert replica._child is not None
+    replica._child.wait(30)
+    return replica
+
+
+def test_a_database_that_does_not_answer_is_named(tmp_path: Path) -> None:
+    url = f"postgresql+asyncpg://todo:secret@127.0.0.1:{free_port()}/todo"
+    ended = run(tmp_path, DATABASE_URL=url, STARTUP_TIMEOUT_SECONDS="0.5", PORT=str(free_port()))
+    assert ended.returncode not in (0, None)
+    assert "DATABASE_URL" in ended.output()
+    assert "secret" not in ended.output()
+
+
+def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        ended = run(tmp_path, PORT=port)
+        assert ended.returncode not in (0, None)
+        assert port in ended.output()
+        assert "in use" in ended.output()

@@ -1,0 +1,43 @@
+"""Many readers of one key that has expired: the store is asked once for each replica, whatever their number."""
+
+import asyncio
+from pathlib import Path
+
+import httpx
+
+from tests.servers import RedisCluster, Replica, replicas
+
+READERS = 500
+REPLICAS = 3
+
+
+def loads(replica: Replica) -> float:
+    """Loads from the store: each is followed by one fill of the cache.
+
+    The database's own count of SELECTs holds the polls of the cache's epoch too.
+    """
+    return replica.metrics().value("cache_operation_duration_seconds_count", operation="set")
+
+
+async def test_500_readers_of_an_expired_key_load_it_at_most_once_a_replica(
+    tmp_path: Path, clean_cluster: RedisCluster, database_url: str
+) -> None:
+    settings = {"DATABASE_URL": database_url, "REDIS_URL": clean_cluster.url, "MAX_CONCURRENT_REQUESTS": "1000"}
+    with replicas(tmp_path, REPLICAS, **settings) as three:
+        path = httpx.post(f"{three[0].url}/tasks", json={"task": "hot"}).headers["location"]
+        key = "task:" + path.rsplit("/", 1)[1]
+        limits = httpx.Limits(max_connections=READERS)
+        async with httpx.AsyncClient(limits=limits, timeout=30) as client:
+            for replica in three:
+                assert (await client.get(replica.url + path)).status_code == 200
+            # as the hour's end does it
+            assert clean_cluster.master_of(key).client.delete(key) == 1
+            before = [loads(replica) for replica in three]
+            answers = await asyncio.gather(
+                *(client.get(three[number % REPLICAS].url + path) for number in range(READERS))
+            )
+        loaded = [loads(replica) - was for replica, was in zip(three, before, strict=True)]
+    print(f"\n{READERS} readers, loads by replica: {loaded}")
+    assert {answer.status_code for answer in answers} == {200}
+    assert max(loaded) <= 1
+    assert sum(loaded) >= 1

@@ -1,0 +1,1 @@
+"""The dashboards of `observability/grafana/dashboards` drawn in a browser, without Grafana."""

@@ -1,0 +1,181 @@
+"""What a panel's queries answer, in the shape that the page draws: names filled in, values on one row of times."""
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import msgspec
+
+from lab.panels import Annotation, Dashboard, DashboardError, Panel, Target, Window, expand
+from lab.prometheus import Prometheus, PrometheusError, Series
+
+DATA_SOURCE = "prometheus"
+MAX_EXEMPLARS = 200
+
+_LEGEND_LABEL = re.compile(r"\{\{\s*([\w.]+)\s*\}\}")
+
+# a variable's name → the values chosen for it
+Choices = Mapping[str, Sequence[str]]
+
+
+class Line(msgspec.Struct, frozen=True, rename="camel"):
+    """One series. `values` has one for each of the answer's times, or one alone for an instant query; None is a gap."""
+
+    name: str
+    labels: Mapping[str, str]
+    values: Sequence[float | None]
+
+
+class Exemplar(msgspec.Struct, frozen=True, rename="camel"):
+    """One request behind a figure; time in unix seconds."""
+
+    time: float
+    value: float | None
+    trace_id: str
+    labels: Mapping[str, str]
+
+
+class Result(msgspec.Struct, frozen=True, rename="camel"):
+    """What one query answered. `problem` says why there is nothing, and is None where there is something."""
+
+    ref_id: str
+    query: str
+    format: Literal["time_series", "table", "heatmap"]
+    is_instant: bool
+    problem: str | None = None
+    lines: Sequence[Line] = ()
+    exemplars: Sequence[Exemplar] = ()
+
+
+class Answer(msgspec.Struct, frozen=True, rename="camel"):
+    """What a panel's queries answered. Times are unix seconds: `start`, and then one every `step`, `count` in all."""
+
+    start: float
+    step: float
+    count: int
+    results: Sequence[Result]
+
+
+class Mark(msgspec.Struct, frozen=True, rename="camel"):
+    """A span of time (unix seconds) that an annotation marks on every panel."""
+
+    name: str
+    colour: str
+    title: str
+    text: str
+    start: float
+    end: float
+
+
+def answer(prometheus: Prometheus, dashboard: Dashboard, panel: Panel, chosen: Choices, window: Window) -> Answer:
+    """Asks every query of a panel. What fails becomes a `problem` of its result, so that it never raises."""
+    with_exemplars = {item.get("refId", "") for item in panel.source.get("targets", []) if item.get("exemplar")}
+    results = [
+        _result(prometheus, dashboard, target, chosen, window, wants_exemplars=target.ref_id in with_exemplars)
+        for target in panel.targets
+    ]
+    return Answer(window.start, window.step, _count(window), results)
+
+
+def marks(prometheus: Prometheus, dashboard: Dashboard, chosen: Choices, window: Window) -> list[Mark]:
+    """The moments that the dashboard's annotations mark, joined where they are a step apart. Raises `PrometheusError`.
+
+    A series of an annotation's query marks the times at which it has a value.
+    """
+    found = []
+    for annotation in dashboard.annotations:
+        query = expand(annotation.target.query, dashboard.variables, chosen, window)
+        for series in prometheus.query_range(query, window.start, window.end, window.step):
+            found += _marks(annotation, series, window.step)
+    return sorted(found, key=lambda mark: mark.start)
+
+
+def values_of(prometheus: Prometheus, dashboard: Dashboard, window: Window) -> dict[str, list[str]]:
+    """The values that each variable of the dashboard can have. Raises `PrometheusError`."""
+    return {
+        variable.name: prometheus.get(
+            f"label/{variable.label}/values",
+            **{"match[]": variable.match, "start": window.start, "end": window.end},
+        )
+        for variable in dashboard.variables
+    }
+
+
+def _result(
+    prometheus: Prometheus,
+    dashboard: Dashboard,
+    target: Target,
+    chosen: Choices,
+    window: Window,
+    *,
+    wants_exemplars: bool,
+) -> Result:
+    query = target.query
+    exemplars: list[Exemplar] = []
+    try:
+        if target.datasource != DATA_SOURCE:
+            raise DashboardError(f"data source {target.datasource!r} is not Prometheus: Grafana shows this panel")
+        query = expand(target.query, dashboard.variables, chosen, window)
+        if target.is_instant:
+            lines = [_line(target, series, [_number(series.value)]) for series in prometheus.query(query, window.end)]
+        else:
+            found = prometheus.query_range(query, window.start, window.end, window.step)
+            lines = [_line(target, series, _on_times(series, window)) for series in found]
+            if wants_exemplars:
+                exemplars = _exemplars(prometheus, query, window)
+        problem = None if lines else "no series matched in this time range"
+    except (PrometheusError, DashboardError) as error:
+        lines, problem = [], str(error).removeprefix(f"{query}: ")
+    return Result(target.ref_id, query, target.format, target.is_instant, problem, lines, exemplars)
+
+
+def _exemplars(prometheus: Prometheus, query: str, window: Window) -> list[Exemplar]:
+    found = [
+        Exemplar(item["timestamp"], _number(float(item["value"])), item["labels"]["trace_id"], series["seriesLabels"])
+        for series in prometheus.get("query_exemplars", query=query, start=window.start, end=window.end)
+        for item in series["exemplars"]
+        if "trace_id" in item["labels"]
+    ]
+    # where there are more than a panel can show, the slow ones are those that somebody looks for
+    slowest = sorted(found, key=lambda exemplar: exemplar.value or 0, reverse=True)[:MAX_EXEMPLARS]
+    return sorted(slowest, key=lambda exemplar: exemplar.time)
+
+
+def _count(window: Window) -> int:
+    return int((window.end - window.start) / window.step) + 1
+
+
+def _on_times(series: Series, window: Window) -> list[float | None]:
+    values: list[float | None] = [None] * _count(window)
+    for time, value in series.points:
+        values[round((time - window.start) / window.step)] = _number(value)
+    return values
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _line(target: Target, series: Series, values: Sequence[float | None]) -> Line:
+    return Line(_named(target.legend, series.labels), series.labels, values)
+
+
+def _named(template: str, labels: Mapping[str, str]) -> str:
+    if template and template != "__auto":
+        return _LEGEND_LABEL.sub(lambda label: labels.get(label[1], ""), template)
+    pairs = ", ".join(f"{name}={json.dumps(value)}" for name, value in labels.items() if name != "__name__")
+    return f"{labels.get('__name__', '')}{{{pairs}}}"
+
+
+def _marks(annotation: Annotation, series: Series, step: float) -> list[Mark]:
+    spans: list[list[float]] = []
+    for time, _ in series.points:
+        if spans and time - spans[-1][1] <= step:
+            spans[-1][1] = time
+        else:
+            spans.append([time, time])
+    title = _named(annotation.title, series.labels) if annotation.title else annotation.name
+    text = _named(annotation.text, series.labels) if annotation.text else ""
+    return [Mark(annotation.name, annotation.colour, title, text, start, end) for start, end in spans]

@@ -1,0 +1,164 @@
+"""The viewer's server: its page, the dashboards, and the answers to their queries.
+
+A browser names a dashboard, a panel, a time and chosen values; which PromQL is asked follows from the committed JSON
+alone. So nothing of Prometheus but what the dashboards read can be reached through here, and nothing written.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import httpx
+import msgspec
+from litestar import Litestar, MediaType, Request, Response, get
+from litestar.config.allowed_hosts import AllowedHostsConfig
+from litestar.config.compression import CompressionConfig
+from litestar.di import Provide
+from litestar.exceptions import HTTPException
+from litestar.params import Dependency
+from litestar.static_files import create_static_files_router
+
+from lab.panels import DashboardError, Window
+from lab.prometheus import Prometheus, PrometheusError
+from lab.viewer.answers import Answer, Mark, answer, marks, values_of
+from lab.viewer.assets import STATIC, content_security_policy, page
+from lab.viewer.choices import ChoiceError, chosen, window
+from lab.viewer.folder import Folder
+from lab.viewer.library import library_file
+
+_LIBRARY_TYPES = {"uplot.iife.min.js": "text/javascript", "uplot.min.css": "text/css"}
+
+
+class Listed(msgspec.Struct, frozen=True):
+    """A dashboard on the landing page."""
+
+    uid: str
+    title: str
+    description: str
+    panels: int
+
+
+class Parts(msgspec.Struct, frozen=True, rename="camel"):
+    """What stands behind the page. `problem` says why Prometheus cannot be read; the others are None while away."""
+
+    prometheus: str
+    problem: str | None
+    grafana: str | None
+    tempo: str | None
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """What the address asks for."""
+
+    window: Window
+    chosen: Mapping[str, Sequence[str]]
+
+
+AskedOf = Annotated[Asked, Dependency(skip_validation=True)]
+
+
+def create_app(folder: Folder, prometheus: Prometheus, grafana: str, tempo: str, hosts: Sequence[str]) -> Litestar:
+    """The viewer of a folder of dashboards. `hosts` are the names it answers to, so that no other site's page can
+    reach it by a name that resolves to this machine.
+    """
+
+    @get(["/", "/d/{uid:str}"], media_type=MediaType.HTML, sync_to_thread=False)
+    def show() -> str:
+        return page()
+
+    @get("/library/{name:str}", sync_to_thread=False)
+    def library(name: str) -> Response[str]:
+        if name not in _LIBRARY_TYPES:
+            raise HTTPException(status_code=404, detail="no such file")
+        return Response(library_file(name), media_type=_LIBRARY_TYPES[name], headers={"Cache-Control": "max-age=3600"})
+
+    @get("/api/dashboards", sync_to_thread=True)
+    def dashboards() -> list[Listed]:
+        return [Listed(item.uid, item.title, item.description, len(item.panels)) for item in folder.all()]
+
+    @get("/api/dashboards/{uid:str}", sync_to_thread=True)
+    def dashboard(uid: str) -> dict[str, Any]:
+        return dict(folder.dashboard(uid).source)
+
+    @get("/api/dashboards/{uid:str}/variables", sync_to_thread=True)
+    def variables(uid: str, asked: AskedOf) -> dict[str, list[str]]:
+        return values_of(prometheus, folder.dashboard(uid), asked.window)
+
+    @get("/api/dashboards/{uid:str}/annotations", sync_to_thread=True)
+    def annotations(uid: str, asked: AskedOf) -> list[Mark]:
+        return marks(prometheus, folder.dashboard(uid), asked.chosen, asked.window)
+
+    @get("/api/dashboards/{uid:str}/panels/{panel_id:int}", sync_to_thread=True)
+    def panel(uid: str, panel_id: int, asked: AskedOf) -> Answer:
+        return answer(prometheus, *folder.panel(uid, panel_id), asked.chosen, asked.window)
+
+    @get("/api/parts", sync_to_thread=True)
+    def parts() -> Parts:
+        try:
+            prometheus.get("query", query="1")
+            problem = None
+        except PrometheusError as error:
+            problem = str(error)
+        return Parts(
+            prometheus.url,
+            problem,
+            grafana if _answers(f"{grafana}/api/health") else None,
+            tempo if _answers(f"{tempo}/ready") else None,
+        )
+
+    return Litestar(
+        [
+            show,
+            library,
+            dashboards,
+            dashboard,
+            variables,
+            annotations,
+            panel,
+            parts,
+            create_static_files_router("/static", [STATIC]),
+        ],
+        dependencies={"asked": Provide(_asked, sync_to_thread=False)},
+        exception_handlers={
+            DashboardError: _problem(404),
+            ChoiceError: _problem(400),
+            PrometheusError: _problem(502),
+        },
+        allowed_hosts=AllowedHostsConfig(list(hosts)),
+        compression_config=CompressionConfig("gzip", gzip_compress_level=4),
+        before_send=[_harden],
+        openapi_config=None,
+    )
+
+
+def _asked(request: Request[Any, Any, Any]) -> Asked:
+    parameters = request.query_params
+    return Asked(
+        window(parameters.get("from", "now-15m"), parameters.get("to", "now"), time.time()),
+        chosen(parameters.multi_items()),
+    )
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=0.5, trust_env=False).is_success
+    except httpx.HTTPError:
+        return False
+
+
+def _problem(status: int) -> Any:
+    def respond(_: Request[Any, Any, Any], error: Exception) -> Response[dict[str, str]]:
+        return Response({"problem": str(error)}, status_code=status)
+
+    return respond
+
+
+async def _harden(message: Any, _: Any) -> None:
+    if message["type"] == "http.response.start":
+        message.setdefault("headers", []).extend(
+            [
+                (b"content-security-policy", content_security_policy().encode()),
+                (b"x-content-type-options", b"nosniff"),
+                (b"referrer-policy", b"no-referrer"),
+            ]
+        )

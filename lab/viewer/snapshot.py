@@ -1,0 +1,85 @@
+"""Dashboards of a span of time that is over, drawn in a page that needs no server, such as a report.
+
+`embed(snapshot(prometheus, ["overview"], start, end))` is a fragment of HTML to put anywhere in a body: the scripts and
+style that the viewer serves, and the answers of all panels as data. It stands once in a page, since it brings an import
+map, and looks dark or light as the reader's system does, unless the page sets `data-theme` on its outer element.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from lab.panels import DASHBOARDS, Window
+from lab.prometheus import Prometheus, PrometheusError
+from lab.viewer.answers import Answer, Choices, Mark, answer, marks
+from lab.viewer.assets import inline_import_map, style
+from lab.viewer.choices import MAX_POINTS
+from lab.viewer.folder import Folder
+from lab.viewer.library import LICENCE, library_file
+
+
+class Drawn(msgspec.Struct, frozen=True):
+    """One dashboard: its JSON, the answer of each panel by id, and what its annotations mark."""
+
+    dashboard: dict[str, Any]
+    answers: dict[str, Answer]
+    marks: Sequence[Mark]
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """What dashboards showed between `start` and `end`, in unix seconds."""
+
+    start: float
+    end: float
+    dashboards: Sequence[Drawn]
+
+
+def snapshot(
+    prometheus: Prometheus,
+    uids: Sequence[str],
+    start: float,
+    end: float,
+    variables: Choices | None = None,
+    folder: Folder | None = None,
+) -> Snapshot:
+    """Asks all queries of dashboards over a span of time, in unix seconds.
+
+    `variables` maps a variable's name to the values chosen; what is left out is all. A query that fails is a problem
+    that its panel shows in its place, also when Prometheus is away. Raises `DashboardError` for an unknown uid.
+    """
+    window = Window.of(start, end, MAX_POINTS)
+    known = folder or Folder(DASHBOARDS)
+    return Snapshot(start, end, [_drawn(prometheus, known, uid, variables or {}, window) for uid in uids])
+
+
+def embed(shown: Snapshot) -> str:
+    """HTML that draws a snapshot, with all it needs inside. Raises `LibraryError` if uPlot's files are missing."""
+    return "\n".join(
+        [
+            '<div class="gh">',
+            f"<!-- {LICENCE} -->",
+            f"<style>{library_file('uplot.min.css')}\n{style()}</style>",
+            f"<script>{library_file('uplot.iife.min.js')}</script>",
+            f'<script type="importmap">{inline_import_map()}</script>',
+            f'<script type="application/json" class="gh-snapshot">{_as_data(shown)}</script>',
+            '<script type="module">import "glasshouse/embedded.js";</script>',
+            "</div>",
+        ]
+    )
+
+
+def _as_data(shown: Snapshot) -> str:
+    # within a script element `</script` would end it and `<!--` would change how it is read: so no `<` at all
+    return msgspec.json.encode(shown).decode().replace("<", "\\u003c")
+
+
+def _drawn(prometheus: Prometheus, folder: Folder, uid: str, chosen: Choices, window: Window) -> Drawn:
+    dashboard = folder.dashboard(uid)
+    try:
+        marked: Sequence[Mark] = marks(prometheus, dashboard, chosen, window)
+    except PrometheusError:
+        # the panels say in their places that Prometheus is away
+        marked = ()
+    answers = {str(panel.id): answer(prometheus, dashboard, panel, chosen, window) for panel in dashboard.panels}
+    return Drawn(dict(dashboard.source), answers, marked)

@@ -1,0 +1,81 @@
+// The page: a dashboard at /d/<uid>, or the list of all.
+
+import { Address } from "glasshouse/address.js";
+import { navigation, refreshPicker, timePicker, variableChooser } from "glasshouse/controls.js";
+import { element } from "glasshouse/dom.js";
+import { gridOf } from "glasshouse/grid.js";
+import { landing } from "glasshouse/landing.js";
+import { Live } from "glasshouse/live.js";
+import * as server from "glasshouse/server.js";
+import { followTheme, shownTheme } from "glasshouse/theme.js";
+import { showTraces } from "glasshouse/traces.js";
+
+const HIDDEN = 2;
+const banner = element("p", { class: "gh-banner", role: "alert", hidden: true });
+
+async function start() {
+  const uid = /^\/d\/([^/]+)/.exec(location.pathname)?.[1];
+  try {
+    const all = await server.dashboards();
+    if (uid) await showDashboard(decodeURIComponent(uid), all);
+    else landing(document.body, all);
+  } catch (error) {
+    tell(error.message);
+    document.body.append(banner, element("p", { class: "gh-banner-link" }, element("a", { href: "/" }, "All dashboards")));
+  }
+}
+
+async function showDashboard(uid, all) {
+  const dashboard = await server.dashboard(uid);
+  document.title = `${dashboard.title} – Glasshouse`;
+  const address = new Address({ from: dashboard.time?.from ?? "now-15m", to: dashboard.time?.to ?? "now", refresh: dashboard.refresh || "" });
+  const { root, frames } = gridOf(dashboard);
+  let parts = {};
+  const view = () => ({
+    group: "glasshouse",
+    theme: shownTheme(),
+    zoom: (from, to) => address.set({ from: String(from), to: String(to) }),
+    linkTo: (other) => address.of(other),
+    showTraces: (dot, dots) => showTraces(document.body, dot ? [dot] : dots, (id) => traceAddress(parts, id)),
+  });
+  const live = new Live(uid, frames, address, view, (heard) => {
+    const problem = heard instanceof Error ? heard.message : heard.problem;
+    if (!(heard instanceof Error)) parts = heard;
+    tell(problem);
+  });
+  const toggle = followTheme(() => live.redraw());
+  const variables = (dashboard.templating?.list ?? []).filter((variable) => variable.hide !== HIDDEN).map((variable) => variableChooser(variable, address));
+  const offer = async () => {
+    const offered = await server.variables(uid, address.search()).catch(() => ({}));
+    for (const { name, offer: give } of variables) give(offered[name] ?? []);
+  };
+  address.onChange(offer);
+  document.body.append(
+    navigation(all, uid, address),
+    element("header", { class: "gh-head" },
+      element("h1", { title: dashboard.description }, dashboard.title),
+      ...variables.map((variable) => variable.root),
+      element("span", { class: "gh-space" }),
+      timePicker(address), refreshPicker(address, () => live.refresh()),
+      element("button", { type: "button", class: "gh-button", "aria-label": "Light or dark", title: "Light or dark", onclick: toggle }, "◐"),
+      element("button", { type: "button", class: "gh-button", "aria-label": "Full screen", title: "Full screen", onclick: () => document.documentElement.requestFullscreen() }, "⛶")),
+    banner, element("main", {}, root));
+  await Promise.all([live.refresh(), offer()]);
+}
+
+// Tempo has no page of its own: Grafana shows its traces, and where only Tempo answers, it gives the trace as data
+function traceAddress({ grafana, tempo }, id) {
+  if (grafana) {
+    const panes = { t: { datasource: "tempo", queries: [{ refId: "A", datasource: { type: "tempo", uid: "tempo" }, queryType: "traceql", query: id }], range: { from: "now-24h", to: "now" } } };
+    return `${grafana}/explore?schemaVersion=1&panes=${encodeURIComponent(JSON.stringify(panes))}`;
+  }
+  return tempo ? `${tempo}/api/traces/${encodeURIComponent(id)}` : null;
+}
+
+function tell(problem) {
+  banner.hidden = !problem;
+  banner.textContent = problem ?? "";
+}
+
+document.body.dataset.theme = shownTheme();
+start();

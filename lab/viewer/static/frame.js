@@ -1,0 +1,73 @@
+// A panel's frame: title, what it means, its queries, and in its place what went wrong.
+
+import { element } from "glasshouse/dom.js";
+import { KINDS } from "glasshouse/panels/kinds.js";
+import { forget } from "glasshouse/timechart.js";
+
+let frames = 0;
+
+/** A frame for a panel of the JSON: `{root, show(view), fail(message)}`. */
+export function frameOf(panel) {
+  frames += 1;
+  const about = element("div", { class: "gh-about", popover: true, id: `gh-about-${frames}` });
+  const warning = element("span", { class: "gh-warning", hidden: true, role: "img" }, "!");
+  const traces = element("button", { type: "button", class: "gh-small", hidden: true }, "traces");
+  const body = element("div", { class: "gh-body" });
+  const button = element("button", { type: "button", class: "gh-small", popovertarget: about.id, "aria-label": `About ${panel.title || "this panel"}` }, "i");
+  about.addEventListener("beforetoggle", () => placeBelow(about, button));
+  const root = element("section", { class: `gh-panel gh-kind-${panel.type}`, "aria-label": panel.title, "data-panel": String(panel.id) },
+    element("header", {}, element("h3", { title: panel.title }, panel.title), warning, traces, button, about), body);
+  about.append(element("p", {}, panel.description || "No description."));
+  return {
+    root,
+    show: (view) => show({ panel, body, about, warning, traces, root }, view),
+    fail: (message) => fail({ body, root }, [{ query: "", problem: message }]),
+  };
+}
+
+function show(frame, view) {
+  const { panel, body, about, warning, traces, root } = frame;
+  const { results } = view.answer;
+  const problems = results.filter((result) => result.problem);
+  about.replaceChildren(element("p", {}, panel.description || "No description."),
+    ...results.map((result) => element("pre", {}, result.query)));
+  const dots = results.flatMap((result) => result.exemplars);
+  traces.hidden = dots.length === 0;
+  traces.onclick = () => view.showTraces(null, dots);
+  warning.hidden = problems.length === 0 || problems.length === results.length;
+  warning.title = problems.map(({ query, problem }) => `${query}: ${problem}`).join("\n");
+  warning.setAttribute("aria-label", warning.title);
+  if (panel.type !== "text" && problems.length === results.length) {
+    fail(frame, results.length ? problems : [{ query: "", problem: "this panel has no queries" }]);
+    return;
+  }
+  const draw = KINDS[panel.type];
+  if (!draw) {
+    fail(frame, [{ query: "", problem: `panels of the kind ${panel.type} are not drawn here; Grafana draws them` }]);
+    return;
+  }
+  root.classList.remove("gh-failed");
+  if (body.firstChild?.classList?.contains("gh-problem")) body.replaceChildren();
+  try {
+    draw(body, { ...view, panel });
+    root.dataset.drawn = String(Number(root.dataset.drawn ?? 0) + 1);
+  } catch (error) {
+    console.error(`panel ${panel.title}:`, error);
+    fail(frame, [{ query: results.map((result) => result.query).join("\n"), problem: `could not be drawn: ${error.message}` }]);
+  }
+}
+
+function fail({ body, root }, problems) {
+  root.classList.add("gh-failed");
+  forget(body.querySelector(".gh-chart") ?? body);
+  body.replaceChildren(element("div", { class: "gh-problem", role: "status" },
+    ...problems.map(({ query, problem }) => element("div", {}, element("p", {}, problem), query ? element("code", {}, query) : ""))));
+}
+
+/** Puts a popover under the button that opens it, inside the window. */
+export function placeBelow(popover, button) {
+  const box = button.getBoundingClientRect();
+  popover.style.top = `${Math.min(box.bottom + 4, innerHeight - 120)}px`;
+  popover.style.left = "auto";
+  popover.style.right = `${Math.max(8, document.documentElement.clientWidth - box.right)}px`;
+}

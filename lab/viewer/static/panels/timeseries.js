@@ -1,0 +1,213 @@
+// Signals over time.
+
+import { colourOf, faded, named, steps, themeOf } from "glasshouse/colours.js";
+import { seriesOf, textOf } from "glasshouse/fields.js";
+import { drawLegend } from "glasshouse/legend.js";
+import { axis, timeChart, timesOf, widthOf } from "glasshouse/timechart.js";
+import { chartWithLegend, hiddenOf } from "glasshouse/panels/charted.js";
+import { format } from "glasshouse/units.js";
+
+/** Draws the panel. */
+export function draw(body, view) {
+  const theme = themeOf(body);
+  const { chart: place, legend } = chartWithLegend(body, view.panel.options);
+  const series = seriesOf(view.panel, view.answer).map((line, index) => ({
+    ...line,
+    colour: colourOf(line.field, index, line.values.findLast((value) => value !== null) ?? null, theme),
+    scale: line.field.custom.axisPlacement === "right" ? "right" : "y",
+  }));
+  const hidden = hiddenOf(body);
+  const shown = series.filter((line) => !hidden.has(line.name) && line.field.custom.hideFrom?.viz !== true);
+  const { rows, bands } = stacked(shown, view.answer);
+  timeChart(place, view, plan(view, shown, rows, bands, theme));
+  drawLegend(legend, view.panel.options, series, hidden, (name) => {
+    alone(hidden, name, series);
+    draw(body, view);
+  });
+}
+
+function plan(view, shown, rows, bands, theme) {
+  const scales = [...new Set(shown.map((line) => line.scale))];
+  const dots = view.answer.results.flatMap((result) => result.exemplars);
+  return {
+    signature: JSON.stringify(shown.map((line) => [line.name, line.colour, line.scale])),
+    data: [timesOf(view.answer), ...rows],
+    series: shown.map((line, index) => seriesOptions(line, bands[index])),
+    scales: Object.fromEntries(scales.map((key) => [key, scaleOptions(key, shown, dots)])),
+    axes: scales.map((key) => axisOptions(key, shown, theme)),
+    under: (chart) => drawThresholds(chart, shown, theme, true),
+    over: (chart) => {
+      drawThresholds(chart, shown, theme, false);
+      drawExemplars(chart, dots, theme);
+    },
+    tip: (index, chart) => lines(view, shown, dots, index, chart),
+    click: (chart) => {
+      const dot = nearest(chart, dots);
+      if (dot) view.showTraces(dot);
+    },
+  };
+}
+
+function seriesOptions(line, stackedOn) {
+  const custom = line.field.custom;
+  const opacity = (custom.fillOpacity ?? 0) / 100;
+  const isBars = custom.drawStyle === "bars";
+  return {
+    label: line.name,
+    scale: line.scale,
+    stroke: line.colour,
+    width: custom.drawStyle === "points" ? 0 : (custom.lineWidth ?? 1),
+    dash: custom.lineStyle?.fill === "dash" ? (custom.lineStyle.dash ?? [10, 10]) : custom.lineStyle?.fill === "dot" ? [1, 4] : undefined,
+    fill: opacity > 0 || isBars ? faded(line.colour, stackedOn ? Math.min(0.75, opacity + 0.25) : isBars ? Math.max(opacity, 0.6) : opacity) : undefined,
+    points: { show: custom.showPoints === "always" || custom.drawStyle === "points" ? true : isolated, size: custom.pointSize ?? 5 },
+    paths: isBars ? uPlot.paths.bars({ size: [0.8, 30] })
+      : custom.lineInterpolation?.startsWith("step") ? uPlot.paths.stepped({ align: custom.lineInterpolation === "stepBefore" ? -1 : 1 })
+      : custom.lineInterpolation === "smooth" ? uPlot.paths.spline() : undefined,
+  };
+}
+
+// a value between two gaps has no line to be part of
+function isolated(chart, place, from, to) {
+  const values = chart.data[place];
+  for (let at = from; at <= to; at += 1) {
+    if (values[at] != null && values[at - 1] == null && values[at + 1] == null) return true;
+  }
+  return false;
+}
+
+/** Rows of values as they are drawn: gaps bridged where the field says so, and stacked series on top of each other. */
+function stacked(shown, answer) {
+  const totals = new Map();
+  const bands = [];
+  const rows = shown.map((line, index) => {
+    const values = bridged(line.values, line.field.custom.spanNulls, answer.step);
+    const { mode, group = "A" } = line.field.custom.stacking ?? {};
+    if (mode !== "normal" && mode !== "percent") return values;
+    bands[index] = true;
+    const below = totals.get(group) ?? values.map(() => 0);
+    const sum = values.map((value, at) => below[at] + (value ?? 0));
+    totals.set(group, sum);
+    return sum;
+  });
+  return { rows, bands };
+}
+
+// uPlot bridges what is undefined and leaves a gap where there is null
+function bridged(values, spanNulls, step) {
+  if (!spanNulls) return values;
+  const longest = spanNulls === true ? Infinity : spanNulls / 1000;
+  const row = [...values];
+  for (let at = 0; at < row.length; at += 1) {
+    if (row[at] !== null) continue;
+    let end = at;
+    while (end < row.length && row[end] === null) end += 1;
+    if (at > 0 && end < row.length && (end - at + 1) * step <= longest) row.fill(undefined, at, end);
+    at = end;
+  }
+  return row;
+}
+
+function scaleOptions(key, shown, dots) {
+  const on = shown.filter((line) => line.scale === key);
+  const limit = (name, pick) => {
+    const set = on.map((line) => line.field[name]).filter((value) => value !== undefined && value !== null);
+    return set.length ? pick(...set) : null;
+  };
+  const [least, most] = [limit("min", Math.min), limit("max", Math.max)];
+  const isLog = on.some((line) => line.field.custom.scaleDistribution?.type === "log");
+  const marked = on.flatMap((line) => line.field.custom.thresholdsStyle?.mode?.match(/line|dashed/) ? steps(line.field).map((step) => step.value) : []);
+  return {
+    distr: isLog ? 3 : 1,
+    range: (chart, low, high) => {
+      if (isLog) return uPlot.rangeLog(low ?? 0.001, high ?? 1, 10, true);
+      const top = Math.max(high ?? 0, ...marked.filter((value) => value !== null), ...(key === "y" ? dots.map((dot) => dot.value ?? 0) : []));
+      const [soft, room] = uPlot.rangeNum(Math.min(least ?? low ?? 0, top), top === (least ?? 0) ? top + 1 : top, 0.1, true);
+      return [least ?? (low >= 0 ? Math.max(0, soft) : soft), most ?? room];
+    },
+  };
+}
+
+function axisOptions(key, shown, theme) {
+  const line = shown.find((one) => one.scale === key);
+  const { unit, decimals, custom } = line.field;
+  return axis(theme, {
+    scale: key,
+    side: key === "right" ? 1 : 3,
+    grid: { show: key === "y", stroke: theme.grid, width: 1 },
+    space: 32,
+    size: (chart, labels) => (custom.axisPlacement === "hidden" ? 0 : widthOf(labels ?? [])),
+    values: (chart, splits) => splits.map((value) => format(value, unit, decimals)),
+  });
+}
+
+function drawThresholds(chart, shown, theme, isUnder) {
+  const line = shown.find((one) => (one.field.custom.thresholdsStyle?.mode ?? "off") !== "off");
+  if (!line) return;
+  const { mode } = line.field.custom.thresholdsStyle;
+  const { ctx, bbox } = chart;
+  const bounds = steps(line.field);
+  const y = (value) => Math.min(bbox.top + bbox.height, Math.max(bbox.top, chart.valToPos(value, line.scale, true)));
+  ctx.save();
+  bounds.forEach((step, index) => {
+    const colour = named(step.color, theme);
+    if (isUnder && mode.includes("area")) {
+      const low = step.value === null ? bbox.top + bbox.height : y(step.value);
+      const high = index + 1 < bounds.length ? y(bounds[index + 1].value) : bbox.top;
+      ctx.fillStyle = colour === "transparent" ? colour : faded(colour, 0.1);
+      ctx.fillRect(bbox.left, high, bbox.width, low - high);
+    }
+    if (!isUnder && step.value !== null && mode !== "area" && step.value <= chart.scales[line.scale].max) {
+      ctx.strokeStyle = faded(colour, 0.9);
+      ctx.lineWidth = 1.5 * devicePixelRatio;
+      ctx.setLineDash(mode.startsWith("dashed") ? [8 * devicePixelRatio, 6 * devicePixelRatio] : []);
+      ctx.beginPath();
+      ctx.moveTo(bbox.left, y(step.value));
+      ctx.lineTo(bbox.left + bbox.width, y(step.value));
+      ctx.stroke();
+    }
+  });
+  ctx.restore();
+}
+
+function drawExemplars(chart, dots, theme) {
+  const { ctx } = chart;
+  const size = 3.5 * devicePixelRatio;
+  ctx.save();
+  for (const dot of dots) {
+    if (dot.value === null || dot.time < chart.scales.x.min || dot.time > chart.scales.x.max) continue;
+    const [x, y] = [chart.valToPos(dot.time, "x", true), chart.valToPos(dot.value, "y", true)];
+    ctx.beginPath();
+    ctx.moveTo(x, y - size);
+    ctx.lineTo(x + size, y);
+    ctx.lineTo(x, y + size);
+    ctx.lineTo(x - size, y);
+    ctx.closePath();
+    ctx.fillStyle = theme.text;
+    ctx.strokeStyle = theme.ground;
+    ctx.fill();
+    ctx.stroke();
+  }
+  ctx.restore();
+}
+
+function nearest(chart, dots) {
+  const { left, top } = chart.cursor;
+  const far = (dot) => Math.hypot(chart.valToPos(dot.time, "x") - left, chart.valToPos(dot.value, "y") - top);
+  return dots.filter((dot) => dot.value !== null && far(dot) < 9).sort((a, b) => far(a) - far(b))[0];
+}
+
+function lines(view, shown, dots, index, chart) {
+  const found = shown.map((line) => ({ name: line.name, sortBy: line.values[index] ?? -Infinity, value: textOf(line.field, line.values[index]), colour: line.colour }));
+  const order = view.panel.options?.tooltip?.sort;
+  if (order === "desc") found.sort((a, b) => b.sortBy - a.sortBy);
+  if (order === "asc") found.sort((a, b) => a.sortBy - b.sortBy);
+  const dot = nearest(chart, dots);
+  return dot ? [...found, { name: `trace ${dot.traceId}`, value: textOf(shown[0].field, dot.value), colour: "transparent" }] : found;
+}
+
+function alone(hidden, name, series) {
+  const others = series.map((line) => line.name).filter((other) => other !== name);
+  const isAlone = !hidden.has(name) && others.length > 0 && others.every((other) => hidden.has(other));
+  hidden.clear();
+  if (!isAlone) others.forEach((other) => hidden.add(other));
+}

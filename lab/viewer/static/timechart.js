@@ -1,0 +1,147 @@
+// What all panels over time share: the axis of time, the crosshair, zooming, annotations, and a chart that lives on
+// from one refresh to the next.
+
+import { faded, named, themeOf } from "glasshouse/colours.js";
+import { moment } from "glasshouse/times.js";
+import { hideTip, showTip } from "glasshouse/tip.js";
+
+const FONT = "11px system-ui, sans-serif";
+const charts = new WeakMap();
+
+/**
+ * Draws a chart into `body`, or gives the one that is there new data if `plan.signature` is as it was.
+ *
+ * `plan`: signature, data (uPlot's rows: times, then a row a series), series, scales, axes and hooks as uPlot takes
+ * them, `left` (space for the axis labels), and `tip(index, chart)`, the lines of the tooltip at a point in time.
+ */
+export function timeChart(body, view, plan) {
+  const known = charts.get(body);
+  if (known && known.signature === plan.signature && known.theme === view.theme) {
+    Object.assign(known.live, { view, plan });
+    known.chart.setData(plan.data, true);
+    return known.chart;
+  }
+  forget(body);
+  const live = { view, plan };
+  const chart = new uPlot(options(body, live), plan.data, body);
+  const sized = new ResizeObserver(() => chart.setSize(sizeOf(body)));
+  sized.observe(body);
+  charts.set(body, { chart, live, sized, signature: plan.signature, theme: view.theme });
+  return chart;
+}
+
+/** Takes a body's chart away, if it has one. */
+export function forget(body) {
+  const known = charts.get(body);
+  if (!known) return;
+  known.sized.disconnect();
+  known.chart.destroy();
+  charts.delete(body);
+}
+
+/** The times of an answer, in unix seconds. */
+export function timesOf(answer) {
+  return Array.from({ length: answer.count }, (_, index) => answer.start + index * answer.step);
+}
+
+/** An axis in the look that all share. */
+export function axis(theme, rest) {
+  return { stroke: theme.faint, font: FONT, grid: { stroke: theme.grid, width: 1 }, ticks: { show: false }, ...rest };
+}
+
+/** Space that labels of an axis need, in pixels. */
+export function widthOf(labels) {
+  return Math.max(34, 14 + Math.max(0, ...labels.map((label) => String(label).length)) * 6.4);
+}
+
+function sizeOf(body) {
+  return { width: Math.max(80, body.clientWidth), height: Math.max(60, body.clientHeight) };
+}
+
+function options(body, live) {
+  const theme = themeOf(body);
+  const { plan } = live;
+  return {
+    ...sizeOf(body),
+    padding: [8, 12, 0, 0],
+    legend: { show: false },
+    cursor: {
+      sync: live.view.group ? { key: live.view.group, setSeries: false } : undefined,
+      drag: { x: Boolean(live.view.zoom), y: false, setScale: false },
+      points: { show: plan.showsPoints ?? true, size: 6 },
+      focus: { prox: 24 },
+    },
+    scales: { x: { time: true, range: () => [live.view.answer.start, lastTime(live.view.answer)] }, ...plan.scales },
+    axes: [
+      axis(theme, { size: 24, space: 70, values: (chart, splits) => splits.map((at) => clock(at, live.view.answer)) }),
+      ...plan.axes,
+    ],
+    series: [{}, ...plan.series],
+    hooks: {
+      ...plan.hooks,
+      drawClear: [(chart) => live.plan.under?.(chart, theme)],
+      draw: [(chart) => live.plan.over?.(chart, theme), (chart) => drawMarks(chart, live.view.marks, theme)],
+      setSelect: [(chart) => zoomTo(chart, live.view)],
+      setCursor: [(chart) => tipAt(chart, live)],
+      ready: [(chart) => chart.over.addEventListener("click", () => live.plan.click?.(chart))],
+    },
+  };
+}
+
+function lastTime({ start, step, count }) {
+  return start + step * Math.max(1, count - 1);
+}
+
+function clock(at, answer) {
+  const date = new Date(at * 1000);
+  const whole = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
+  const span = answer.step * answer.count;
+  if (span > 2 * 86400) return date.toLocaleString(undefined, { ...whole, month: "short", day: "numeric" });
+  return date.toLocaleTimeString(undefined, span < 240 ? { ...whole, second: "2-digit" } : whole);
+}
+
+function zoomTo(chart, view) {
+  const { left, width } = chart.select;
+  if (width < 6) return;
+  const [from, to] = [chart.posToVal(left, "x"), chart.posToVal(left + width, "x")];
+  chart.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false);
+  view.zoom(Math.round(from * 1000), Math.round(to * 1000));
+}
+
+function tipAt(chart, { view, plan }) {
+  const { idx, left, top } = chart.cursor;
+  // a chart whose crosshair only follows another's has no pointer over it
+  if (idx === null || idx === undefined || left < 0 || !chart.over.matches(":hover")) {
+    hideTip(chart);
+    return;
+  }
+  const at = chart.posToVal(left, "x");
+  const near = (chart.scales.x.max - chart.scales.x.min) * (5 / chart.over.clientWidth);
+  const marked = view.marks.filter((mark) => at >= mark.start - near && at <= mark.end + near);
+  const box = chart.over.getBoundingClientRect();
+  const lines = [...plan.tip(idx, chart), ...marked.map((mark) => ({ name: mark.title, value: mark.text, colour: mark.colour }))];
+  showTip(chart, box.left + left, box.top + top, moment(chart.data[0][idx]), lines);
+}
+
+function drawMarks(chart, marks, theme) {
+  const { ctx, bbox } = chart;
+  ctx.save();
+  ctx.beginPath();
+  ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
+  ctx.clip();
+  for (const mark of marks) {
+    const colour = named(mark.colour, theme);
+    const [from, to] = [chart.valToPos(mark.start, "x", true), chart.valToPos(mark.end, "x", true)];
+    const thin = devicePixelRatio;
+    ctx.strokeStyle = faded(colour, 0.8);
+    ctx.lineWidth = thin;
+    ctx.setLineDash([4 * thin, 3 * thin]);
+    ctx.beginPath();
+    ctx.moveTo(from, bbox.top);
+    ctx.lineTo(from, bbox.top + bbox.height);
+    ctx.stroke();
+    ctx.fillStyle = faded(colour, 0.9);
+    ctx.fillRect(from, bbox.top + bbox.height - 3 * thin, Math.max(3 * thin, to - from), 3 * thin);
+  }
+  ctx.restore();
+}

@@ -1,0 +1,47 @@
+"""`glasshouse check` on a running stack: no panel is blank, idle or under a load that also causes trouble."""
+
+import re
+
+import pytest
+
+from lab.panels import load_dashboards
+from tests.servers.conditions import wait_for
+from tests.stack.stacks import Stack
+
+PANELS = sum(bool(panel.targets) for dashboard in load_dashboards() for panel in dashboard.panels)
+
+
+@pytest.fixture
+def settled(stack: Stack) -> Stack:
+    """A stack whose rules have recorded for a minute."""
+    wait_for(
+        lambda: stack.prometheus.query("count_over_time(replica:process_cpu:ratio_rate1m[2m]) > 12"),
+        120,
+        "a minute of recorded rates",
+    )
+    return stack
+
+
+def assert_no_panel_is_blank(stack: Stack) -> None:
+    done = stack.glasshouse("check", "--last", "1")
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr
+    assert re.search(rf"{PANELS} panels, \d+ queries, 0 panels at fault", done.stdout)
+
+
+def test_no_panel_is_blank_while_nobody_uses_the_stack(settled: Stack) -> None:
+    assert_no_panel_is_blank(settled)
+
+
+def test_no_panel_is_blank_under_a_load_with_errors_and_a_restart(settled: Stack) -> None:
+    load = settled.glasshouse("load", "smoke")
+    assert load.returncode in (0, 1), load.stderr
+    for path, status in (("/tasks/not-a-task", {404, 422, 400}), ("/nowhere", {404})):
+        assert settled.http.get(path).status_code in status
+    settled.act("restart", "todo-3")
+    wait_for(settled.is_scraped, 60, "the restarted replica")
+    wait_for(
+        lambda: settled.prometheus.value('time() - replica:process_start_time_seconds:max{replica="todo-3"}') > 12,
+        60,
+        "two scrapes of the restarted replica",
+    )
+    assert_no_panel_is_blank(settled)

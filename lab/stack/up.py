@@ -19,7 +19,8 @@ from lab.stack import native
 from lab.stack.native import Home, Program, StackError
 from lab.stack.supervisor import Supervisor, configuration
 
-HOME = Home(ROOT / ".stack")
+# where a native stack keeps its data; another one is for a second stack beside it, as the tests start
+HOME = Home(Path(os.environ.get("GLASSHOUSE_HOME", ROOT / ".stack")).resolve())
 READY_SECONDS = 90
 
 

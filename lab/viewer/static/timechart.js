@@ -68,7 +68,7 @@ function options(body, live) {
     cursor: {
       sync: live.view.group ? { key: live.view.group, setSeries: false } : undefined,
       drag: { x: Boolean(live.view.zoom), y: false, setScale: false },
-      points: { show: plan.showsPoints ?? true, size: 6 },
+      points: plan.showsPoints === false ? { show: false } : { size: 6 },
       focus: { prox: 24 },
     },
     scales: { x: { time: true, range: () => [live.view.answer.start, lastTime(live.view.answer)] }, ...plan.scales },

@@ -1,0 +1,32 @@
+"""The two stacks, each started once for all of its tests."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.stack.stacks import DockerStack, NativeStack, Stack, why_no_docker
+
+
+@pytest.fixture(scope="package", params=["native", pytest.param("docker", marks=pytest.mark.docker)])
+def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A whole stack, the native one and then the one in Docker."""
+    if request.param == "docker" and (reason := why_no_docker()):
+        pytest.skip(reason)
+    with NativeStack(tmp_path_factory.mktemp("stack")) if request.param == "native" else DockerStack() as running:
+        yield running
+
+
+@pytest.fixture
+def docker_stack(stack: Stack) -> DockerStack:
+    """The stack in Docker, for what only that way has."""
+    if not isinstance(stack, DockerStack):
+        pytest.skip("only with Docker")
+    return stack
+
+
+@pytest.fixture
+def native_stack(stack: Stack) -> NativeStack:
+    """The native stack, for what only that way has."""
+    if not isinstance(stack, NativeStack):
+        pytest.skip("only without Docker")
+    return stack

@@ -1,0 +1,173 @@
+"""A whole stack for tests, native or in Docker, on ports of its own and seen from outside only."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+
+from lab.prometheus import Prometheus, PrometheusError
+from lab.settings import ROOT
+from tests.servers.conditions import wait_for
+from tests.servers.process import free_port
+
+START_SECONDS = 240
+
+
+class Stack:
+    """What both ways have in common: where the parts listen, and the command `glasshouse`."""
+
+    way: str
+    replicas = ("todo-1", "todo-2", "todo-3")
+    # parts that this way of running the stack does not have on this machine
+    absent_jobs: frozenset[str] = frozenset()
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self.environment = {**os.environ, **environment}
+        self.gateway = f"http://127.0.0.1:{environment['GATEWAY_PORT']}"
+        self.prometheus_url = f"http://127.0.0.1:{environment['PROMETHEUS_PORT']}"
+        self.desk = f"http://127.0.0.1:{environment['DESK_PORT']}"
+        self.http = httpx.Client(base_url=self.gateway, timeout=10, trust_env=False)
+        self.prometheus = Prometheus(self.prometheus_url)
+
+    def __enter__(self) -> Self:
+        self.start()
+        wait_for(self.is_scraped, 60, "every target of Prometheus")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.http.close()
+        self.prometheus.close()
+        self.stop()
+
+    def start(self) -> None:
+        """Starts everything, and waits until it is healthy."""
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        """Stops everything that `start` started."""
+        raise NotImplementedError
+
+    def glasshouse(self, *arguments: str, timeout: float = 180) -> subprocess.CompletedProcess[str]:
+        """Runs the command `glasshouse` against this stack."""
+        command = [sys.executable, "-m", "lab", *arguments]
+        return subprocess.run(
+            command, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=timeout, check=False
+        )
+
+    def act(self, action: str, part: str) -> None:
+        """Does something to a part: stop, start, restart, pause, resume or kill."""
+        done = self.glasshouse(action, part)
+        assert done.returncode == 0, done.stderr
+
+    def up(self) -> dict[str, list[float]]:
+        """The `up` of every target, by job."""
+        found: dict[str, list[float]] = {}
+        for series in self.prometheus.query("up"):
+            found.setdefault(series.labels["job"], []).append(series.value)
+        return found
+
+    def is_scraped(self) -> bool:
+        """Whether Prometheus has reached every target that this stack has."""
+        try:
+            jobs = {job: values for job, values in self.up().items() if job not in self.absent_jobs}
+        except PrometheusError:
+            return False
+        return {"todo", "gateway", "redis", "postgres", "desk"} <= set(jobs) and all(
+            all(values) for values in jobs.values()
+        )
+
+    def health(self) -> Any:
+        """The body of `/health` through the gateway; empty where nothing answers."""
+        try:
+            return self.http.get("/health").json()
+        except (httpx.HTTPError, ValueError):
+            return {}
+
+
+class NativeStack(Stack):
+    """`make native`, on free ports."""
+
+    way = "native"
+
+    def __init__(self, home: Path) -> None:
+        names = ("GATEWAY", "GRAFANA", "PROMETHEUS", "ALERTMANAGER", "TEMPO", "VIEWER", "DESK", "LOCUST", "POSTGRES")
+        names += ("REDIS_EXPORTER", "GATEWAY_EXPORTER", "POSTGRES_EXPORTER", "GATEWAY_STATUS", "OTLP")
+        ports = {f"{name}_PORT": str(free_port()) for name in names}
+        super().__init__({**ports, "TODO_PORT": "32100", "REDIS_PORT": "32200", "GLASSHOUSE_HOME": str(home)})
+
+    def start(self) -> None:
+        """Starts everything, and waits until it is healthy."""
+        done = self.glasshouse("up", timeout=START_SECONDS)
+        assert done.returncode == 0, done.stderr
+
+    def stop(self) -> None:
+        """Stops everything that `start` started."""
+        self.glasshouse("down")
+
+
+class DockerStack(Stack):
+    """`make up`, as a project of its own, with those services whose images are to be had."""
+
+    way = "docker"
+
+    def __init__(self) -> None:
+        names = ("GATEWAY", "GRAFANA", "PROMETHEUS", "ALERTMANAGER", "TEMPO", "DESK", "OTLP", "LOCUST")
+        ports = {f"{name}_PORT": str(free_port()) for name in names}
+        super().__init__({**ports, "COMPOSE_PROJECT_NAME": "glasshouse-test"})
+        self.services = [name for name, service in self._services().items() if _is_to_be_had(service)]
+        self.absent_jobs = frozenset({"grafana", "tempo"} - set(self.services))
+
+    def start(self) -> None:
+        """Starts everything, and waits until it is healthy."""
+        self.compose("up", "-d", "--build", "--wait", *self.services)
+
+    def stop(self) -> None:
+        """Stops everything that `start` started, and removes its volumes."""
+        self.compose("--profile", "*", "down", "--volumes", "--remove-orphans")
+
+    def scale(self, replicas: int) -> None:
+        """Runs another number of replicas, and waits until they are healthy."""
+        self.compose("up", "-d", "--no-recreate", "--wait", "--scale", f"todo={replicas}", *self.services)
+
+    def compose(self, *arguments: str) -> str:
+        """What `docker compose` prints."""
+        done = subprocess.run(
+            ["docker", "compose", *arguments],
+            cwd=ROOT,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=START_SECONDS,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        return done.stdout
+
+    def _services(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.compose("config", "--format", "json"))["services"]
+        return found
+
+
+def why_no_docker() -> str:
+    """Why the Docker way cannot run here; empty where it can."""
+    try:
+        if subprocess.run(["docker", "info"], capture_output=True, timeout=20, check=False).returncode:
+            return "no Docker engine answers"
+    except (FileNotFoundError, subprocess.TimeoutExpired):
+        return "there is no Docker here"
+    if not _has_image("python:3.14-slim") or not _has_image("redis:8.0"):
+        return "the images of compose.yaml are not here: docker compose pull, or ../shared/docker/images.sh"
+    return ""
+
+
+def _is_to_be_had(service: Mapping[str, Any]) -> bool:
+    return "build" in service or _has_image(service["image"])
+
+
+def _has_image(reference: str) -> bool:
+    return subprocess.run(["docker", "image", "inspect", reference], capture_output=True, check=False).returncode == 0

@@ -1,0 +1,125 @@
+"""The whole stack, driven as anybody would: through the gateway, by PromQL, and with faults on purpose."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.servers.conditions import wait_for
+from tests.servers.load import Load
+from tests.stack.stacks import DockerStack, NativeStack, Stack
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+
+
+def make_task(stack: Stack, text: str = "Water the plants") -> Any:
+    answer = stack.http.post("/tasks", json={"task": text})
+    assert answer.status_code == 201, answer.text
+    return answer.json()
+
+
+def reads(path: str) -> dict[str, Callable[[httpx.AsyncClient], Awaitable[httpx.Response]]]:
+    return {"read": lambda client: client.get(path)}
+
+
+def test_a_task_lives_through_the_gateway(stack: Stack) -> None:
+    task = make_task(stack)
+    path = f"/tasks/{task['id']}"
+    assert stack.http.get(path).json() == task
+    changed = stack.http.patch(path, json={"done": True}, headers={"If-Match": '"1"'})
+    assert changed.status_code == 200
+    assert changed.json()["done"] is True
+    lost = stack.http.patch(path, json={"done": False}, headers={"If-Match": '"1"'})
+    assert lost.status_code == 412
+    assert any(item["id"] == task["id"] for item in stack.http.get("/tasks").json()["items"])
+    assert stack.http.delete(path).status_code == 204
+    wait_for(lambda: stack.http.get(path).status_code == 404, 1.5, "the delete to be seen")
+
+
+def test_metrics_are_not_reachable_through_the_gateway(stack: Stack) -> None:
+    answer = stack.http.get("/metrics")
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_a_body_far_too_large_is_refused_as_a_problem(stack: Stack) -> None:
+    for size in (70_000, 300_000):
+        answer = stack.http.post("/tasks", json={"task": "x" * size})
+        assert answer.status_code == 413
+        assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_a_client_cannot_choose_its_address(stack: Stack) -> None:
+    def remaining(address: str) -> int:
+        standing = stack.http.get("/tasks", headers={"X-Forwarded-For": address}).headers["ratelimit"]
+        return int(standing.split("r=")[1].split(";")[0])
+
+    assert remaining("192.0.2.2") < remaining("192.0.2.1")
+
+
+def test_every_target_is_scraped_and_every_replica_has_its_name(stack: Stack) -> None:
+    assert stack.is_scraped()
+    names = {series.labels["replica"] for series in stack.prometheus.query("service_info")}
+    assert names == set(stack.replicas)
+
+
+def test_a_second_start_says_that_the_stack_runs(native_stack: NativeStack) -> None:
+    done = native_stack.glasshouse("up")
+    assert done.returncode == 0
+    assert "runs already" in done.stdout
+
+
+async def test_killing_a_replica_under_load_loses_no_read(stack: Stack) -> None:
+    load = Load([stack.gateway], reads(f"/tasks/{make_task(stack)['id']}"), rate=80)
+    async with load.running():
+        await load.answered("read", 80)
+        await asyncio.to_thread(stack.act, "kill", "todo-2")
+        await load.answered("read", 240)
+    assert set(load.statuses("read")) == {200}
+    wait_for(stack.is_scraped, 60, "the replica to be back")
+
+
+async def test_a_rolling_restart_under_load_loses_no_request(stack: Stack) -> None:
+    task = make_task(stack)
+    shots = reads(f"/tasks/{task['id']}") | {"create": lambda client: client.post("/tasks", json={"task": "Rolling"})}
+    load = Load([stack.gateway], shots, rate=25)
+    async with load.running():
+        for replica in stack.replicas:
+            await load.each_answered(20)
+            await asyncio.to_thread(stack.act, "restart", replica)
+            await asyncio.to_thread(wait_for, stack.is_scraped, 60, "the replica to be back")
+    assert set(load.statuses("read")) == {200}
+    assert set(load.statuses("create")) == {201}
+
+
+def test_a_redis_node_that_restarts_is_taken_back(stack: Stack) -> None:
+    stack.act("restart", "redis-1")
+
+    def is_whole() -> bool:
+        nodes = stack.prometheus.value("sum(redis_cluster_known_nodes) / count(redis_cluster_known_nodes)")
+        is_ok = stack.prometheus.value("min(redis_cluster_state)")
+        return is_ok == 1 and nodes == 6 and stack.health().get("status") == "healthy"
+
+    wait_for(is_whole, 60, "the cluster to be whole")
+
+
+async def test_more_replicas_are_found_while_requests_go_on(docker_stack: DockerStack) -> None:
+    load = Load([docker_stack.gateway], reads(f"/tasks/{make_task(docker_stack)['id']}"), rate=60)
+    async with load.running():
+        await load.answered("read", 60)
+        await asyncio.to_thread(docker_stack.scale, 5)
+        seen = lambda: docker_stack.up().get("todo") == [1.0] * 5  # noqa: E731
+        await asyncio.to_thread(wait_for, seen, 30, "five replicas in Prometheus")
+        await load.answered("read", 120)
+    await asyncio.to_thread(docker_stack.scale, 3)
+    assert set(load.statuses("read")) == {200}
+    wait_for(docker_stack.is_scraped, 60, "three replicas")
+
+
+def test_a_ramp_meets_the_service_levels_and_every_panel_has_data(stack: Stack) -> None:
+    done = stack.glasshouse("load", "smoke", timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    checked = stack.glasshouse("check", timeout=120)
+    assert checked.returncode == 0, checked.stdout + checked.stderr

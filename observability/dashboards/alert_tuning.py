@@ -29,6 +29,7 @@ class Signal:
     alert: str
     unit: str
     expr: str
+    bad: str = "above"
 
 
 def _share(part: str, whole: str) -> str:
@@ -48,8 +49,9 @@ SIGNALS = (
         "http:requests:rate1m / on () (max("
         f'label_replace(sum({GATEWAY_RATE}), "side", "gateway", "", "")'
         ' or label_replace(load:requests_offered:rate1m, "side", "load", "", "")) > 0) or vector(1)',
+        bad="below",
     ),
-    Signal("ReplicasMissing", "none", or_zero('sum(up{job="todo"})')),
+    Signal("ReplicasMissing", "none", or_zero('sum(up{job="todo"})'), bad="below"),
     Signal("ReplicaRestarted", "none", or_zero('max(changes(process_start_time_seconds{job="todo"}[5m]))')),
     Signal("ReplicaImbalance", "none", "replica:http_requests:imbalance1m"),
     Signal(
@@ -66,7 +68,9 @@ SIGNALS = (
         "percentunit",
         or_zero('max(process_resident_memory_bytes{job="todo"} / on (instance) process_memory_limit_bytes)'),
     ),
-    Signal("CacheHitRatioLow", "percentunit", 'max(cache:requests:hit_ratio1m{cache="task"}) or vector(1)'),
+    Signal(
+        "CacheHitRatioLow", "percentunit", 'max(cache:requests:hit_ratio1m{cache="task"}) or vector(1)', bad="below"
+    ),
     Signal(
         "CacheErrors",
         "percentunit",
@@ -128,7 +132,7 @@ SIGNALS = (
 
 def _panel(signal: Signal) -> Panel:
     return lines(
-        f"{signal.alert} (bad: beyond the dashed line)",
+        f"{signal.alert} (bad: {signal.bad})",
         "The alert's signal and its threshold from alerts/thresholds.yml. "
         "If the line is crossed on good days, turn it.",
         signal.unit,

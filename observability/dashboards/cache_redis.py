@@ -132,14 +132,14 @@ CLUSTER = Row(
             'sum(redis_db_keys * on (node) group_left () (redis_instance_info{role="master"})) or vector(0)',
         ),
         number(
-            "Evicted in 5 minutes (good: 0)",
+            "Evicted, 5 min (good: 0)",
             "Keys thrown out since memory was full. If it happens: more memory, or shorter times to live.",
             "short",
             or_zero("sum(increase(redis_evicted_keys_total[5m]))"),
             steps=((0, GOOD), (1, WARNING)),
         ),
         number(
-            "Replication lag (good: 0 to 1 s)",
+            "Replication lag (good: ≤ 1 s)",
             "Longest silence of a replica towards its master. If it grows, a failover would lose the newest writes.",
             "s",
             or_zero("max(redis_connected_slave_lag_seconds)"),

@@ -20,7 +20,7 @@ REPLICAS = Row(
             states={0: ("down", BAD), 1: ("up", GOOD)},
         ),
         number(
-            "Slowest 5 % of queries take longer than",
+            "Slowest 5 % over (good: low)",
             "Highest 95th percentile among the operations. High: look for locks and for a full pool below.",
             "s",
             or_zero("max(operation:db_client_operation_duration_seconds:p95)"),
@@ -35,14 +35,14 @@ REPLICAS = Row(
             steps=((0, GOOD), (0.8, WARNING), (1, BAD)),
         ),
         number(
-            "Connections used of those allowed",
+            "Server connections used",
             "Share of PostgreSQL's max_connections in use. Near 100 % new replicas cannot connect.",
             "percentunit",
             or_zero("sum(pg_stat_database_numbackends) / max(pg_settings_max_connections)"),
             steps=((0, GOOD), (0.8, WARNING), (0.95, BAD)),
         ),
         number(
-            "Found in shared buffers (good: over 99 %)",
+            "Buffer hits (good: over 99 %)",
             "Share of blocks found in PostgreSQL's memory over five minutes; 100 % while idle. "
             "Low: more shared_buffers.",
             "percentunit",
@@ -52,7 +52,7 @@ REPLICAS = Row(
             steps=((0, BAD), (0.9, WARNING), (0.99, GOOD)),
         ),
         number(
-            "Deadlocks in 5 minutes (good: 0)",
+            "Deadlocks, 5 min (good: 0)",
             "Transactions that PostgreSQL gave up since they waited on each other. "
             "If any: its log names the statements.",
             "short",

@@ -37,7 +37,7 @@ NOW = Row(
             decimals=1,
         ),
         number(
-            "Failed requests (good: under 0.1 %)",
+            "Failed (good: under 0.1 %)",
             "Share of requests answered 5xx over a minute. "
             "If it rises, Requests shows the route and Database the usual cause.",
             "percentunit",
@@ -45,7 +45,7 @@ NOW = Row(
             steps=((0, GOOD), (0.001, WARNING), (0.01, BAD)),
         ),
         number(
-            "Slowest 1 % take longer than (good: under 100 ms)",
+            "p99 (good: under 100 ms)",
             "99th percentile of request durations over a minute. If it rises, see which route on Requests.",
             "s",
             "http:request_duration_seconds:p99",

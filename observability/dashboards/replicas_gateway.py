@@ -35,13 +35,13 @@ BALANCE = Row(
             steps=((0, BAD), (1, WARNING), (2, GOOD)),
         ),
         number(
-            "Youngest replica's age (bad: just restarted)",
+            "Youngest replica (bad: new)",
             "Time since the newest process started. Small without a deployment: something restarts; see its log.",
             "s",
             or_zero("min(time() - replica:process_start_time_seconds:max)"),
         ),
         number(
-            "Requests turned away in 5 minutes (good: 0)",
+            "Turned away, 5 min (good: 0)",
             "Answered 503 at once, since too many were in flight. If any: more replicas, or find what got slow.",
             "short",
             or_zero("sum(increase(http_server_requests_shed_total[5m]))"),

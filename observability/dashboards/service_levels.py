@@ -19,14 +19,14 @@ def _burn_rate(level: str, window: str) -> str:
 def _summary(level: str, words: str, bad: str) -> list[Panel]:
     return [
         number(
-            f"{words}: objective",
+            f"{words} objective",
             f"What is promised: at most the rest may be {bad}. It is set in alerts/slo.yml.",
             "percentunit",
             or_zero(f"max(slo:{level}:objective)"),
             decimals=1,
         ),
         dial(
-            f"{words}: budget left (good: over half)",
+            f"{words} budget (good: high)",
             f"Part of the requests that may be {bad} in three days that is unspent. Below 10 %: no risky change.",
             "percentunit",
             or_zero(f"max(slo:{level}:error_budget_remaining)"),
@@ -34,7 +34,7 @@ def _summary(level: str, words: str, bad: str) -> list[Panel]:
             steps=BUDGET_STEPS,
         ),
         number(
-            f"{words}: burn rate over an hour (good: under 1)",
+            f"{words} burn, 1h (bad: > 1)",
             "1 spends exactly the budget in its time; 14.4 spends all of it in five hours and pages.",
             "none",
             _burn_rate(level, "1h"),
@@ -58,7 +58,7 @@ def _budget(level: str, words: str) -> Panel:
 def _burn(level: str, words: str, alert: str) -> list[Panel]:
     return [
         lines(
-            f"{words}: burn rate over {short} and {long} ({severity} when both cross)",
+            f"{words} burn, {short} and {long} ({severity}s)",
             f"How fast the budget is spent. Both lines over the dashed one: a {severity}; the short "
             "one shows that it goes on.",
             "none",

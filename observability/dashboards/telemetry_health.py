@@ -38,7 +38,7 @@ NOW = Row(
             "max(prometheus_tsdb_head_series)",
         ),
         number(
-            "Rule failures in 5 minutes (good: 0)",
+            "Rule failures, 5 min (good: 0)",
             "Rules that could not be evaluated. "
             "If any, panels and alerts on them are blind: see the page of Prometheus's rules.",
             "short",
@@ -46,7 +46,7 @@ NOW = Row(
             steps=((0, GOOD), (1, BAD)),
         ),
         number(
-            "Spans lost in 5 minutes (good: 0)",
+            "Spans lost, 5 min (good: 0)",
             "Spans that never reached the collector. Requests are not slowed by it; see whether Tempo is up.",
             "short",
             or_zero("sum(increase(telemetry_spans_dropped_total[5m]))"),

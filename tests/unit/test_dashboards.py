@@ -170,6 +170,12 @@ def test_titles_and_ids_are_unique_in_a_dashboard() -> None:
         assert len(set(titles)) == len(titles), dashboard.uid
 
 
+def test_titles_fit_their_panels() -> None:
+    """About eight characters of a title stand over a column on a screen 1,600 pixels wide."""
+    too_long = [panel.title for _, panel in _panels() if len(panel.title) > 8 * panel.grid.w]
+    assert not too_long
+
+
 def test_targets_are_lettered() -> None:
     for dashboard, panel in _panels():
         letters = [target.ref_id for target in panel.targets]

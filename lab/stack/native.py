@@ -1,6 +1,7 @@
 """The native stack's configuration, made from the Docker way's files by the substitutions that stand here."""
 
 import os
+import re
 import shutil
 import sys
 from collections.abc import Mapping
@@ -240,8 +241,8 @@ def programs(settings: LabSettings, home: Home, chosen: Mapping[str, str]) -> li
     found.append(
         Program(
             "prometheus",
-            f"{find('prometheus')} --config.file={home.config}/prometheus.yml --storage.tsdb.path={home.data}/prometheus"
-            f" --storage.tsdb.retention.time=24h --web.listen-address=127.0.0.1:{settings.prometheus_port}"
+            f"{find('prometheus')} --config.file={home.config}/prometheus.yml"
+            f" --storage.tsdb.path={home.data}/prometheus --storage.tsdb.retention.time=24h --web.listen-address=127.0.0.1:{settings.prometheus_port}"
             " --enable-feature=exemplar-storage --web.enable-remote-write-receiver --web.enable-lifecycle",
             f"{settings.url('prometheus')}/-/ready",
         )
@@ -296,7 +297,8 @@ def _exporters(settings: LabSettings) -> list[Program]:
         ),
         exporter(
             "gateway-exporter",
-            f"{find('prometheus-nginx-exporter', 'nginx-prometheus-exporter')} --nginx.scrape-uri={status} {listen}{gateway}",
+            f"{find('prometheus-nginx-exporter', 'nginx-prometheus-exporter')} --nginx.scrape-uri={status}"
+            f" {listen}{gateway}",
             gateway,
         ),
         exporter(
@@ -342,8 +344,8 @@ def postgres_data(home: Home) -> Path:
 
 def _substitute(source: Path, native: Mapping[str, str]) -> str:
     text = source.read_text()
-    for docker, there in native.items():
-        if docker not in text:
-            raise StackError(f"{source.relative_to(ROOT)} no longer has {docker!r}: mend lab/stack/native.py")
-        text = text.replace(docker, there)
-    return text
+    gone = [docker for docker in native if docker not in text]
+    if gone:
+        raise StackError(f"{source.relative_to(ROOT)} no longer has {gone[0]!r}: mend lab/stack/native.py")
+    # in one go, so that nothing is put in the place of what was just put in
+    return re.sub("|".join(map(re.escape, native)), lambda found: native[found[0]], text)

@@ -116,7 +116,7 @@ def _check_ports(settings: LabSettings, programs: list[Program]) -> None:
     taken = [f"{port} ({name})" for port, name in wanted.items() if _is_taken(port)]
     if taken:
         raise StackError(
-            f"port {', '.join(taken)} is taken by another program: stop it, or set another port in the environment or .env"
+            f"port {', '.join(taken)} is taken by another program: stop it, or set another in the environment or .env"
         )
 
 

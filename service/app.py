@@ -18,7 +18,7 @@ from service.admission import AdmissionMiddleware
 from service.asgi import App, Scope
 from service.cluster import RedisCluster
 from service.database import Database
-from service.docs_ui import docs_files, openapi
+from service.docs_ui import StrictStructs, docs_files, openapi
 from service.health import Dependency, HealthChecks, health_routes
 from service.memory import MemoryCache
 from service.problems import answer
@@ -80,6 +80,7 @@ class Service:
             lifespan=[self._lifespan],
             logging_config=None,
             openapi_config=openapi(),
+            plugins=[StrictStructs()],
             request_max_body_size=MAX_BODY_BYTES,
         )
         self._admission = AdmissionMiddleware(

@@ -4,6 +4,7 @@ import asyncio
 import copy
 import hashlib
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, cast
 
 from redis.asyncio.cluster import ClusterNode, PipelineCommand
@@ -253,15 +254,17 @@ class RedisCluster:
 
     async def close(self) -> None:
         """Closes the connections."""
-        await self._client.aclose()
+        # a node that no longer answers must not keep the rest from being closed
+        with suppress(*FAILURES):
+            await self._client.aclose()
 
     async def command(self, *args: Any) -> Any:
         """The answer to one keyed command. Raises `Unavailable`."""
         client = self._traced if self._is_traced() else self._client
         try:
             return await client.execute_command(*args)
-        except CLUSTER_ERRORS as error:
-            raise Unavailable("redis", str(error)) from error
+        except FAILURES as error:
+            raise Unavailable("redis", str(error) or "did not answer in time") from error
 
     async def run(self, script: Script, key: str, *args: Any, is_traced: bool = True) -> Any:
         """The answer of a script that touches one key, or keys of one slot. Raises `Unavailable`."""
@@ -272,8 +275,8 @@ class RedisCluster:
             except NoScriptError:
                 await self._load(script)
                 return await client.execute_command("EVALSHA", script.sha, 1, key, *args)
-        except CLUSTER_ERRORS as error:
-            raise Unavailable("redis", str(error)) from error
+        except FAILURES as error:
+            raise Unavailable("redis", str(error) or "did not answer in time") from error
 
     async def _load(self, script: Script) -> None:
         for node in self._client.nodes_manager.nodes_cache.values():

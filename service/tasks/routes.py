@@ -5,9 +5,11 @@ from functools import lru_cache
 from typing import Annotated, Any
 from uuid import UUID
 
-from litestar import Request, Router, delete, get, patch, post
+import msgspec
+from litestar import HttpMethod, Request, Response, Router, delete, get, patch, post, route
 from litestar.datastructures.headers import Accept
-from litestar.exceptions import ClientException, HTTPException, NotFoundException
+from litestar.exceptions import ClientException, HTTPException, NotFoundException, ValidationException
+from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Example
 from litestar.params import Body, Parameter
@@ -19,6 +21,11 @@ from service.tasks.repository import StoredTask, TaskRepository
 
 JSON = (b"content-type", b"application/json")
 OFFERED = ["application/json", "application/problem+json"]
+DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
+    "POST": msgspec.json.Decoder(NewTask),
+    "PATCH": msgspec.json.Decoder(TaskChange),
+}
+CURSOR = "^[0-9a-f]{32}$"
 ETAG = re.compile(r'"([0-9]{1,9})"')
 
 TaskId = Annotated[
@@ -135,7 +142,8 @@ def task_routes(tasks: TaskRepository) -> Router:
     async def list_tasks(
         limit: Annotated[int, Parameter(ge=1, le=100, required=False, description="How many tasks at the most.")] = 20,
         cursor: Annotated[
-            str | None, Parameter(required=False, description="Where to go on: `next` of the page before.")
+            str | None,
+            Parameter(required=False, pattern=CURSOR, description="Where to go on: `next` of the page before."),
         ] = None,
         done: Annotated[
             bool | None, Parameter(required=False, description="Only tasks that are done, or are not.")
@@ -178,7 +186,7 @@ def task_routes(tasks: TaskRepository) -> Router:
     )
     async def change_task(
         task_id: TaskId,
-        data: Annotated[TaskChange, Body(examples=[Example(value={"done": True})])],
+        data: Annotated[TaskChange, Body(examples=[Example(value={"done": True})], schema_extra={"min_properties": 1})],
         if_match: IfMatch = None,
     ) -> ASGIApp:
         wanted = _id(task_id)
@@ -213,19 +221,53 @@ def task_routes(tasks: TaskRepository) -> Router:
 
     return Router(
         "/tasks",
-        route_handlers=[create_task, list_tasks, read_task, change_task, delete_task],
+        route_handlers=[
+            _options("/", "GET", "POST"),
+            _options("/{task_id:str}", "GET", "PATCH", "DELETE"),
+            create_task,
+            list_tasks,
+            read_task,
+            change_task,
+            delete_task,
+        ],
         before_request=negotiate,
         tags=["tasks"],
     )
 
 
+def _options(path: str, *methods: str) -> HTTPRouteHandler:
+    """A handler for OPTIONS, since Litestar's own names only the first method of a path."""
+
+    @route(path, http_method=HttpMethod.OPTIONS, status_code=204, include_in_schema=False, sync_to_thread=False)
+    def tell() -> Response[None]:
+        return Response(None, headers={"Allow": ", ".join((*methods, "OPTIONS"))})
+
+    return tell
+
+
 async def negotiate(request: Request[Any, Any, Any]) -> None:
-    """Raises 406 for a client that takes no JSON, and 415 for a body that is said to be something else."""
+    """Raises 406 for a client that takes no JSON, 415 for a body that is said to be something else, 422 for none."""
     for name, value in request.scope["headers"]:
         if name == b"accept" and not _takes_json(value.decode("latin-1")):
             raise HTTPException(status_code=406, detail="only application/json is offered")
         if name == b"content-type" and request.method in ("POST", "PATCH") and not _is_json(value):
             raise HTTPException(status_code=415, detail="the body must be application/json")
+    if request.method in DECODERS:
+        _check_types(await request.body(), DECODERS[request.method])
+
+
+def _check_types(body: bytes, decoder: msgspec.json.Decoder[Any]) -> None:
+    """Raises `ValidationException` where a field has another type, since Litestar takes 1 and "true" for a boolean."""
+    if not body:
+        raise HTTPException(status_code=422, detail="there is no body")
+    try:
+        decoder.decode(body)
+    except msgspec.ValidationError as error:
+        message, _, at = str(error).partition(" - at `$")
+        key = at.strip("`.") or "data"
+        raise ValidationException(extra=[{"message": message, "key": key, "source": "body"}]) from error
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        pass  # no JSON: Litestar says so
 
 
 @lru_cache(1000)

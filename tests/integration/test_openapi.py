@@ -1,5 +1,6 @@
 """The service does what its OpenAPI document says, whatever is sent: schemathesis with all its checks."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,16 +10,26 @@ import pytest
 from tests.servers import Replica
 
 LEAST_CASES = 3000
+CONFIG = Path(__file__).with_name("schemathesis.toml")
 
 
 @pytest.mark.timeout(400)
 def test_no_request_breaks_what_the_document_says(service: Replica, tmp_path: Path) -> None:
     command = [
-        *(str(Path(sys.executable).with_name("st")), "run", f"{service.url}/schema/openapi.json"),
-        *("--checks", "all", "--max-examples", "220", "--seed", "7", "--workers", "2"),
+        *(
+            str(Path(sys.executable).with_name("st")),
+            "--config-file",
+            str(CONFIG),
+            "run",
+            f"{service.url}/schema/openapi.json",
+        ),
+        *("--checks", "all", "--max-examples", "320", "--seed", "7", "--workers", "2"),
         *("--phases", "examples,coverage,fuzzing,stateful", "--mode", "all", "--max-failures", "20"),
         *("--continue-on-failure", "--no-color"),
     ]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=380, check=False)
     print(done.stdout[-6000:])
     assert done.returncode == 0, done.stdout[-20000:] + done.stderr[-2000:]
+    cases = re.search(r"(\d+) generated", done.stdout)
+    assert cases
+    assert int(cases[1]) >= LEAST_CASES

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from signal import SIGINT
 from types import TracebackType
@@ -86,9 +87,10 @@ class Postgres(Process):
 
     def resume(self) -> None:
         """Lets all of it go on."""
-        if self.is_running:
+        if self.is_running and self.is_paused:
             for child in psutil.Process(self.pid).children(recursive=True):
-                child.resume()
+                with suppress(psutil.NoSuchProcess):
+                    child.resume()
         super().resume()
 
     def new_database(self) -> str:

@@ -50,7 +50,8 @@ class Process:
         self._user = user
         self.log = log
         self._child: subprocess.Popen[bytes] | None = None
-        self._is_paused = False
+        self.is_paused = False
+        """Whether it is frozen."""
 
     @property
     def pid(self) -> int:
@@ -93,19 +94,19 @@ class Process:
 
     def pause(self) -> None:
         """Freezes it: connections stay open, and nothing is answered."""
-        self._is_paused = True
+        self.is_paused = True
         self.signal(SIGSTOP)
 
     def resume(self) -> None:
         """Lets it go on."""
-        self._is_paused = False
+        self.is_paused = False
         self.signal(SIGCONT)
 
     def stop(self, number: int = SIGTERM, timeout: float = 15.0) -> int:
         """Asks it to end and waits; kills it where it does not. Its exit status."""
         if self._child is None:
             return 0
-        if self._is_paused:
+        if self.is_paused:
             self.resume()
         self.signal(number)
         try:
@@ -117,7 +118,7 @@ class Process:
         """Kills it at once."""
         if self._child is None:
             return 0
-        self._is_paused = False
+        self.is_paused = False
         self.signal(SIGKILL)
         return self._child.wait(10)
 

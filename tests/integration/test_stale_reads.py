@@ -1,0 +1,293 @@
+"""No read is stale for long: readers and writers over several replicas, delayed at every await of a read's way.
+
+Each read is checked against what had been acknowledged before it began. The replicas are repositories in this process,
+on a real Redis Cluster and a real database; what is injected is time, from a seed.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+from uuid import UUID
+
+import pytest
+
+import service.tasks.cache as cache_module
+from service.cluster import RedisCluster as Cluster
+from service.cluster import Script
+from service.database import Database
+from service.settings import load_settings
+from service.tasks.cache import RedisCache, TaskCache
+from service.tasks.epoch import Epoch
+from service.tasks.model import NewTask, TaskChange
+from service.tasks.repository import TaskRepository
+from service.tasks.store import TaskStore, metadata
+from service.telemetry.metrics import Metrics
+from service.telemetry.tracing import Tracing
+from tests.servers import RedisCluster, until
+
+T = TypeVar("T")
+LATE_SECONDS = 1.0
+GONE = 1_000_000
+"""The version of a task that is deleted: newer than all."""
+
+
+class Delayed:
+    """Calls to an object, each held up before and after, for up to `most` seconds."""
+
+    def __init__(self, inner: object, chance: random.Random, most: float) -> None:
+        self._inner = inner
+        self._chance = chance
+        self._most = most
+
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
+        call = getattr(self._inner, name)
+
+        async def delayed(*args: Any) -> Any:
+            await self._wait()
+            try:
+                return await call(*args)
+            finally:
+                await self._wait()
+
+        return delayed
+
+    async def _wait(self) -> None:
+        # often not at all, sometimes long: it is the rare straggler that brings an old value back
+        share = self._chance.random() ** 4
+        if share > 0.05:
+            await asyncio.sleep(self._most * share)
+
+
+@dataclass
+class House:
+    """Replicas that share a cluster and a database."""
+
+    replicas: list[TaskRepository] = field(default_factory=list)
+    epochs: list[Epoch] = field(default_factory=list)
+    clusters: list[Cluster] = field(default_factory=list)
+
+
+@asynccontextmanager
+async def house(seed: int, most_delay: float, **environment: str) -> AsyncIterator[House]:
+    """Three replicas with the same settings."""
+    settings = load_settings({"DATABASE_POOL_SIZE": "20", "DATABASE_TIMEOUT_SECONDS": "20"} | environment)
+    made = House()
+    async with AsyncExitStack() as stack:
+        for number in range(3):
+            metrics = Metrics(is_on=True, replica=f"todo-{number}", max_concurrent_requests=1000)
+            tracing = Tracing("", 0.0, 1.0, "test", metrics)
+            database = Database(settings, metrics, tracing)
+            stack.push_async_callback(database.close)
+            await database.create(metadata)
+            epoch = Epoch(database, metrics)
+            await epoch.start()
+            cluster = Cluster(settings, lambda _: None)
+            await cluster.start()
+            stack.push_async_callback(cluster.close)
+            chance = random.Random(seed * 100 + number)
+            store: Any = Delayed(TaskStore(database), chance, most_delay)
+            server: Any = Delayed(RedisCache(cluster), chance, most_delay)
+            repository = TaskRepository(store, TaskCache(server, settings, metrics), epoch, metrics, tracing)
+            for work in (epoch.follow(cluster.config_epoch), cluster.watch()):
+                task = asyncio.create_task(work)
+                stack.callback(task.cancel)
+            made.replicas.append(repository)
+            made.epochs.append(epoch)
+            made.clusters.append(cluster)
+        yield made
+
+
+@dataclass
+class History:
+    """What was acknowledged of one task, and what was read of it."""
+
+    task_id: UUID
+    acknowledged: list[tuple[float, int]] = field(default_factory=list)
+    reads: list[tuple[float, int, object]] = field(default_factory=list)
+    """When each read began, the version it found, and who read."""
+
+    def newest(self, before: float) -> int:
+        """The version that a read which begins later must see at least."""
+        return max((version for at, version in self.acknowledged if at <= before), default=0)
+
+    def stale(self) -> list[tuple[float, int, int]]:
+        """Reads of less than had been acknowledged more than `LATE_SECONDS` before they began."""
+        return [
+            (began, version, must)
+            for began, version, _ in self.reads
+            if version < (must := self.newest(began - LATE_SECONDS))
+        ]
+
+    def went_back(self, since: float) -> list[tuple[object, int, int]]:
+        """Reads, begun after `since`, of less than the same reader had seen before."""
+        found, seen = [], dict[object, int]()
+        for began, version, reader in self.reads:
+            if began >= since and version < seen.get(reader, 0):
+                found.append((reader, version, seen[reader]))
+            seen[reader] = max(version, seen.get(reader, 0))
+        return found
+
+
+async def read(replica: TaskRepository, history: History, reader: object) -> None:
+    began = time.monotonic()
+    task = await replica.get(history.task_id)
+    history.reads.append((began, task.version if task else GONE, reader))
+
+
+async def interleave(replicas: list[TaskRepository], history: History, chance: random.Random, gap: float) -> None:
+    """One task: a reader at each replica, and a writer that changes it some times and may delete it in the end."""
+
+    async def reader(replica: TaskRepository) -> None:
+        for _ in range(4):
+            await asyncio.sleep(chance.random() * gap)
+            await read(replica, history, replica)
+
+    async def writer() -> None:
+        for number in range(2):
+            await asyncio.sleep(chance.random() * gap)
+            changed = await chance.choice(replicas).change(history.task_id, TaskChange(task=f"{number}"), None)
+            assert changed is not None
+            history.acknowledged.append((time.monotonic(), changed.version))
+        if chance.random() < 0.3:
+            await asyncio.sleep(chance.random() * gap)
+            assert await chance.choice(replicas).delete(history.task_id, None, "")
+            history.acknowledged.append((time.monotonic(), GONE))
+
+    await asyncio.gather(writer(), *(reader(replica) for replica in replicas))
+
+
+async def all_interleavings(made: House, seed: int, rounds: int, tasks: int) -> list[History]:
+    """`rounds` times `tasks` interleavings, each with a last read at every replica when a second has passed."""
+    chance = random.Random(seed)
+    store = made.replicas[0]._store._inner  # type: ignore[attr-defined]
+    histories: list[History] = []
+    for _ in range(rounds):
+        # past the cache, so that the first readers all miss and load
+        fresh = [History((await store.create(NewTask("0"))).id) for _ in range(tasks)]
+        for history in fresh:
+            history.acknowledged.append((time.monotonic(), 1))
+        await asyncio.gather(*(interleave(made.replicas, history, chance, 0.05) for history in fresh))
+        ended = time.monotonic()
+        histories += fresh
+
+        async def is_late(since: float = ended) -> bool:
+            return time.monotonic() > since + LATE_SECONDS
+
+        await until(is_late)
+        for replica in made.replicas:
+            await asyncio.gather(*(read(replica, history, replica) for history in fresh))
+    return histories
+
+
+@pytest.mark.timeout(120)
+async def test_no_read_is_stale_beyond_a_second(clean_cluster: RedisCluster, database_url: str) -> None:
+    async with house(
+        1, 0.03, DATABASE_URL=database_url, REDIS_URL=clean_cluster.url, REDIS_TIMEOUT_SECONDS="2"
+    ) as made:
+        histories = await all_interleavings(made, seed=1, rounds=25, tasks=80)
+    reads = sum(len(history.reads) for history in histories)
+    writes = sum(len(history.acknowledged) for history in histories)
+    late = sum(version < history.newest(began) for history in histories for began, version, _ in history.reads)
+    print(f"\n{len(histories)} interleavings, {reads} reads, {writes} writes, {late} reads late but within a second")
+    assert [history.stale() for history in histories if history.stale()] == []
+    assert reads == len(histories) * 15
+
+
+@pytest.mark.timeout(120)
+async def test_without_the_version_check_reads_are_stale(
+    clean_cluster: RedisCluster, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same interleavings find the fault, if the script lets an older version replace a newer one."""
+    text = cache_module.SET_NEWEST.text
+    broken = text.replace("if tonumber(old_version) > version then return 0 end", "")
+    assert broken != text, "the script has no version check to break"
+    monkeypatch.setattr(cache_module, "SET_NEWEST", Script(broken))
+    async with house(
+        1, 0.03, DATABASE_URL=database_url, REDIS_URL=clean_cluster.url, REDIS_TIMEOUT_SECONDS="2"
+    ) as made:
+        histories = await all_interleavings(made, seed=1, rounds=4, tasks=80)
+    stale = [history for history in histories if history.stale()]
+    print(f"\n{len(stale)} of {len(histories)} interleavings end stale")
+    assert stale
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("outage", ["paused", "restarted", "failed over"])
+async def test_no_old_value_comes_back_after_an_outage(
+    clean_cluster: RedisCluster, database_url: str, outage: str
+) -> None:
+    """Writes go on while their invalidations are lost. After it, nobody reads less than before, nor than was written."""
+    async with house(2, 0.004, DATABASE_URL=database_url, REDIS_URL=clean_cluster.url) as made:
+        chance = random.Random(2)
+        histories = []
+        for _ in range(60):
+            task = await made.replicas[0].create(NewTask("0"))
+            histories.append(History(task.id, [(time.monotonic(), 1)]))
+        ended = asyncio.Event()
+
+        async def reader(replica: TaskRepository) -> None:
+            while not ended.is_set():
+                await read(replica, chance.choice(histories), replica)
+                await asyncio.sleep(0.004)
+
+        async def writer(share: list[History]) -> None:
+            while not ended.is_set():
+                history = chance.choice(share)
+                changed = await chance.choice(made.replicas).change(history.task_id, TaskChange(task="x"), None)
+                assert changed is not None
+                history.acknowledged.append((time.monotonic(), changed.version))
+                await asyncio.sleep(0.01)
+
+        # half of the tasks are written, the others only read
+        people = [asyncio.create_task(reader(replica)) for replica in made.replicas for _ in range(3)]
+        people += [asyncio.create_task(writer(histories[number::4])) for number in range(2)]
+
+        async def written(count: int) -> None:
+            goal = sum(len(history.acknowledged) for history in histories) + count
+
+            async def enough() -> bool:
+                for each in people:
+                    if each.done():
+                        each.result()
+                return sum(len(history.acknowledged) for history in histories) >= goal
+
+            await until(enough, 40, f"{count} writes")
+
+        await written(50)
+        if outage == "failed over":
+            for master in clean_cluster.masters():
+                master.kill()
+        else:
+            for node in clean_cluster.nodes:
+                node.pause() if outage == "paused" else node.kill()
+        await written(100)
+        for node in clean_cluster.nodes:
+            node.resume()
+            node.start()
+        await until(lambda: asyncio.to_thread(clean_cluster.is_well), 40, "a cluster that is well")
+        recovered = time.monotonic()
+        await written(50)
+        ended.set()
+        await asyncio.gather(*people)
+        last = time.monotonic()
+
+        async def is_late() -> bool:
+            return time.monotonic() > last + LATE_SECONDS
+
+        await until(is_late)
+        for replica in made.replicas:
+            for history in histories:
+                await read(replica, history, replica)
+    reads = sum(len(history.reads) for history in histories)
+    print(f"\n{outage}: {reads} reads, {sum(len(history.acknowledged) for history in histories)} writes")
+    assert [history.stale() for history in histories if history.stale()] == []
+    quiet = [history for number, history in enumerate(histories) if number % 4 > 1]
+    assert [history.went_back(0) for history in quiet if history.went_back(0)] == []
+    # while it is being written, a reader may see the write of a moment ago later than the one before it
+    assert [history.went_back(last) for history in histories if history.went_back(last)] == []
+    back = sum(len(history.went_back(recovered)) for history in histories)
+    print(f"reads that went back for less than a second, under writes: {back}")

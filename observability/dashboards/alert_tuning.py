@@ -190,8 +190,8 @@ NOW = Row(
         ),
         timeline(
             "Each alert over time (bad: firing)",
-            "Silent, pending or firing. Stripes of pending: the threshold is near the ordinary; "
-            "stripes of firing: flapping.",
+            "Silent, pending or firing; an alert without a threshold has a row once it was raised."
+            " Stripes of pending: the threshold is near the ordinary; of firing: flapping.",
             Query(
                 f"2 * max by (alertname) ({FIRING}) or max by (alertname) ({PENDING}) or {SILENT}",
                 "{{alertname}}",

@@ -22,4 +22,13 @@ ROUTES = {
     r"/^\/schema.*/": GREEN,
     r"/^unmatched.*/": GREY,
 }
-STATUSES = {r"/^2../": BLUE, r"/^3../": SKY, r"/^4../": ORANGE, r"/^5../": VERMILLION}
+# of the expressions that match, the last one counts
+STATUSES = {
+    r"/^2../": BLUE,
+    r"/^201/": SKY,
+    r"/^204/": GREEN,
+    r"/^3../": GREY,
+    r"/^4../": ORANGE,
+    r"/^429/": PURPLE,
+    r"/^5../": VERMILLION,
+}

@@ -26,7 +26,7 @@ def _summary(level: str, words: str, bad: str) -> list[Panel]:
             decimals=1,
         ),
         dial(
-            f"{words} budget (good: high)",
+            f"{words} budget left",
             f"Part of the requests that may be {bad} in three days that is unspent. Below 10 %: no risky change.",
             "percentunit",
             or_zero(f"max(slo:{level}:error_budget_remaining)"),
@@ -34,7 +34,7 @@ def _summary(level: str, words: str, bad: str) -> list[Panel]:
             steps=BUDGET_STEPS,
         ),
         number(
-            f"{words} burn, 1h (bad: > 1)",
+            f"{words} burn (good: < 1)",
             "1 spends exactly the budget in its time; 14.4 spends all of it in five hours and pages.",
             "none",
             _burn_rate(level, "1h"),

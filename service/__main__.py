@@ -8,6 +8,7 @@ from types import FrameType
 import uvicorn
 
 from service.app import Service, create_app
+from service.resilience import Unavailable
 from service.settings import SettingError, load_settings
 from service.telemetry.logs import set_up_logs
 
@@ -53,6 +54,11 @@ def main() -> int:
         return 2
     set_up_logs(settings.log_level)
     service = create_app(settings)
+    try:
+        asyncio.run(service.prepare())
+    except Unavailable as error:
+        print(f"todo: DATABASE_URL names no database that can be used: {error}", file=sys.stderr)
+        return 1
     config = uvicorn.Config(
         service.asgi,
         host=settings.host,

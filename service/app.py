@@ -91,6 +91,14 @@ class Service:
         if metrics.is_on:
             self.asgi = TelemetryMiddleware(self._admission, metrics, tracing, settings.trace_slow_seconds)
 
+    async def prepare(self) -> None:
+        """Makes the tables that are missing, before the server starts. Raises `Unavailable`."""
+        try:
+            await self._database.create(metadata)
+        finally:
+            # the server has an event loop of its own, and connections cannot move to it
+            await self._database.close()
+
     def drain(self) -> None:
         """Says at `/health/ready` that no more requests should come, and serves those that do."""
         self._health.is_draining = True
@@ -121,13 +129,6 @@ class Service:
 
     @asynccontextmanager
     async def _lifespan(self, _app: Litestar) -> AsyncIterator[None]:
-        try:
-            await self._database.create(metadata)
-        except Unavailable as error:
-            log.error(
-                "DATABASE_URL names no database that answers; giving up", error=str(error), setting="DATABASE_URL"
-            )
-            raise
         await self._epoch.start()
         work: list[Coroutine[Any, Any, None]] = [self._watch_lag(), self._keep_house()]
         if self._cluster is not None:

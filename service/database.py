@@ -5,7 +5,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -66,9 +66,13 @@ class Database:
             settings.breaker_open_seconds,
             lambda: metrics.breaker["database"].set(self.breaker.state),
         )
-        pool = self.engine.pool
-        if isinstance(pool, QueuePool):
-            metrics.watch_pool(pool.checkedout, pool.checkedin, settings.database_pool_size)
+        if isinstance(self.engine.pool, QueuePool):
+            # looked up at each scrape: closing the engine puts a new pool in the place of this one
+            metrics.watch_pool(
+                lambda: cast(QueuePool, self.engine.pool).checkedout(),
+                lambda: cast(QueuePool, self.engine.pool).checkedin(),
+                settings.database_pool_size,
+            )
 
     async def create(self, metadata: sa.MetaData) -> None:
         """Makes the tables that are missing, waiting for the database to come up. Raises `Unavailable`."""

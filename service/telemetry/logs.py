@@ -6,6 +6,12 @@ import sys
 import structlog
 
 
+def _without_colours(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    # uvicorn's lines carry a second text, for terminals
+    event.pop("color_message", None)
+    return event
+
+
 def set_up_logs(level: str) -> None:
     """Sends every log line of this process, uvicorn's and the libraries' too, to standard output."""
     is_terminal = sys.stdout.isatty()
@@ -13,6 +19,7 @@ def set_up_logs(level: str) -> None:
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.ExtraAdder(),
+        _without_colours,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     rendered: list[structlog.typing.Processor] = (

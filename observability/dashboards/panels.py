@@ -175,7 +175,7 @@ def heat(title: str, description: str, buckets: str, *, width: int = 12, height:
     return (
         heatmap.Panel()
         .title(title)
-        .description(description)
+        .description(f"{description} No cells: nothing was asked.")
         .datasource(PROMETHEUS)
         .span(width)
         .height(height)

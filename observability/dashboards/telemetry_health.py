@@ -25,7 +25,7 @@ NOW = Row(
             steps=((0, GOOD), (1, BAD)),
         ),
         number(
-            "Slowest scrape (good: under 1 s)",
+            "Slowest scrape (good: < 1 s)",
             "Longest time that a target took to answer. Over five seconds, points go missing.",
             "s",
             "max(scrape_duration_seconds)",

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from httpx import HTTPError
 from rich.console import Console
 
 from benchmarks import ceiling, growth, guide, memory, price, report
@@ -29,28 +30,38 @@ def main(arguments: list[str] | None = None) -> int:
     console = Console(width=None if sys.stdout.isatty() else 150)
     # so that a stop takes the servers down as an error would
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(2))
-    scale = QUICK if chosen.quick else Scale()
     done: dict[str, Part] = {}
+    failure = _measure([chosen.part] if chosen.part else list(PARTS), QUICK if chosen.quick else Scale(), console, done)
+    if done:
+        try:
+            path = report.write(chosen.json, done, is_quick=chosen.quick)
+        except OSError as error:
+            failure = str(error)
+        else:
+            figures = [each for part in done.values() for each in part.figures]
+            if figures:
+                report.show_figures(console, figures)
+            console.print(f"written to {path}", highlight=False, soft_wrap=True)
+    if failure:
+        print(f"benchmarks: {failure}", file=sys.stderr)
+    return 2 if failure else 0
+
+
+def _measure(names: list[str], scale: Scale, console: Console, done: dict[str, Part]) -> str:
+    """Measures parts one after another into `done`. What stopped it, or nothing."""
     try:
         with Bench() as bench:
-            for name in [chosen.part] if chosen.part else PARTS:
+            for name in names:
                 meaning, measure = PARTS[name]
                 console.print(f"[bold]{name}[/]: {meaning} …")
                 done[name] = measure(bench, scale)
                 report.show(console, done[name])
-        path = report.write(chosen.json, done, is_quick=chosen.quick)
     # a server that does not come up is told of by an AssertionError of tests/servers
-    except (CannotRun, WrkError, UnexpectedAnswer, AssertionError, OSError) as error:
-        print(f"benchmarks: {error}", file=sys.stderr)
-        return 2
+    except (CannotRun, WrkError, UnexpectedAnswer, AssertionError, HTTPError, OSError) as error:
+        return str(error)
     except KeyboardInterrupt:
-        print("benchmarks: stopped", file=sys.stderr)
-        return 2
-    figures = [each for part in done.values() for each in part.figures]
-    if figures:
-        report.show_figures(console, figures)
-    console.print(f"written to {path}", highlight=False, soft_wrap=True)
-    return 0
+        return "stopped"
+    return ""
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -9,7 +9,7 @@ from pathlib import Path
 UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3, "m": 60e3, "h": 3600e3}
 TOTAL = re.compile(r"(\d+) requests in ([\d.]+)(us|ms|s|m|h)\b")
 RATE = re.compile(r"Requests/sec:\s+([\d.]+)")
-QUANTILE = re.compile(r"^\s+(50|75|90|99)%\s+([\d.]+)(us|ms|s|m|h)$", re.MULTILINE)
+QUANTILE = re.compile(r"^\s+(50|75|90|99)%\s+([\d.]+)(us|ms|s|m|h) *$", re.MULTILINE)
 REFUSED = re.compile(r"Non-2xx or 3xx responses: (\d+)")
 BROKEN = re.compile(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)")
 

@@ -1,4 +1,4 @@
-"""`glasshouse reload`: puts changed rules, thresholds and routes in force on the running stack, and says what changed."""
+"""`glasshouse reload`: puts changed rules, thresholds and routes in force on the running stack."""
 
 import time
 from collections.abc import Iterator, Mapping

@@ -78,8 +78,6 @@ def _fault(
         return "is used by no rule"
     if number in seen:
         return "is there twice"
-    if not math.isfinite(written.value):
-        return f"is {written.text!r}, which is no number"
     if number.kind not in ranges.get(number.alert, {}):
         return "has no range in alerts/ranges.toml"
     least, most = ranges[number.alert][number.kind]

@@ -13,7 +13,7 @@ import httpx
 from lab.prometheus import Prometheus, PrometheusError
 from lab.settings import ROOT
 from tests.servers.conditions import wait_for
-from tests.servers.process import free_port
+from tests.servers.process import free_block, free_port
 
 START_SECONDS = 240
 
@@ -98,7 +98,9 @@ class NativeStack(Stack):
         names = ("GATEWAY", "GRAFANA", "PROMETHEUS", "ALERTMANAGER", "TEMPO", "VIEWER", "DESK", "LOCUST", "POSTGRES")
         names += ("REDIS_EXPORTER", "GATEWAY_EXPORTER", "POSTGRES_EXPORTER", "GATEWAY_STATUS", "OTLP")
         ports = {f"{name}_PORT": str(free_port()) for name in names}
-        super().__init__({**ports, "TODO_PORT": "32100", "REDIS_PORT": "32200", "GLASSHOUSE_HOME": str(home)})
+        super().__init__(
+            {**ports, "TODO_PORT": str(free_block(3)), "REDIS_PORT": str(free_block(6)), "GLASSHOUSE_HOME": str(home)}
+        )
 
     def start(self) -> None:
         """Starts everything, and waits until it is healthy."""

@@ -14,6 +14,7 @@ from service.telemetry.logs import set_up_logs
 
 # With the time for draining, all is over within ten seconds.
 STOP_SECONDS = 6
+LAST_REQUESTS_SECONDS = 0.25
 
 
 class Server(uvicorn.Server):
@@ -36,6 +37,13 @@ class Server(uvicorn.Server):
             super().handle_exit(sig, frame)
             return
         self._loop.call_soon_threadsafe(self._drain)
+
+    async def shutdown(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
+        """Takes no more connections, and gives those that were just taken the time to bring their request."""
+        for server in self.servers:
+            server.close()
+        await asyncio.sleep(LAST_REQUESTS_SECONDS)
+        await super().shutdown(sockets)  # type: ignore[arg-type]
 
     def _drain(self) -> None:
         self._service.drain()

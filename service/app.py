@@ -2,8 +2,6 @@
 
 import asyncio
 import gc
-import os
-import socket
 import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
@@ -23,6 +21,7 @@ from service.health import Dependency, HealthChecks, health_routes
 from service.memory import MemoryCache
 from service.problems import answer
 from service.rate_limit import Limiter, MemoryLimiter, RedisLimiter
+from service.replica import replica_name
 from service.resilience import CLOSED, Unavailable
 from service.settings import Settings
 from service.tasks.cache import RedisCache, TaskCache
@@ -202,16 +201,3 @@ def metrics_route(metrics: Metrics) -> Any:
         return Response(encoder(metrics.registry), media_type=media_type)
 
     return read_metrics
-
-
-def replica_name() -> str:
-    """This container's name as Docker's name server has it, `todo-1`, or else the host's name."""
-    host = socket.gethostname()
-    if not os.path.exists("/.dockerenv"):
-        return host
-    try:
-        # PROJECT-todo-1.NETWORK
-        name = socket.gethostbyaddr(socket.gethostbyname(host))[0].split(".")[0]
-    except OSError:
-        return host
-    return "-".join(name.split("-")[-2:]) if name.count("-") >= 2 else name

@@ -1,0 +1,134 @@
+"""What Prometheus' and Alertmanager's own tools say of rules, cases and routes, at both ends of the versions."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from lab.alerts.rules import ALERTS
+from lab.settings import ROOT
+
+ROUTES = ROOT / "observability" / "alertmanager" / "alertmanager.yml"
+RULE_FILES = [*sorted(ALERTS.glob("*.yml")), *sorted((ROOT / "observability/prometheus/rules").glob("*.yml"))]
+CASES = sorted(ALERTS.glob("tests/*.yml"))
+
+
+@dataclass(frozen=True)
+class Tools:
+    """promtool and amtool of one version: those on PATH, or those in a Docker image each."""
+
+    images: dict[str, str]
+
+    def run(self, tool: str, *arguments: str | Path, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
+        """Runs a tool with the repo as it stands in `folder`. Paths below it are passed as they are."""
+        command: Sequence[str | Path] = [tool, *arguments]
+        if self.images:
+            mounted = ["-v", f"{folder}:{folder}:ro", "-w", folder, "--network", "none", "--entrypoint", tool]
+            command = ["docker", "run", "--rm", *mounted, self.images[tool], *arguments]
+        return subprocess.run(
+            [str(part) for part in command], cwd=folder, capture_output=True, text=True, timeout=280, check=False
+        )
+
+
+def _images() -> dict[str, str]:
+    compose = (ROOT / "compose.yaml").read_text().split()
+    wanted = {"promtool": "prom/prometheus:", "amtool": "prom/alertmanager:"}
+    return {tool: next(word for word in compose if word.startswith(image)) for tool, image in wanted.items()}
+
+
+def _has(image: str) -> bool:
+    try:
+        done = subprocess.run(["docker", "image", "inspect", image], capture_output=True, timeout=20, check=False)
+    except (FileNotFoundError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0
+
+
+@pytest.fixture(scope="module", params=["installed", pytest.param("images", marks=pytest.mark.docker)])
+def tools(request: pytest.FixtureRequest) -> Tools:
+    """The tools that are installed, and those of the images that compose.yaml names."""
+    if request.param == "installed":
+        missing = [tool for tool in ("promtool", "amtool") if not shutil.which(tool)]
+        if missing:
+            pytest.skip(f"{missing} not installed: lab/stack/install.sh")
+        return Tools({})
+    images = _images()
+    for image in images.values():
+        if not _has(image):
+            pytest.skip(f"the image {image} is not here, or there is no Docker")
+    return Tools(images)
+
+
+def test_promtool_finds_nothing_to_complain_of(tools: Tools) -> None:
+    done = tools.run("promtool", "check", "rules", "--lint=all", "--lint-fatal", *RULE_FILES)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("file", CASES, ids=lambda file: file.stem)
+def test_every_case_comes_out_as_it_says(tools: Tools, file: Path) -> None:
+    done = tools.run("promtool", "test", "rules", file)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_broken_rule_makes_its_cases_fail(tools: Tools, tmp_path: Path) -> None:
+    folder = tmp_path / "repo"
+    shutil.copytree(ALERTS, folder / "alerts")
+    shutil.copytree(ROOT / "observability/prometheus/rules", folder / "observability/prometheus/rules")
+    # Docker runs its tool as another user
+    for directory, _, _ in os.walk(tmp_path):
+        Path(directory).chmod(0o755)
+    for parent in (tmp_path, *list(tmp_path.parents)[:2]):
+        parent.chmod(parent.stat().st_mode | 0o055)
+    broken = folder / "alerts/rate-limit.yml"
+    text = broken.read_text()
+    assert ') > on () alert_threshold{alert="RateLimitBypassed"}' in text
+    broken.write_text(
+        text.replace(
+            ') > on () alert_threshold{alert="RateLimitBypassed"}',
+            ') < on () alert_threshold{alert="RateLimitBypassed"}',
+        )
+    )
+    done = tools.run("promtool", "test", "rules", folder / "alerts/tests/rate-limit.yml", folder=folder)
+    assert done.returncode == 1
+    assert "RateLimitBypassed" in done.stdout + done.stderr
+
+
+def test_amtool_takes_the_configuration(tools: Tools) -> None:
+    done = tools.run("amtool", "check-config", ROUTES)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("labels", "receiver"),
+    [
+        (("alertname=ErrorRatioHigh", "severity=page", "part=service"), "page"),
+        (("alertname=RedisNodeDown", "severity=ticket", "part=redis"), "ticket"),
+        (("alertname=AvailabilityBurn", "severity=ticket", "part=slo", "window=6h"), "ticket"),
+        (("alertname=DeadMansSwitch", "severity=none", "part=telemetry"), "heartbeat"),
+        (("alertname=SomebodysOwn", "severity=critical"), "inbox"),
+    ],
+)
+def test_an_alert_goes_to_the_receiver_of_its_severity(tools: Tools, labels: tuple[str, ...], receiver: str) -> None:
+    done = tools.run(
+        "amtool", "config", "routes", "test", f"--config.file={ROUTES}", f"--verify.receivers={receiver}", *labels
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_no_inhibition_names_an_alert_that_there_is_not() -> None:
+    rules = "".join(file.read_text() for file in ALERTS.glob("*.yml"))
+    text = ROUTES.read_text()
+    names = {
+        name
+        for line in text.splitlines()
+        if "alertname" in line and "group_by" not in line
+        for part in line.split("alertname")[1:]
+        for name in part.strip(' =~"[]}').split('"')[0].rstrip("],}").split("|")
+        if name
+    }
+    assert len(names) > 10
+    assert {name for name in names if f"- alert: {name}\n" not in rules} == set()

@@ -71,9 +71,8 @@ test: install-dev ## Every test; installs what they need on a fresh machine
 lock: ## Pin the requirements anew
 	$(PYTHON) -m venv .venv && $(BIN)/pip install -q uv
 	$(BIN)/uv pip compile -q pyproject.toml --extra lab --extra dev $(LOCK) -o requirements/dev.txt
-	grep -E '^[a-z0-9]' requirements/dev.txt | sed 's/ *\\$$//' >.venv/constraints.txt
-	$(BIN)/uv pip compile -q pyproject.toml -c .venv/constraints.txt $(LOCK) -o requirements/service.txt
-	$(BIN)/uv pip compile -q pyproject.toml --extra lab -c .venv/constraints.txt $(LOCK) -o requirements/lab.txt
+	$(BIN)/uv pip compile -q pyproject.toml -c requirements/dev.txt $(LOCK) -o requirements/service.txt
+	$(BIN)/uv pip compile -q pyproject.toml --extra lab -c requirements/dev.txt $(LOCK) -o requirements/lab.txt
 LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --prerelease if-necessary-or-explicit
 
 # --- what the others stand on

@@ -14,6 +14,7 @@ CONFIG = Path(__file__).with_name("schemathesis.toml")
 
 
 @pytest.mark.timeout(400)
+@pytest.mark.parametrize("service", ["together"], indirect=True)
 def test_no_request_breaks_what_the_document_says(service: Replica, tmp_path: Path) -> None:
     command = [
         *(
@@ -23,7 +24,7 @@ def test_no_request_breaks_what_the_document_says(service: Replica, tmp_path: Pa
             "run",
             f"{service.url}/schema/openapi.json",
         ),
-        *("--checks", "all", "--max-examples", "320", "--seed", "7", "--workers", "2"),
+        *("--checks", "all", "--max-examples", "400", "--seed", "7"),
         *("--phases", "examples,coverage,fuzzing,stateful", "--mode", "all", "--max-failures", "20"),
         *("--continue-on-failure", "--no-color"),
     ]

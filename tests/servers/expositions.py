@@ -12,12 +12,12 @@ Page = Callable[[], bytes]
 class Expositions:
     """Serves each page under its path, on a free port of this machine."""
 
-    def __init__(self, pages: Mapping[str, Page]) -> None:
+    def __init__(self, pages: Mapping[str, Page], content_type: str = "text/plain; version=0.0.4") -> None:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 page = pages.get(self.path)
                 self.send_response(200 if page else 404)
-                self.send_header("Content-Type", "text/plain; version=0.0.4")
+                self.send_header("Content-Type", content_type)
                 self.end_headers()
                 if page:
                     self.wfile.write(page())

@@ -1,0 +1,141 @@
+"""A replica that is told to stop finishes what it has begun; one that is killed loses nothing that it acknowledged."""
+
+import asyncio
+import json
+import socket
+import time
+from collections import Counter
+from pathlib import Path
+from signal import SIGTERM
+
+import httpx
+import pytest
+
+from tests.servers import Load, OtlpReceiver, Postgres, RedisCluster, Replica, replicas, wait_for
+
+TASKS = 10_000
+
+
+def test_sigterm_drains_and_ends_in_time(tmp_path: Path) -> None:
+    body = b'{"task": "begun before the end"}'
+    head = f"POST /tasks HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    with (
+        OtlpReceiver() as receiver,
+        Replica(
+            tmp_path, OTEL_EXPORTER_OTLP_ENDPOINT=receiver.endpoint, TRACE_SAMPLE_RATIO="1", DRAIN_SECONDS="1.5"
+        ) as replica,
+    ):
+        with socket.create_connection(("127.0.0.1", replica.port), timeout=10) as client:
+            client.sendall(head.encode() + body[:5])
+            wait_for(lambda: replica.metrics().value("http_server_active_requests") >= 1, what="the begun request")
+            began = time.monotonic()
+            replica.signal(SIGTERM)
+            wait_for(lambda: httpx.get(f"{replica.url}/health/ready").status_code == 503, 2, "readiness that is false")
+            # still served while the gateway turns away
+            assert httpx.get(f"{replica.url}/tasks").status_code == 200
+            assert httpx.get(f"{replica.url}/tasks").headers["connection"] == "close"
+            wait_for(lambda: _refuses(replica), 8, "a closed port")
+            client.sendall(body[5:])
+            answer = client.recv(4096)
+            assert answer.startswith(b"HTTP/1.1 201")
+        wait_for(lambda: not replica.is_running, 10, "the end")
+        assert replica.returncode == 0
+        assert time.monotonic() - began < 10
+        # flushed before it ended
+        assert sum(span.name == "POST /tasks" for span in receiver.spans) == 1
+
+
+def _refuses(replica: Replica) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", replica.port)) != 0
+
+
+def test_a_request_that_never_ends_does_not_keep_it(tmp_path: Path) -> None:
+    with Replica(tmp_path, DRAIN_SECONDS="0") as replica:
+        with socket.create_connection(("127.0.0.1", replica.port), timeout=10) as client:
+            client.sendall(
+                b"POST /tasks HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n"
+            )
+            wait_for(lambda: replica.metrics().value("http_server_active_requests") >= 1, what="the begun request")
+            replica.signal(SIGTERM)
+            wait_for(lambda: not replica.is_running, 10, "the end")
+
+
+async def _create(urls: list[str], count: int, acknowledged: list[str], stop: asyncio.Event) -> Counter[int]:
+    """Creates tasks from 32 clients at once, until there are `count` or nobody answers any more."""
+    statuses = Counter[int]()
+
+    async def client(number: int) -> None:
+        async with httpx.AsyncClient(base_url=urls[number % len(urls)], timeout=10) as sender:
+            while len(acknowledged) < count and not stop.is_set():
+                try:
+                    answer = await sender.post("/tasks", json={"task": "must not be lost"})
+                except httpx.HTTPError:
+                    statuses[0] += 1
+                    return
+                statuses[answer.status_code] += 1
+                if answer.status_code == 201:
+                    acknowledged.append(answer.json()["id"])
+
+    await asyncio.gather(*(client(number) for number in range(32)))
+    return statuses
+
+
+@pytest.mark.timeout(180)
+async def test_no_acknowledged_task_is_lost_when_everything_is_killed(
+    tmp_path: Path, clean_cluster: RedisCluster
+) -> None:
+    acknowledged: list[str] = []
+    with Postgres(is_durable=True) as postgres:
+        settings = {"DATABASE_URL": postgres.new_database(), "REDIS_URL": clean_cluster.url}
+        with replicas(tmp_path, 2, **settings) as pair:
+            urls = [replica.url for replica in pair]
+            creating = asyncio.create_task(_create(urls, 2 * TASKS, acknowledged, asyncio.Event()))
+
+            def enough() -> bool:
+                return len(acknowledged) >= TASKS
+
+            while not enough():
+                assert not creating.done() or enough(), creating.result()
+                await asyncio.sleep(0.01)
+            # in the middle of it all, and the database first, so that nothing is answered that it does not have
+            for process in (postgres, *pair, *clean_cluster.nodes):
+                process.kill()
+            statuses = await creating
+            postgres.start()
+            clean_cluster.repair()
+            for replica in pair:
+                replica.start()
+            found = set()
+            async with httpx.AsyncClient(base_url=urls[0], timeout=10) as client:
+                cursor: dict[str, str] = {}
+                while True:
+                    page = json.loads((await client.get("/tasks", params={"limit": 100, **cursor})).content)
+                    found |= {task["id"] for task in page["items"]}
+                    if page["next"] is None:
+                        break
+                    cursor = {"cursor": page["next"]}
+                sample = acknowledged[:: len(acknowledged) // 50]
+                read = [(await client.get(f"/tasks/{each}")).status_code for each in sample]
+    lost = set(acknowledged) - found
+    print(f"\n{len(acknowledged)} acknowledged, {len(found)} found, {len(lost)} lost; statuses {dict(statuses)}")
+    assert lost == set()
+    assert len(acknowledged) >= TASKS
+    assert set(read) == {200}
+
+
+async def test_a_replica_that_stops_fails_no_request_that_it_took(tmp_path: Path) -> None:
+    """What a client sees that asks a replica until the port is closed: answers."""
+    with Replica(tmp_path) as replica:
+        shots = {
+            "read": lambda client: client.get("/tasks"),
+            "write": lambda client: client.post("/tasks", json={"task": "x"}),
+        }
+        async with Load([replica.url], shots, rate=40).running() as load:
+            await load.each_answered(20)
+            replica.signal(SIGTERM)
+            await asyncio.to_thread(wait_for, lambda: not replica.is_running, 10, "the end")
+        outcomes = load.outcomes
+    assert {each.status for each in outcomes} <= {0, 200, 201}
+    refused = [each for each in outcomes if each.status == 0]
+    assert {each.error for each in refused if "ConnectError" not in each.error} == set()

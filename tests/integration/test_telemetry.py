@@ -1,0 +1,316 @@
+"""What the service tells about itself: metrics as the contract has them, traces that exemplars can name, few logs."""
+
+import json
+import random
+import re
+import shutil
+import socket
+import string
+import subprocess
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from service.telemetry.metrics import METRICS, ROUTES
+from tests.servers import OtlpReceiver, Postgres, ReceivedSpan, RedisCluster, Replica, wait_for
+
+SERVER, CLIENT, INTERNAL = 2, 3, 1
+ERROR = 2
+SAMPLED, UNSAMPLED = "01", "00"
+# known to HTTP, but to no route here; what HTTP does not know at all, the server itself refuses
+ODD_METHODS = ("PROPFIND", "MKCOL", "LOCK", "UNLOCK", "COPY", "MOVE", "PURGE", "SEARCH", "REPORT", "TRACE")
+# OpenTelemetry's name (db.client.connection.count), which promtool would have without `_count`
+CONVENTION = "db_client_connection_count "
+OPEN_METRICS = {"Accept": "application/openmetrics-text; version=1.0.0"}
+
+
+@pytest.fixture(scope="module")
+def receiver() -> Iterator[OtlpReceiver]:
+    with OtlpReceiver() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def traced(
+    tmp_path_factory: pytest.TempPathFactory, redis_cluster: RedisCluster, postgres: Postgres, receiver: OtlpReceiver
+) -> Iterator[Replica]:
+    """A replica that samples what its caller says, and finds slow what takes longer than 0.2 s."""
+    redis_cluster.repair()
+    settings = {
+        "DATABASE_URL": postgres.new_database(),
+        "REDIS_URL": redis_cluster.url,
+        "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint,
+        "TRACE_SAMPLE_RATIO": "0",
+        "TRACE_SLOW_SECONDS": "0.2",
+    }
+    with Replica(tmp_path_factory.mktemp("traced"), **settings) as replica:
+        yield replica
+
+
+class Caller:
+    """A client whose requests belong to traces that it names."""
+
+    def __init__(self, replica: Replica, receiver: OtlpReceiver) -> None:
+        self._client = httpx.Client(base_url=replica.url, timeout=10)
+        self._receiver = receiver
+
+    def send(self, method: str, path: str, flags: str = SAMPLED, **more: Any) -> tuple[httpx.Response, str]:
+        """The answer, and the trace id."""
+        trace_id = f"{random.getrandbits(128):032x}"
+        headers = {"traceparent": f"00-{trace_id}-b7ad6b7169203331-{flags}"}
+        return self._client.request(method, path, headers=headers, **more), trace_id
+
+    def trace(self, method: str, path: str, flags: str = SAMPLED, **more: Any) -> list[ReceivedSpan]:
+        """The spans of one request, once the receiver has its server span."""
+        _, trace_id = self.send(method, path, flags, **more)
+        wait_for(lambda: any(span.kind == SERVER for span in self._receiver.trace(trace_id)), what="the server span")
+        return self._receiver.trace(trace_id)
+
+
+@pytest.fixture
+def caller(traced: Replica, receiver: OtlpReceiver) -> Caller:
+    return Caller(traced, receiver)
+
+
+def names(spans: list[ReceivedSpan]) -> list[str]:
+    return [span.name for span in spans]
+
+
+def root(spans: list[ReceivedSpan]) -> ReceivedSpan:
+    (found,) = [span for span in spans if span.kind == SERVER]
+    return found
+
+
+def assert_is_tree(spans: list[ReceivedSpan]) -> None:
+    """Every span but the server's has a parent among the others, and runs within the server's time."""
+    server = root(spans)
+    ids = {span.span_id for span in spans}
+    assert len(ids) == len(spans)
+    for span in spans:
+        if span is not server:
+            assert span.parent_id in ids, span
+            assert server.started <= span.started <= span.ended <= server.ended
+        assert span.resource["service.name"] == "todo"
+        assert span.resource["service.instance.id"] == "todo-1"
+
+
+def new_path(caller: Caller) -> str:
+    answer, _ = caller.send("POST", "/tasks", UNSAMPLED, json={"task": "secret plans"})
+    return str(answer.headers["location"])
+
+
+def test_a_hit_is_a_server_span_a_cache_span_and_a_redis_span(caller: Caller) -> None:
+    spans = caller.trace("GET", new_path(caller))
+    assert_is_tree(spans)
+    server = root(spans)
+    assert server.name == "GET /tasks/{task_id}"
+    assert server.parent_id == "b7ad6b7169203331"
+    assert server.attributes["http.request.method"] == "GET"
+    assert server.attributes["http.route"] == "/tasks/{task_id}"
+    assert server.attributes["http.response.status_code"] == 200
+    assert server.status != ERROR
+    (cache,) = [span for span in spans if span.name == "cache get"]
+    assert (cache.kind, cache.parent_id) == (INTERNAL, server.span_id)
+    (redis,) = [span for span in spans if span.kind == CLIENT]
+    assert redis.parent_id == cache.span_id
+    assert redis.attributes["db.system.name"] == "redis"
+    assert redis.attributes["db.operation.name"] == "GET"
+    assert redis.scope == "opentelemetry.instrumentation.redis"
+
+
+def test_a_miss_also_has_the_store_and_the_fill(caller: Caller, redis_cluster: RedisCluster) -> None:
+    path = new_path(caller)
+    key = "task:" + path.rsplit("/", 1)[1]
+    redis_cluster.master_of(key).client.delete(key)
+    wait_for(
+        lambda: not redis_cluster.replica_of(redis_cluster.master_of(key)).client.execute_command("DBSIZE") is None
+    )
+    spans = caller.trace("GET", path)
+    assert_is_tree(spans)
+    assert [name for name in names(spans) if name.startswith("cache")] == ["cache get", "cache set"]
+    (select,) = [span for span in spans if span.name == "SELECT tasks"]
+    assert select.kind == CLIENT
+    assert select.attributes["db.system.name"] == "postgresql"
+    assert select.attributes["db.operation.name"] == "SELECT"
+    text = select.attributes["db.query.text"]
+    assert "FROM tasks" in text
+    assert path.rsplit("/", 1)[1].replace("-", "") not in text.replace("-", "")
+
+
+def test_no_span_carries_what_a_client_wrote(caller: Caller, receiver: OtlpReceiver) -> None:
+    caller.trace("POST", "/tasks", json={"task": "buy a birthday cake"})
+    assert "birthday" not in repr(receiver.spans)
+
+
+def test_an_error_that_was_not_sampled_is_one_span_with_its_true_start(
+    caller: Caller, postgres: Postgres, traced: Replica
+) -> None:
+    postgres.kill()
+    try:
+        before = time.time_ns()
+        spans = caller.trace("POST", "/tasks", UNSAMPLED, json={"task": "x"})
+        after = time.time_ns()
+    finally:
+        postgres.start()
+        wait_for(lambda: httpx.get(f"{traced.url}/health").status_code == 200, 20, "health")
+    (span,) = spans
+    assert (span.name, span.kind, span.status) == ("POST /tasks", SERVER, ERROR)
+    assert span.attributes["http.response.status_code"] == 503
+    assert "error.type" in span.attributes
+    assert before <= span.started <= span.ended <= after
+
+
+def test_a_slow_request_that_was_not_sampled_is_one_span(
+    caller: Caller, traced: Replica, receiver: OtlpReceiver
+) -> None:
+    trace_id = f"{random.getrandbits(128):032x}"
+    body = b'{"task": "slow"}'
+    head = (
+        f"POST /tasks HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        f"traceparent: 00-{trace_id}-b7ad6b7169203331-00\r\nConnection: close\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", traced.port)) as client:
+        client.sendall(head.encode())
+        began = time.monotonic()
+        wait_for(lambda: time.monotonic() > began + 0.3)
+        client.sendall(body)
+        assert client.recv(20).startswith(b"HTTP/1.1 201")
+    wait_for(lambda: receiver.trace(trace_id), what="the span")
+    (span,) = receiver.trace(trace_id)
+    assert span.name == "POST /tasks"
+    assert span.seconds >= 0.25
+    lines = [json.loads(line) for line in traced.output().splitlines() if trace_id in line]
+    assert [(line["level"], line["route"], line["status"]) for line in lines] == [("warning", "/tasks", 201)]
+
+
+def test_an_ordinary_request_that_was_not_sampled_leaves_nothing(caller: Caller, receiver: OtlpReceiver) -> None:
+    path = new_path(caller)
+    _, unsampled = caller.send("GET", path, UNSAMPLED)
+    caller.trace("GET", path)
+    # what came after has arrived, so this would have
+    assert receiver.trace(unsampled) == []
+
+
+def test_exemplars_name_only_traces_that_the_receiver_got(
+    caller: Caller, traced: Replica, receiver: OtlpReceiver
+) -> None:
+    path = new_path(caller)
+    for number in range(60):
+        caller.send("GET", path, SAMPLED if number % 3 == 0 else UNSAMPLED)
+    caller.trace("GET", path)
+
+    def exemplars() -> set[str]:
+        text = httpx.get(f"{traced.url}/metrics", headers=OPEN_METRICS).text
+        return set(re.findall(r'# \{trace_id="([0-9a-f]{32})"\}', text))
+
+    found = wait_for(exemplars, what="an exemplar")
+    assert found <= {span.trace_id for span in receiver.spans}
+    assert httpx.get(f"{traced.url}/metrics").text.count("trace_id=") == 0
+
+
+def test_metrics_are_those_of_the_contract(traced: Replica, caller: Caller) -> None:
+    caller.send("GET", "/tasks")
+    answer = httpx.get(f"{traced.url}/metrics", headers=OPEN_METRICS)
+    assert answer.headers["content-type"].startswith("application/openmetrics-text")
+    samples = traced.metrics()
+    families = {family.name: family for family in samples.families}
+    for metric in METRICS:
+        family = families[metric.name.removesuffix("_info")] if metric.kind == "info" else families[metric.name]
+        assert family.type == ("gauge" if metric.kind == "info" else metric.kind), metric.name
+        assert family.documentation == metric.help
+        for sample in family.samples:
+            labels = {name: value for name, value in sample.labels.items() if name != "le"}
+            assert set(labels) == set(metric.labels), sample
+            for name, value in labels.items():
+                known = metric.labels[name]
+                assert known is None or value in known, sample
+        if metric.kind == "histogram":
+            bounds = {sample.labels["le"] for sample in family.samples if "le" in sample.labels}
+            assert bounds == {str(float(bound)) for bound in metric.buckets} | {"+Inf"}
+    known = {metric.name for metric in METRICS}
+    others = {name for name in families if not name.startswith(("process_", "python_"))} - known
+    assert others == set()
+    assert samples.value("http_server_request_duration_seconds_count", http_route="/metrics") == 0
+
+
+def test_label_values_known_in_advance_are_there_from_the_start(tmp_path: Path) -> None:
+    with Replica(tmp_path) as replica:
+        series = {(name, labels) for name, labels in replica.metrics().series()}
+    for metric in METRICS:
+        if metric.labels and all(values is not None for values in metric.labels.values()):
+            name = metric.exposed_name + ("_count" if metric.kind == "histogram" else "")
+            count = len([each for each in series if each[0] == name])
+            wanted = 1
+            for values in metric.labels.values():
+                wanted *= len(values or ())
+            assert count == wanted, metric.name
+
+
+def test_what_clients_make_up_adds_no_series(tmp_path: Path) -> None:
+    chance = random.Random(4)
+
+    def word() -> str:
+        return "".join(chance.choices(string.ascii_letters, k=8))
+
+    with Replica(tmp_path) as replica, httpx.Client(base_url=replica.url) as client:
+
+        def made_up(number: int) -> None:
+            kind = number % 4
+            if kind == 0:
+                client.get(f"/{word()}/{word()}?{word()}={word()}")
+            elif kind == 1:
+                client.get(f"/tasks/{uuid.UUID(int=chance.getrandbits(128))}")
+            elif kind == 2:
+                client.request(chance.choice((*ODD_METHODS, word().upper())), "/tasks")
+            else:
+                client.get(f"/tasks/{word()}", headers={word(): word(), "User-Agent": word()})
+
+        for number in range(200):
+            made_up(number)
+        before = replica.metrics().series()
+        for number in range(10_000):
+            made_up(number)
+        after = replica.metrics()
+    assert after.series() == before
+    routes = {dict(labels)["http_route"] for name, labels in before if name.endswith("request_duration_seconds_count")}
+    assert routes <= set(ROUTES)
+    assert "unmatched" in routes
+    assert after.value("http_server_request_duration_seconds_count", http_request_method="_OTHER") > 2000
+
+
+def test_promtool_finds_nothing_to_say(traced: Replica) -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not installed")
+    text = httpx.get(f"{traced.url}/metrics").text
+    done = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, text=True, check=False)
+    said = [line for line in (done.stdout + done.stderr).splitlines() if not line.startswith(CONVENTION)]
+    assert said == []
+
+
+def test_log_lines_are_json_and_only_for_what_failed_or_was_slow(caller: Caller, traced: Replica) -> None:
+    before = len(traced.output().splitlines())
+    for path in ("/tasks", "/nothing", new_path(caller)):
+        caller.send("GET", path)
+    lines = [json.loads(line) for line in traced.output().splitlines()]
+    assert all(line["timestamp"] and line["level"] for line in lines)
+    assert [line for line in lines[before:] if line["event"] == "request"] == []
+    failed = [line for line in lines if line["event"] == "request" and line["status"] == 503]
+    for line in failed:
+        assert re.fullmatch("[0-9a-f]{32}", line["trace_id"])
+        assert re.fullmatch("[0-9a-f]{16}", line["span_id"])
+        assert {"method", "route", "status", "duration_seconds"} <= set(line)
+    assert "secret plans" not in traced.output()
+    assert "127.0.0.1:" not in "".join(line for line in traced.output().splitlines() if '"request"' in line)
+
+
+def test_telemetry_off_makes_no_request_metrics_and_serves_all_the_same(tmp_path: Path) -> None:
+    with Replica(tmp_path, TELEMETRY="off") as replica:
+        assert httpx.post(f"{replica.url}/tasks", json={"task": "x"}).status_code == 201
+        assert replica.metrics().value("http_server_request_duration_seconds_count") == 0
+        assert httpx.get(f"{replica.url}/health").status_code == 200

@@ -113,7 +113,7 @@ DB_OPERATION = Metric(
     "seconds",
 )
 DB_CONNECTIONS = Metric(
-    "db_client_connection_count",
+    "db_client_connections",
     "gauge",
     "Connections of the pool.",
     {"state": ("idle", "used")},

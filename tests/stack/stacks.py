@@ -35,8 +35,12 @@ class Stack:
         self.prometheus = Prometheus(self.prometheus_url)
 
     def __enter__(self) -> Self:
-        self.start()
-        wait_for(self.is_scraped, 60, "every target of Prometheus")
+        try:
+            self.start()
+            wait_for(self.is_scraped, 60, "every target of Prometheus")
+        except BaseException:
+            self.stop()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

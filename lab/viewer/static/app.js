@@ -27,7 +27,7 @@ async function start() {
 
 async function showDashboard(uid, all) {
   const dashboard = await server.dashboard(uid);
-  document.title = `${dashboard.title} – Glasshouse`;
+  document.title = `${dashboard.title} - Glasshouse`;
   const address = new Address({ from: dashboard.time?.from ?? "now-15m", to: dashboard.time?.to ?? "now", refresh: dashboard.refresh || "" });
   const { root, frames } = gridOf(dashboard);
   let parts = {};
@@ -58,7 +58,7 @@ async function showDashboard(uid, all) {
       element("span", { class: "gh-space" }),
       timePicker(address), refreshPicker(address, () => live.refresh()),
       element("button", { type: "button", class: "gh-button", "aria-label": "Light or dark", title: "Light or dark", onclick: toggle }, "◐"),
-      element("button", { type: "button", class: "gh-button", "aria-label": "Full screen", title: "Full screen", onclick: () => document.documentElement.requestFullscreen() }, "⛶")),
+      element("button", { type: "button", class: "gh-button", "aria-label": "Full screen", title: "Full screen", onclick: () => document.documentElement.requestFullscreen() }, "⤢")),
     banner, element("main", {}, root));
   await Promise.all([live.refresh(), offer()]);
 }

@@ -35,18 +35,21 @@ export function named(colour, theme) {
   return NAMED[colour] ?? colour;
 }
 
-/** The colour of a series or a value: fixed, by threshold, or the series' own in the palette. */
-export function colourOf(field, place, value, theme) {
+/**
+ * The colour of a series or a value: fixed, by threshold, or the series' own in the palette. `contrast` with the ground
+ * is at least 3 for what is read (WCAG 1.4.11); lines that are told from each other by hue can do with less.
+ */
+export function colourOf(field, place, value, theme, contrast = 3) {
   const mode = field.color?.mode ?? "palette-classic";
-  if (mode === "fixed") return legible(named(field.color.fixedColor ?? "text", theme), theme);
-  if (mode === "thresholds" || mode.startsWith("continuous")) return thresholdColour(field, value, theme);
-  return legible(SERIES[place % SERIES.length], theme);
+  if (mode === "fixed") return legible(named(field.color.fixedColor ?? "text", theme), theme, contrast);
+  if (mode === "thresholds" || mode.startsWith("continuous")) return thresholdColour(field, value, theme, contrast);
+  return legible(SERIES[place % SERIES.length], theme, contrast);
 }
 
 /** The colour of the highest threshold that a value reaches. */
-export function thresholdColour(field, value, theme) {
+export function thresholdColour(field, value, theme, contrast = 3) {
   const reached = steps(field).filter((step) => step.value === null || (value !== null && value >= step.value));
-  return legible(named(reached.at(-1)?.color ?? "text", theme), theme);
+  return legible(named(reached.at(-1)?.color ?? "text", theme), theme, contrast);
 }
 
 /** Threshold steps in units of the field, the lowest with value null; percentages are of its range. */
@@ -75,13 +78,13 @@ export function faded(colour, opacity) {
   return parts ? `rgba(${parts.map(Math.round).join(", ")}, ${opacity})` : colour;
 }
 
-/** The colour, or a lighter or darker one of its hue that can be told from the ground (contrast of 3 : 1, WCAG 1.4.11). */
-export function legible(colour, theme) {
+/** The colour, or a lighter or darker one of its hue that has this contrast with the ground. */
+export function legible(colour, theme, least = 3) {
   let parts = parse(colour);
   const ground = parse(theme.ground);
   if (!parts || !ground) return colour;
   const target = luminance(ground) > 0.3 ? 0 : 255;
-  for (let tries = 0; tries < 12 && contrast(parts, ground) < 3; tries += 1) {
+  for (let tries = 0; tries < 12 && contrastOf(parts, ground) < least; tries += 1) {
     parts = parts.map((part) => part + (target - part) * 0.12);
   }
   return write(parts);
@@ -113,7 +116,7 @@ function luminance(parts) {
   return 0.2126 * r + 0.7152 * g + 0.0722 * b;
 }
 
-function contrast(one, other) {
+function contrastOf(one, other) {
   const [low, high] = [luminance(one), luminance(other)].sort((a, b) => a - b);
   return (high + 0.05) / (low + 0.05);
 }

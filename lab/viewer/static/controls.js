@@ -28,10 +28,13 @@ export function variableChooser(variable, address) {
     summary.textContent = `${label}: ${chosen.length ? chosen.join(", ") : "All"}`;
     const choose = (values) => address.set({ [`var-${variable.name}`]: values });
     const box = (text, isOn, pick) => element("label", {}, element("input", { type: variable.multi || text === "All" ? "checkbox" : "radio", checked: isOn, onchange: pick }), text);
+    // a choice makes the list anew, and the keyboard stays where it was
+    const focused = [...list.querySelectorAll("input")].indexOf(document.activeElement);
     list.replaceChildren(
       box("All", chosen.length === 0, () => choose([])),
       ...[...new Set([...offered, ...chosen])].map((value) => box(value, chosen.includes(value), (event) => choose(
         !variable.multi ? [value] : event.target.checked ? [...chosen, value] : chosen.filter((other) => other !== value)))));
+    list.querySelectorAll("input")[focused]?.focus();
   };
   address.onChange(fill);
   fill();

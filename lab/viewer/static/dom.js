@@ -6,11 +6,18 @@ export function element(tag, attributes = {}, ...children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (value === false || value === undefined || value === null) continue;
     if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
-    else if (name === "style") Object.assign(made.style, value);
+    else if (name === "style") styled(made.style, value);
     else made.setAttribute(name, value === true ? "" : value);
   }
   made.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
   return made;
+}
+
+function styled(style, values) {
+  for (const [property, value] of Object.entries(values)) {
+    if (property.startsWith("--")) style.setProperty(property, value);
+    else style[property] = value;
+  }
 }
 
 const SVG = "http://www.w3.org/2000/svg";

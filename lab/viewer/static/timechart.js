@@ -11,8 +11,9 @@ const charts = new WeakMap();
 /**
  * Draws a chart into `body`, or gives the one that is there new data if `plan.signature` is as it was.
  *
- * `plan`: signature, data (uPlot's rows: times, then a row a series), series, scales, axes and hooks as uPlot takes
- * them, `left` (space for the axis labels), and `tip(index, chart)`, the lines of the tooltip at a point in time.
+ * `plan`: signature, data (uPlot's rows: times, then a row a series), series, scales and axes as uPlot takes
+ * them, bands (areas between series), what to draw `under` and `over` the series, whether points follow the crosshair
+ * (`showsPoints`), what a `click` does, and `tip(index, chart)`, the lines of the tooltip at a point in time.
  */
 export function timeChart(body, view, plan) {
   const known = charts.get(body);
@@ -77,8 +78,8 @@ function options(body, live) {
       ...plan.axes,
     ],
     series: [{}, ...plan.series],
+    bands: plan.bands,
     hooks: {
-      ...plan.hooks,
       drawClear: [(chart) => live.plan.under?.(chart, theme)],
       draw: [(chart) => live.plan.over?.(chart, theme), (chart) => drawMarks(chart, live.view.marks, theme)],
       setSelect: [(chart) => zoomTo(chart, live.view)],
@@ -127,7 +128,7 @@ function drawMarks(chart, marks, theme) {
   const { ctx, bbox } = chart;
   ctx.save();
   ctx.beginPath();
-  ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
+  ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height + 4 * devicePixelRatio);
   ctx.clip();
   for (const mark of marks) {
     const colour = named(mark.colour, theme);
@@ -141,7 +142,8 @@ function drawMarks(chart, marks, theme) {
     ctx.lineTo(from, bbox.top + bbox.height);
     ctx.stroke();
     ctx.fillStyle = faded(colour, 0.9);
-    ctx.fillRect(from, bbox.top + bbox.height - 3 * thin, Math.max(3 * thin, to - from), 3 * thin);
+    // how long it lasted stands under the axis, where it cannot be taken for data
+    ctx.fillRect(from, bbox.top + bbox.height + thin, Math.max(3 * thin, to - from), 3 * thin);
   }
   ctx.restore();
 }

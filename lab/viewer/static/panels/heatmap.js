@@ -29,7 +29,7 @@ export function draw(body, view) {
       splits: (plot) => everyFew(rows.length, plot.height),
       values: (plot, splits) => splits.map((at) => (at === 0 ? "0" : names[at - 1])),
     })],
-    under: (plot) => drawCells(plot, rows, tones, options),
+    over: (plot) => drawCells(plot, rows, tones, options),
     tip: (index, plot) => tipLines(rows, names, index, Math.floor(plot.posToVal(plot.cursor.top, "y")), count, tones),
   });
   drawScale(legend, most, count, options);

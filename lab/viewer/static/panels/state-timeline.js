@@ -28,7 +28,7 @@ export function draw(body, view) {
       splits: () => series.map((_, index) => index + 0.5),
       values: (plot, splits) => splits.map((at) => names[series.length - 1 - Math.floor(at)]),
     })],
-    under: (plot) => drawBands(plot, series, colour, view.panel.options ?? {}),
+    over: (plot) => drawBands(plot, series, colour, view.panel.options ?? {}),
     tip: (index, plot) => {
       const line = series[series.length - 1 - Math.floor(plot.posToVal(plot.cursor.top, "y"))];
       return line ? [{ name: line.name, value: textOf(line.field, line.values[index]), colour: colour(line, line.values[index]) }] : [];
@@ -47,6 +47,7 @@ function drawBands(plot, series, colour, options) {
   const x = (at) => Math.min(bbox.left + bbox.width, Math.max(bbox.left, plot.valToPos(at, "x", true)));
   ctx.save();
   ctx.textBaseline = "middle";
+  ctx.textAlign = "left";
   ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
   series.forEach((line, index) => {
     const [top, bottom] = [plot.valToPos(series.length - index, "y", true), plot.valToPos(series.length - 1 - index, "y", true)];

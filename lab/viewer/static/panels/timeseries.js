@@ -7,32 +7,35 @@ import { axis, timeChart, timesOf, widthOf } from "glasshouse/timechart.js";
 import { chartWithLegend, hiddenOf } from "glasshouse/panels/charted.js";
 import { format } from "glasshouse/units.js";
 
+const BINARY_UNITS = new Set(["bytes", "binBps"]);
+const POWERS_OF_TWO = Array.from({ length: 51 }, (_, power) => 2 ** power);
+
 /** Draws the panel. */
 export function draw(body, view) {
   const theme = themeOf(body);
   const { chart: place, legend } = chartWithLegend(body, view.panel.options);
   const series = seriesOf(view.panel, view.answer).map((line, index) => ({
     ...line,
-    colour: colourOf(line.field, index, line.values.findLast((value) => value !== null) ?? null, theme),
+    colour: colourOf(line.field, index, line.values.findLast((value) => value !== null) ?? null, theme, 2),
     scale: line.field.custom.axisPlacement === "right" ? "right" : "y",
   }));
   const hidden = hiddenOf(body);
   const shown = series.filter((line) => !hidden.has(line.name) && line.field.custom.hideFrom?.viz !== true);
-  const { rows, bands } = stacked(shown, view.answer);
-  timeChart(place, view, plan(view, shown, rows, bands, theme));
+  timeChart(place, view, plan(view, shown, stacked(shown, view.answer), theme));
   drawLegend(legend, view.panel.options, series, hidden, (name) => {
     alone(hidden, name, series);
     draw(body, view);
   });
 }
 
-function plan(view, shown, rows, bands, theme) {
+function plan(view, shown, { rows, bands, isStacked }, theme) {
   const scales = [...new Set(shown.map((line) => line.scale))];
   const dots = view.answer.results.flatMap((result) => result.exemplars);
   return {
     signature: JSON.stringify(shown.map((line) => [line.name, line.colour, line.scale])),
     data: [timesOf(view.answer), ...rows],
-    series: shown.map((line, index) => seriesOptions(line, bands[index])),
+    series: shown.map((line, index) => seriesOptions(line, isStacked(index))),
+    bands,
     scales: Object.fromEntries(scales.map((key) => [key, scaleOptions(key, shown, dots)])),
     axes: scales.map((key) => axisOptions(key, shown, theme)),
     under: (chart) => drawThresholds(chart, shown, theme, true),
@@ -48,7 +51,7 @@ function plan(view, shown, rows, bands, theme) {
   };
 }
 
-function seriesOptions(line, stackedOn) {
+function seriesOptions(line, isStacked) {
   const custom = line.field.custom;
   const opacity = (custom.fillOpacity ?? 0) / 100;
   const isBars = custom.drawStyle === "bars";
@@ -58,7 +61,7 @@ function seriesOptions(line, stackedOn) {
     stroke: line.colour,
     width: custom.drawStyle === "points" ? 0 : (custom.lineWidth ?? 1),
     dash: custom.lineStyle?.fill === "dash" ? (custom.lineStyle.dash ?? [10, 10]) : custom.lineStyle?.fill === "dot" ? [1, 4] : undefined,
-    fill: opacity > 0 || isBars ? faded(line.colour, stackedOn ? Math.min(0.75, opacity + 0.25) : isBars ? Math.max(opacity, 0.6) : opacity) : undefined,
+    fill: opacity > 0 || isBars ? faded(line.colour, isStacked ? Math.min(0.75, opacity + 0.25) : isBars ? Math.max(opacity, 0.6) : opacity) : undefined,
     points: { show: custom.showPoints === "always" || custom.drawStyle === "points" ? true : isolated, size: custom.pointSize ?? 5 },
     paths: isBars ? uPlot.paths.bars({ size: [0.8, 30] })
       : custom.lineInterpolation?.startsWith("step") ? uPlot.paths.stepped({ align: custom.lineInterpolation === "stepBefore" ? -1 : 1 })
@@ -78,18 +81,22 @@ function isolated(chart, place, from, to) {
 /** Rows of values as they are drawn: gaps bridged where the field says so, and stacked series on top of each other. */
 function stacked(shown, answer) {
   const totals = new Map();
-  const bands = [];
+  const last = new Map();
+  const lower = [];
   const rows = shown.map((line, index) => {
     const values = bridged(line.values, line.field.custom.spanNulls, answer.step);
     const { mode, group = "A" } = line.field.custom.stacking ?? {};
     if (mode !== "normal" && mode !== "percent") return values;
-    bands[index] = true;
     const below = totals.get(group) ?? values.map(() => 0);
     const sum = values.map((value, at) => below[at] + (value ?? 0));
     totals.set(group, sum);
+    lower[index] = last.get(group);
+    last.set(group, index);
     return sum;
   });
-  return { rows, bands };
+  // uPlot counts the row of times as the first; a band keeps a series' area from reaching below the series under it
+  const bands = lower.flatMap((below, index) => (below === undefined ? [] : [{ series: [index + 1, below + 1] }]));
+  return { rows, bands, isStacked: (index) => index in lower };
 }
 
 // uPlot bridges what is undefined and leaves a gap where there is null
@@ -135,6 +142,7 @@ function axisOptions(key, shown, theme) {
     side: key === "right" ? 1 : 3,
     grid: { show: key === "y", stroke: theme.grid, width: 1 },
     space: 32,
+    incrs: BINARY_UNITS.has(unit) ? POWERS_OF_TWO : undefined,
     size: (chart, labels) => (custom.axisPlacement === "hidden" ? 0 : widthOf(labels ?? [])),
     values: (chart, splits) => splits.map((value) => format(value, unit, decimals)),
   });

@@ -1,0 +1,118 @@
+"""The viewer before a real Prometheus, and a Chromium to look at it."""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from selenium import webdriver
+
+from lab.prometheus import Prometheus
+from lab.viewer.chromium import BINARY, DRIVER, chromium
+from tests import idle_stack
+from tests.browser.odd_dashboard import ODD, OPEN_METRICS, odd_metrics
+from tests.servers import Process, free_port, wait_for
+from tests.servers.expositions import Expositions
+from tests.servers.prometheus import PrometheusServer
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    missing = [str(file) for file in (BINARY, DRIVER) if not file.exists()]
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.browser)
+            if missing:
+                item.add_marker(pytest.mark.skip(reason=f"needs {', '.join(missing)}"))
+
+
+class Viewer:
+    """`glasshouse view` as a process."""
+
+    def __init__(self, folder: Path, prometheus: str, dashboards: Path) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.process = Process(
+            [
+                *(sys.executable, "-m", "lab", "view", "--port", str(self.port)),
+                *("--prometheus", prometheus, "--dashboards", str(dashboards)),
+            ],
+            folder / "viewer.log",
+            cwd=Path(__file__).parents[2],
+        )
+
+    def __enter__(self) -> "Viewer":
+        self.process.start()
+        wait_for(self._answers, 30, "the viewer")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.stop()
+
+    def _answers(self) -> bool:
+        assert self.process.is_running, self.process.output()
+        try:
+            return httpx.get(f"{self.url}/api/dashboards", trust_env=False).is_success
+        except httpx.HTTPError:
+            return False
+
+
+@pytest.fixture(scope="session")
+def dashboards(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
+    """The committed dashboards, and one with all that ours do not have."""
+    folder = tmp_path_factory.mktemp("dashboards")
+    for file in root.glob("observability/grafana/dashboards/*.json"):
+        (folder / file.name).write_text(file.read_text())
+    (folder / "odd.json").write_text(json.dumps(ODD))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def prometheus_url(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Iterator[str]:
+    """A Prometheus that scrapes a stack that is well, and an exporter with odd labels and exemplars."""
+    rules = [*root.glob("observability/prometheus/rules/*.yml"), *root.glob("alerts/*.yml")]
+    with (
+        Expositions(idle_stack.pages()) as stack,
+        Expositions({"/metrics": odd_metrics}, OPEN_METRICS) as odd,
+        PrometheusServer(
+            tmp_path_factory.mktemp("prometheus"),
+            [
+                *idle_stack.scrapes(stack.address),
+                {"job_name": "odd", "static_configs": [{"targets": [odd.address]}]},
+            ],
+            rules,
+        ) as server,
+        Prometheus(server.url) as prometheus,
+    ):
+        for settled in (
+            "count(replica:process_cpu:ratio_rate1m offset 6s) == 3",
+            "count(rate(redis_commands_processed_total[1m] offset 6s)) == 6",
+            "count(cache:requests:hit_ratio1m offset 6s) == 2",
+            "count(rate(odd_seconds_bucket[1m] offset 6s)) > 2",
+        ):
+            wait_for(lambda settled=settled: prometheus.query(settled), 60, settled)  # type: ignore[misc]
+        yield server.url
+
+
+@pytest.fixture(scope="session")
+def viewer(tmp_path_factory: pytest.TempPathFactory, prometheus_url: str, dashboards: Path) -> Iterator[Viewer]:
+    with Viewer(tmp_path_factory.mktemp("viewer"), prometheus_url, dashboards) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def shared_browser() -> Iterator[webdriver.Chrome]:
+    with chromium() as driver:
+        yield driver
+
+
+@pytest.fixture
+def browser(shared_browser: webdriver.Chrome) -> webdriver.Chrome:
+    """A Chromium at a blank page, with what it logged before forgotten."""
+    shared_browser.get("about:blank")
+    shared_browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    shared_browser.get_log("browser")
+    return shared_browser

@@ -1,0 +1,162 @@
+"""A dashboard, and metrics for it, with what the committed ones do not have: hostile labels, failures, rare options."""
+
+import time
+from typing import Any
+
+OPEN_METRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+HOSTILE = "<img src=x onerror=document.title='owned'>"
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+_BEGAN = time.time()
+
+
+def odd_metrics() -> bytes:
+    """A counter, a gauge with a hostile label, states, and a histogram with an exemplar, which all grow."""
+    age = time.time() - _BEGAN
+    fast, slow = int(age * 20), int(age * 2)
+    lines = [
+        "# TYPE odd_level gauge",
+        f'odd_level{{name="{HOSTILE}"}} {1 + age % 7:.3f}',
+        f'odd_level{{name="quiet"}} {2 + age % 3:.3f}',
+        "# TYPE odd_bytes gauge",
+        "odd_bytes 3145728",
+        "# TYPE odd_state gauge",
+        f'odd_state{{part="one"}} {int(age) % 3}',
+        'odd_state{part="two"} 0',
+        "# TYPE odd_seconds histogram",
+        f'odd_seconds_bucket{{le="0.1"}} {fast}',
+        f'odd_seconds_bucket{{le="1.0"}} {fast + slow} # {{trace_id="{TRACE}"}} 0.7 {time.time():.3f}',
+        f'odd_seconds_bucket{{le="+Inf"}} {fast + slow}',
+        f"odd_seconds_sum {fast * 0.05 + slow * 0.7:.3f}",
+        f"odd_seconds_count {fast + slow}",
+        "# EOF",
+    ]
+    return ("\n".join(lines) + "\n").encode()
+
+
+def _target(expr: str, **rest: Any) -> dict[str, Any]:
+    return {
+        "refId": "A",
+        "expr": expr,
+        "range": True,
+        "datasource": {"type": "prometheus", "uid": "prometheus"},
+        **rest,
+    }
+
+
+_STEPS = {"mode": "absolute", "steps": [{"value": None, "color": "green"}, {"value": 4, "color": "semi-dark-red"}]}
+_STATES = [
+    {
+        "type": "value",
+        "options": {
+            "0": {"text": "idle", "color": "#999999", "index": 0},
+            "1": {"text": "busy", "color": "blue", "index": 1},
+            "2": {"text": "broken", "color": "red", "index": 2},
+        },
+    }
+]
+_TABLE_LEGEND = {"showLegend": True, "displayMode": "table", "placement": "right", "calcs": ["lastNotNull", "max"]}
+
+_PANELS: list[dict[str, Any]] = [
+    {
+        "type": "timeseries",
+        "title": "hostile names",
+        "targets": [_target("odd_level", legendFormat="{{name}}")],
+        "options": {"legend": _TABLE_LEGEND, "tooltip": {"mode": "multi", "sort": "desc"}},
+        "fieldConfig": {
+            "defaults": {
+                "unit": "short",
+                "thresholds": _STEPS,
+                "custom": {
+                    "thresholdsStyle": {"mode": "line+area"},
+                    "lineInterpolation": "stepAfter",
+                    "fillOpacity": 10,
+                },
+            },
+            "overrides": [
+                {
+                    "matcher": {"id": "byName", "options": "quiet"},
+                    "properties": [
+                        {"id": "color", "value": {"mode": "fixed", "fixedColor": "#aa00aa"}},
+                        {"id": "custom.axisPlacement", "value": "right"},
+                        {"id": "unit", "value": "bytes"},
+                    ],
+                }
+            ],
+        },
+    },
+    {"type": "timeseries", "title": "broken query", "targets": [_target("rate(odd_level[")]},
+    {"type": "stat", "title": "nothing there", "targets": [_target('odd_absent{route=~"$route"}')]},
+    {
+        "type": "timeseries",
+        "title": "half there",
+        "targets": [_target("odd_bytes"), _target("odd_missing", refId="B")],
+        "fieldConfig": {"defaults": {"unit": "bytes", "custom": {"drawStyle": "bars"}}, "overrides": []},
+    },
+    {
+        "type": "timeseries",
+        "title": "with traces",
+        "targets": [_target("histogram_quantile(0.99, rate(odd_seconds_bucket[20s]))", exemplar=True)],
+        "fieldConfig": {"defaults": {"unit": "s"}, "overrides": []},
+    },
+    {
+        "type": "heatmap",
+        "title": "spread",
+        "targets": [_target("rate(odd_seconds_bucket[20s])", format="heatmap", legendFormat="{{le}}")],
+        "options": {"yAxis": {"unit": "s"}, "color": {"mode": "scheme", "scheme": "Oranges"}},
+    },
+    {
+        "type": "state-timeline",
+        "title": "states",
+        "targets": [_target("odd_state", legendFormat="{{part}}")],
+        "fieldConfig": {"defaults": {"mappings": _STATES, "thresholds": _STEPS}, "overrides": []},
+        "options": {"showValue": "auto"},
+    },
+    {
+        "type": "stat",
+        "title": "on a ground",
+        "targets": [_target("odd_level", legendFormat="{{name}}")],
+        "fieldConfig": {"defaults": {"thresholds": _STEPS, "color": {"mode": "thresholds"}}, "overrides": []},
+        "options": {"colorMode": "background", "graphMode": "area", "reduceOptions": {"calcs": ["max"]}},
+    },
+    {
+        "type": "bargauge",
+        "title": "upright",
+        "targets": [_target("odd_level", legendFormat="{{name}}", instant=True)],
+        "options": {"orientation": "vertical", "displayMode": "gradient"},
+    },
+    {"type": "gauge", "title": "dial", "targets": [_target("odd_level", legendFormat="{{name}}")]},
+    {"type": "table", "title": "labels", "targets": [_target("odd_level", instant=True, format="table")]},
+    {
+        "type": "text",
+        "title": "words",
+        "options": {"content": f"**bold** `code` {HOSTILE} [here](javascript:alert(1))"},
+    },
+    {"type": "piechart", "title": "unknown kind", "targets": [_target("odd_bytes")]},
+]
+
+ODD: dict[str, Any] = {
+    "uid": "odd",
+    "title": "Odd",
+    "description": "What the committed dashboards do not have.",
+    "time": {"from": "now-5m", "to": "now"},
+    "refresh": "5s",
+    "annotations": {"list": []},
+    "templating": {
+        "list": [
+            {
+                "name": "route",
+                "label": "Name",
+                "type": "query",
+                "query": {"query": "label_values(odd_level, name)", "refId": "x"},
+                "multi": True,
+                "includeAll": True,
+                "hide": 0,
+            }
+        ]
+    },
+    "panels": [
+        {"fieldConfig": {"defaults": {}, "overrides": []}, "description": f"The panel {panel['title']}.", **panel}
+        | {"id": number, "gridPos": {"x": (number % 3) * 8, "y": (number // 3) * 8, "w": 8, "h": 8}}
+        for number, panel in enumerate(_PANELS)
+    ],
+}

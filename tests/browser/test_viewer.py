@@ -1,0 +1,290 @@
+"""The dashboards as a reader sees them, in Chromium."""
+
+import json
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+
+from lab.panels import DASHBOARDS
+from lab.prometheus import Prometheus
+from lab.viewer.chromium import prefer, problems, see_all, undrawn
+from lab.viewer.folder import Folder
+from lab.viewer.snapshot import embed, snapshot
+from tests.browser.conftest import Viewer
+from tests.browser.odd_dashboard import HOSTILE, TRACE
+from tests.servers import free_port, wait_for
+
+COMMITTED = sorted(file.stem for file in DASHBOARDS.glob("*.json"))
+
+# what each kind leaves in its body when it has drawn: elements to count, and whether a canvas must have ink
+DRAWN = {
+    "timeseries": ".gh-chart canvas",
+    "heatmap": ".gh-chart canvas",
+    "state-timeline": ".gh-chart canvas",
+    "stat": ".gh-stat-value",
+    "gauge": ".gh-gauge path",
+    "bargauge": ".gh-bar-fill",
+    "table": "tbody td",
+    "text": ".gh-text",
+}
+
+
+def _open(browser: webdriver.Chrome, address: str) -> None:
+    browser.get(address)
+    wait_for(lambda: browser.find_elements(By.CLASS_NAME, "gh-panel"), 20, "panels")
+    see_all(browser)
+    wait_for(lambda: not undrawn(browser), 40, "every panel drawn")
+
+
+def _texts(browser: webdriver.Chrome, selector: str) -> list[str]:
+    found: list[str] = browser.execute_script(
+        "return [...document.querySelectorAll(arguments[0])].map(shown => shown.innerText)", selector
+    )
+    return found
+
+
+def _complaints(browser: webdriver.Chrome) -> list[str]:
+    return [entry["message"] for entry in browser.get_log("browser") if entry["level"] in {"SEVERE", "WARNING"}]
+
+
+def _blank(browser: webdriver.Chrome) -> list[str]:
+    """Titles of the panels that should show something and show nothing."""
+    found: list[str] = browser.execute_script(
+        """
+        const inked = (canvas) => {
+          const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+          return data.some((value) => value !== 0);
+        };
+        return [...document.querySelectorAll(".gh-panel")].filter((panel) => {
+          if (panel.querySelector(".gh-problem")) return false;
+          const kind = [...panel.classList].find((name) => name.startsWith("gh-kind-")).slice(8);
+          const parts = [...panel.querySelectorAll(arguments[0][kind])];
+          const isSeen = (part) => part.getContext ? inked(part) : part.getBoundingClientRect().height > 0;
+          return !parts.some(isSeen);
+        }).map((panel) => panel.ariaLabel);
+        """,
+        DRAWN,
+    )
+    return found
+
+
+@pytest.mark.parametrize("uid", COMMITTED)
+def test_every_panel_of_a_committed_dashboard_is_drawn(browser: webdriver.Chrome, viewer: Viewer, uid: str) -> None:
+    _open(browser, f"{viewer.url}/d/{uid}?from=now-5m&to=now")
+    assert problems(browser) == {}
+    assert _blank(browser) == []
+    assert len(browser.find_elements(By.CLASS_NAME, "gh-panel")) == len(Folder(DASHBOARDS).dashboard(uid).panels)
+    assert _complaints(browser) == []
+
+
+def test_the_list_leads_to_each_dashboard(browser: webdriver.Chrome, viewer: Viewer) -> None:
+    browser.get(viewer.url)
+    cards = wait_for(lambda: browser.find_elements(By.CLASS_NAME, "gh-card"), 20, "the list")
+    uids = [(card.get_attribute("href") or "").rpartition("/")[2] for card in cards]
+    assert uids[0] == "overview"
+    assert set(uids) == {*COMMITTED, "odd"}
+    assert _complaints(browser) == []
+
+
+def test_a_panel_says_in_its_place_which_query_failed_and_why(browser: webdriver.Chrome, viewer: Viewer) -> None:
+    _open(browser, f"{viewer.url}/d/odd")
+    shown = problems(browser)
+    assert shown.keys() == {"broken query", "nothing there", "unknown kind"}
+    assert "rate(odd_level[" in shown["broken query"]
+    assert "parse error" in shown["broken query"]
+    assert 'odd_absent{route=~".*"}' in shown["nothing there"]
+    assert "no series matched" in shown["nothing there"]
+    assert "piechart" in shown["unknown kind"]
+    warning = browser.find_element(By.CSS_SELECTOR, "[aria-label='half there'] .gh-warning")
+    assert "odd_missing" in (warning.get_attribute("title") or "")
+    assert _blank(browser) == []
+
+
+def test_labels_and_words_of_others_stay_text(browser: webdriver.Chrome, viewer: Viewer) -> None:
+    _open(browser, f"{viewer.url}/d/odd")
+    assert browser.title == "Odd - Glasshouse"
+    assert browser.find_elements(By.CSS_SELECTOR, ".gh img, a[href^=javascript]") == []
+    for kind in ("timeseries .gh-legend", "stat", "bargauge", "gauge", "table", "text"):
+        texts = _texts(browser, f".gh-kind-{kind}")
+        assert any(HOSTILE in text for text in texts), kind
+
+
+def test_overrides_units_and_figures_of_the_legend_follow_the_json(browser: webdriver.Chrome, viewer: Viewer) -> None:
+    _open(browser, f"{viewer.url}/d/odd")
+    rows = browser.find_elements(By.CSS_SELECTOR, "[aria-label='hostile names'] .gh-legend tbody tr")
+    quiet = next(row for row in rows if "quiet" in row.text)
+    assert quiet.text.rstrip().endswith(" B")
+    swatch = quiet.find_element(By.CLASS_NAME, "gh-swatch").value_of_css_property("background-color")
+    assert [int(part) for part in swatch.split("(")[1].rstrip(")").split(",")[:3]][1] < 90
+    heading = browser.find_element(By.CSS_SELECTOR, "[aria-label='hostile names'] .gh-legend thead")
+    assert heading.text.split() == ["Name", "last", "max"]
+    assert browser.find_elements(By.CSS_SELECTOR, "[aria-label='hostile names'] .u-axis")[2].rect["x"] > 0
+
+
+def test_a_name_in_the_legend_shows_its_series_alone(browser: webdriver.Chrome, viewer: Viewer) -> None:
+    _open(browser, f"{viewer.url}/d/odd")
+
+    def pressed() -> list[str | None]:
+        names = browser.find_elements(By.CSS_SELECTOR, "[aria-label='hostile names'] .gh-legend-name")
+        return [name.get_attribute("aria-pressed") for name in names]
+
+    def press() -> None:
+        browser.execute_script("""document.querySelector("[aria-label='hostile names'] .gh-legend-name").click()""")
+
+    assert pressed() == ["true", "true"]
+    press()
+    wait_for(lambda: pressed() == ["true", "false"], 10, "one series alone")
+    press()
+    wait_for(lambda: pressed() == ["true", "true"], 10, "all series again")
+
+
+def test_a_chosen_value_and_time_go_along_to_the_next_dashboard(browser: webdriver.Chrome, viewer: Viewer) -> None:
+    _open(browser, f"{viewer.url}/d/replicas-gateway?from=now-5m&to=now&var-replica=todo-2&refresh=")
+    names = _texts(browser, ".gh-legend-name")
+    assert "todo-2" in names
+    assert "todo-1" not in names
+    browser.find_element(By.LINK_TEXT, "Overview").click()
+    wait_for(lambda: "/d/overview?" in browser.current_url, 10, "the other dashboard")
+    assert "var-replica=todo-2" in browser.current_url
+    assert "from=now-5m" in browser.current_url
+
+
+def test_a_variable_offers_its_values_and_asks_anew(browser: webdriver.Chrome, viewer: Viewer) -> None:
+    _open(browser, f"{viewer.url}/d/replicas-gateway?from=now-5m&to=now&refresh=")
+    browser.find_element(By.CSS_SELECTOR, ".gh-chooser button").click()
+    wait_for(
+        lambda: _texts(browser, "[aria-label=Replica] label") == ["All", "todo-1", "todo-2", "todo-3"], 10, "the values"
+    )
+    browser.find_elements(By.CSS_SELECTOR, "[aria-label=Replica] input")[3].click()
+    wait_for(lambda: "var-replica=todo-3" in browser.current_url, 10, "the choice in the address")
+    wait_for(
+        lambda: "todo-1" not in _texts(browser, ".gh-legend-name"),
+        20,
+        "other replicas gone",
+    )
+
+
+def test_panels_are_asked_again_until_paused(browser: webdriver.Chrome, viewer: Viewer) -> None:
+    def drawings() -> int:
+        counts: list[str] = browser.execute_script(
+            "return [...document.querySelectorAll('[data-drawn]')].map(panel => panel.dataset.drawn)"
+        )
+        return min(int(count) for count in counts)
+
+    _open(browser, f"{viewer.url}/d/overview?from=now-5m&to=now&refresh=5s")
+    before = drawings()
+    wait_for(lambda: drawings() > before, 30, "a refresh")
+    browser.find_element(By.XPATH, "//button[text()='Pause']").click()
+    wait_for(lambda: browser.find_elements(By.XPATH, "//button[text()='Resume']"), 10, "the pause")
+    assert "refresh=" in browser.current_url
+
+
+def test_dragging_over_a_chart_zooms_into_that_time(browser: webdriver.Chrome, viewer: Viewer) -> None:
+    _open(browser, f"{viewer.url}/d/overview?from=now-5m&to=now&refresh=")
+    over = browser.find_elements(By.CSS_SELECTOR, ".gh-kind-timeseries .u-over")[0]
+    webdriver.ActionChains(browser).move_to_element_with_offset(over, -60, 0).click_and_hold().move_by_offset(
+        110, 0
+    ).release().perform()
+    wait_for(lambda: "from=1" in browser.current_url, 10, "two moments in the address")
+
+
+def test_the_pointer_over_a_chart_reads_its_figures(browser: webdriver.Chrome, viewer: Viewer) -> None:
+    _open(browser, f"{viewer.url}/d/odd?refresh=")
+    over = browser.find_element(By.CSS_SELECTOR, "[aria-label='hostile names'] .u-over")
+    box = over.rect
+    webdriver.ActionChains(browser).move_to_element_with_offset(over, int(box["width"] / 2) - 6, 0).perform()
+    tip = wait_for(lambda: browser.find_elements(By.CSS_SELECTOR, ".gh-tip:not([hidden])"), 10, "the tooltip")[0]
+    assert HOSTILE in tip.text
+    assert "quiet" in tip.text
+
+
+def test_a_panel_with_exemplars_gives_the_trace_id_without_a_dead_link(
+    browser: webdriver.Chrome, viewer: Viewer
+) -> None:
+    _open(browser, f"{viewer.url}/d/odd?refresh=")
+    browser.find_element(By.CSS_SELECTOR, "[aria-label='with traces'] header button").click()
+    dialog = wait_for(lambda: browser.find_elements(By.CSS_SELECTOR, "dialog[open]"), 10, "the traces")[0]
+    assert TRACE in dialog.text
+    assert dialog.find_elements(By.TAG_NAME, "a") == []
+
+
+def test_light_and_dark_follow_the_system_and_the_button(browser: webdriver.Chrome, viewer: Viewer) -> None:
+    def ground() -> int:
+        colour: str = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+        return int(colour.removeprefix("rgb(").split(",")[0])
+
+    try:
+        prefer(browser, "light")
+        _open(browser, f"{viewer.url}/d/overview?refresh=")
+        assert ground() > 200
+        prefer(browser, "dark")
+        wait_for(lambda: ground() < 60, 10, "the dark ground")
+        browser.find_element(By.CSS_SELECTOR, "button[aria-label='Light or dark']").click()
+        assert ground() > 200
+    finally:
+        browser.execute_script("localStorage.clear()")
+        prefer(browser, "dark")
+
+
+def test_a_prometheus_that_is_away_is_named_with_its_address(
+    browser: webdriver.Chrome, tmp_path: Path, dashboards: Path
+) -> None:
+    away = f"http://127.0.0.1:{free_port()}"
+    with Viewer(tmp_path, away, dashboards) as viewer:
+        _open(browser, f"{viewer.url}/d/overview")
+        banner = wait_for(lambda: browser.find_elements(By.CSS_SELECTOR, ".gh-banner:not([hidden])"), 10, "a banner")[0]
+        assert away in banner.text
+        shown = problems(browser)
+    assert len(shown) == len(Folder(DASHBOARDS).dashboard("overview").panels)
+    assert all(away in words for words in shown.values())
+
+
+def test_a_viewer_that_went_away_is_named(browser: webdriver.Chrome, tmp_path: Path, dashboards: Path) -> None:
+    with Viewer(tmp_path, "http://127.0.0.1:1", dashboards) as viewer:
+        _open(browser, f"{viewer.url}/d/overview?refresh=5s")
+    banner = wait_for(
+        lambda: [
+            shown for shown in browser.find_elements(By.CLASS_NAME, "gh-banner") if "does not answer" in shown.text
+        ],
+        30,
+        "a banner",
+    )[0]
+    wait_for(lambda: "glasshouse view" in banner.text, 30, "the viewer's name")
+
+
+def test_an_unknown_dashboard_is_a_sentence(browser: webdriver.Chrome, viewer: Viewer) -> None:
+    browser.get(f"{viewer.url}/d/nope")
+    banner = wait_for(lambda: browser.find_elements(By.CLASS_NAME, "gh-banner"), 10, "a banner")[0]
+    assert "no dashboard 'nope'" in banner.text
+
+
+def test_a_snapshot_is_drawn_from_a_file_without_a_server(
+    browser: webdriver.Chrome, prometheus_url: str, dashboards: Path, tmp_path: Path
+) -> None:
+    now = time.time()
+    with Prometheus(prometheus_url) as prometheus:
+        shown = snapshot(prometheus, ["overview", "odd"], now - 120, now, folder=Folder(dashboards))
+    fragment = embed(shown)
+    assert HOSTILE not in fragment
+    page = tmp_path / "report.html"
+    page.write_text(f"<!doctype html><meta charset=utf-8><title>report</title><h1>Report</h1>{fragment}")
+    browser.get(page.as_uri())
+    see_all(browser, 8000)
+    wait_for(lambda: not undrawn(browser), 40, "every panel drawn")
+    assert problems(browser).keys() == {"broken query", "nothing there", "unknown kind"}
+    assert _blank(browser) == []
+    assert browser.title == "report"
+    assert _complaints(browser) == []
+    assert json.loads(browser.execute_script("return JSON.stringify(performance.getEntriesByType('resource'))")) == []
+
+
+def test_the_server_reaches_nothing_of_prometheus_but_the_panels(viewer: Viewer) -> None:
+    with httpx.Client(base_url=viewer.url, trust_env=False) as client:
+        for path in ("/api/v1/query?query=up", "/-/reload", "/-/quit", "/api/v1/admin/tsdb/snapshot"):
+            assert client.get(path).status_code == 404
+            assert client.post(path).status_code in {404, 405}
+        assert client.post("/api/dashboards/overview/panels/1").status_code == 405

@@ -242,7 +242,8 @@ def programs(settings: LabSettings, home: Home, chosen: Mapping[str, str]) -> li
         Program(
             "prometheus",
             f"{find('prometheus')} --config.file={home.config}/prometheus.yml"
-            f" --storage.tsdb.path={home.data}/prometheus --storage.tsdb.retention.time=24h --web.listen-address=127.0.0.1:{settings.prometheus_port}"
+            f" --storage.tsdb.path={home.data}/prometheus --storage.tsdb.retention.time=24h"
+            f" --web.listen-address=127.0.0.1:{settings.prometheus_port}"
             " --enable-feature=exemplar-storage --web.enable-remote-write-receiver --web.enable-lifecycle",
             f"{settings.url('prometheus')}/-/ready",
         )

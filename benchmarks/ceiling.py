@@ -9,7 +9,7 @@ from benchmarks.legs import Target, cached_task, interleaved
 from benchmarks.part import Part, Scale, Table
 
 ASGI, LITESTAR = "bare ASGI app", "bare Litestar route"
-BARE_SERVICE, UNSEEN, WHOLE = "cached GET alone", "cached GET, rate limit", "cached GET, rate limit, telemetry"
+BARE_SERVICE, UNSEEN, WHOLE = "cached GET alone", "and rate limit", "and telemetry"
 
 
 def measure(bench: Bench, scale: Scale) -> Part:
@@ -44,15 +44,15 @@ def measure(bench: Bench, scale: Scale) -> Part:
     ]
     columns = (
         "what answers",
-        "CPU µs a request",
-        "beyond bare Litestar",
-        "requests a CPU s, over it",
+        "CPU µs",
+        "beyond Litestar",
+        "per CPU s, over it",
         "requests/s",
         "over it",
         "core used",
     )
     return Part(
-        [Table("Ceiling: the same core, medians (quartiles)", columns, rows)],
+        [Table("Ceiling: CPU time a request on the same core, medians (quartiles)", columns, rows)],
         [
             Figure(
                 "requests a CPU second, cached GET with rate limit and telemetry over a bare Litestar route",

@@ -81,14 +81,14 @@ def _against_off(legs: dict[str, list[Leg]]) -> Table:
         )
     columns = (
         "telemetry",
-        "CPU µs a request",
-        "requests a CPU s, over off",
+        "CPU µs",
+        "per CPU s, over off",
         "requests/s",
         "over off",
         "core used",
         "p99 ms",
     )
-    return Table("Price of telemetry: cached GET, one replica, medians (quartiles)", columns, rows)
+    return Table("Price of telemetry: CPU time a request, cached GET, one replica, medians (quartiles)", columns, rows)
 
 
 def _pieces(legs: dict[str, list[Leg]], scrape_ms: float) -> Table:

@@ -1,0 +1,232 @@
+"""Faults on the running stack: the alert fires, arrives in the inbox and resolves; three dead nodes are one message.
+
+Each prints the seconds from the fault to firing, to the notification and, from the mending, to the all-clear.
+"""
+
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+
+from lab.alerts.active import ActiveAlert, active_alerts
+from lab.prometheus import PrometheusError
+from lab.settings import ROOT
+from tests.servers.conditions import wait_for
+from tests.stack.stacks import Stack
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
+
+REDIS = tuple(f"redis-{n}" for n in range(1, 7))
+REQUESTS_A_SECOND = 20
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that goes wrong, the alert that must say so, and how it is mended."""
+
+    name: str
+    alert: str
+    cause: Callable[[Stack], None]
+    mend: Callable[[Stack], None]
+    where: str = ""
+
+    def is_it(self, labels: dict[str, str]) -> bool:
+        """Whether an alert with these labels is the one that is waited for."""
+        return labels["alertname"] == self.alert and self.where in labels.values() | {""}
+
+
+def act(action: str, *parts: str) -> Callable[[Stack], None]:
+    """A fault's cause or end: the same for several parts at once."""
+
+    def do(stack: Stack) -> None:
+        threads = [threading.Thread(target=stack.act, args=(action, part)) for part in parts]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    return do
+
+
+def psql(stack: Stack, statement: str) -> subprocess.Popen[bytes]:
+    """Runs SQL in the background."""
+    if stack.way == "docker":
+        command = ["docker", "compose", "exec", "-T", "postgres", "psql", "-U", "todo", "todo"]
+    else:
+        port = stack.environment["POSTGRES_PORT"]
+        command = ["psql", "-h", "127.0.0.1", "-p", port, "-U", "todo", "todo"]
+    return subprocess.Popen([*command, "-qc", statement], cwd=ROOT, env=stack.environment, stdout=subprocess.DEVNULL)
+
+
+def hold_the_table(stack: Stack) -> None:
+    """Locks the tasks for half a minute and a bit; the lock ends by itself."""
+    psql(stack, "BEGIN; LOCK TABLE tasks; SELECT pg_sleep(45)")
+
+
+def let_the_table_go(stack: Stack) -> None:
+    """Ends whoever holds the lock."""
+    holders = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+    psql(stack, f"{holders} AND query LIKE '%pg_sleep(45)'").wait(20)
+
+
+def redis_cli(stack: Stack, node: str, *arguments: str) -> str:
+    """What redis-cli prints."""
+    if stack.way == "docker":
+        command = ["docker", "compose", "exec", "-T", node, "redis-cli"]
+    else:
+        command = ["redis-cli", "-p", str(int(stack.environment["REDIS_PORT"]) + REDIS.index(node))]
+    done = subprocess.run(
+        [*command, *arguments], cwd=ROOT, env=stack.environment, capture_output=True, text=True, timeout=20, check=True
+    )
+    return done.stdout
+
+
+def slow_redis(stack: Stack) -> None:
+    """A node that takes connections and answers no command for a minute and a half."""
+    redis_cli(stack, "redis-2", "client", "pause", "90000")
+
+
+def unslow_redis(stack: Stack) -> None:
+    """The only command that a paused node hears."""
+    redis_cli(stack, "redis-2", "client", "unpause")
+
+
+FAULTS = (
+    Fault("pause a replica", "ReplicaDown", act("pause", "todo-1"), act("resume", "todo-1")),
+    Fault("kill a replica", "ReplicaRestarted", act("kill", "todo-2"), lambda stack: None),
+    Fault("pause a Redis node", "RedisNodeDown", act("pause", "redis-1"), act("resume", "redis-1"), "redis-1"),
+    Fault("slow Redis with CLIENT PAUSE", "RedisNodeDown", slow_redis, unslow_redis, "redis-2"),
+    Fault("stop PostgreSQL", "ErrorRatioHigh", act("stop", "postgres"), act("start", "postgres")),
+    Fault("lock the tasks", "ErrorRatioHigh", hold_the_table, let_the_table_go),
+    Fault("stop the gateway", "GatewayDown", act("stop", "gateway"), act("start", "gateway")),
+    Fault("stop all of Redis", "RedisNodeDown", act("stop", *REDIS), act("start", *REDIS), "redis-6"),
+)
+
+
+class Traffic(threading.Thread):
+    """Writes and reads of ever new tasks, at an even pace."""
+
+    def __init__(self, stack: Stack) -> None:
+        super().__init__(daemon=True)
+        self._url = stack.gateway
+        self._ends = threading.Event()
+
+    def run(self) -> None:
+        """Goes on until it is stopped, whatever comes back."""
+        with httpx.Client(base_url=self._url, timeout=5, trust_env=False) as client:
+            location = "/tasks"
+            while not self._ends.wait(2 / REQUESTS_A_SECOND):
+                with suppress(httpx.HTTPError):
+                    made = client.post("/tasks", json={"task": "x"})
+                    location = made.headers.get("location", location)
+                with suppress(httpx.HTTPError):
+                    client.get(location)
+
+    def stop(self) -> None:
+        """Ends it."""
+        self._ends.set()
+        self.join(15)
+
+
+@pytest.fixture(scope="module")
+def traffic(stack: Stack) -> Iterator[None]:
+    """Several users of the stack, long enough for rates to have come up."""
+    users = [Traffic(stack) for _ in range(3)]
+    for user in users:
+        user.start()
+    wait_for(lambda: stack.prometheus.value("http:requests:rate1m") > REQUESTS_A_SECOND / 2, 90, "traffic")
+    yield
+    for user in users:
+        user.stop()
+
+
+@pytest.fixture
+def quiet(stack: Stack, traffic: None) -> Iterator[None]:
+    """No alert at the start, and none left at the end."""
+    wait_for(lambda: not firing(stack), 400, "a stack without alerts")
+    yield
+    wait_for(lambda: not firing(stack), 400, "the end of all alerts")
+
+
+def firing(stack: Stack) -> list[ActiveAlert]:
+    """What fires, but for parts that this machine cannot run."""
+    try:
+        alerts = active_alerts(stack.prometheus)
+    except PrometheusError:
+        return []
+    return [alert for alert in alerts if alert.state == "firing" and alert.labels.get("job") not in stack.absent_jobs]
+
+
+def inbox(stack: Stack) -> list[dict[str, Any]]:
+    """The notifications, newest first."""
+    notifications: list[dict[str, Any]] = httpx.get(f"{stack.desk}/inbox.json", trust_env=False).json()["notifications"]
+    return notifications
+
+
+def arrived(stack: Stack, fault: Fault, status: str, after: int) -> float | None:
+    """When a notification about the fault came, of those with a number higher than `after`."""
+    for notification in reversed(inbox(stack)):
+        if notification["number"] > after:
+            for alert in notification["message"]["alerts"]:
+                if fault.is_it(alert["labels"]) and alert["status"] == status:
+                    return float(notification["received"])
+    return None
+
+
+def newest(stack: Stack) -> int:
+    """The number of the newest notification, 0 where there is none."""
+    return max((int(each["number"]) for each in inbox(stack)), default=0)
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name.replace(" ", "-"))
+def test_a_fault_fires_arrives_and_resolves(stack: Stack, quiet: None, fault: Fault) -> None:
+    before = newest(stack)
+    began = time.time()
+    fault.cause(stack)
+    try:
+        wait_for(lambda: any(fault.is_it(dict(alert.labels)) for alert in firing(stack)), 120, f"{fault.alert} to fire")
+        fired = time.time() - began
+        told = wait_for(lambda: arrived(stack, fault, "firing", before), 60, f"{fault.alert} in the inbox") - began
+    finally:
+        mended = time.time()
+        fault.mend(stack)
+    cleared = wait_for(lambda: arrived(stack, fault, "resolved", before), 420, f"the end of {fault.alert}") - mended
+    print(f"{fault.name}: {fault.alert} fired after {fired:.0f} s, told after {told:.0f} s, cleared {cleared:.0f} s")
+
+
+def test_three_dead_nodes_are_one_notification(stack: Stack, quiet: None) -> None:
+    before = newest(stack)
+    dead = REDIS[:3]
+    act("stop", *dead)(stack)
+
+    def told() -> list[dict[str, Any]]:
+        return [
+            each["message"]
+            for each in inbox(stack)
+            if each["number"] > before and each["message"]["status"] == "firing"
+        ]
+
+    def nodes() -> set[str]:
+        return {alert["labels"].get("node", "") for message in told() for alert in message["alerts"]}
+
+    try:
+        wait_for(lambda: nodes() >= set(dead), 90, "all three in the inbox")
+        # what follows of it (breaker, slots, links, failover) has fired by now, and is held back
+        wait_for(lambda: len(firing(stack)) > len(dead), 90, "more alerts than nodes")
+        messages = told()
+    finally:
+        act("start", *dead)(stack)
+    print(f"three nodes stopped: {len(firing(stack))} alerts fire, {len(messages)} notification(s)")
+    assert len(messages) == 1, messages
+
+
+def test_a_reload_of_rules_that_did_not_change_says_so(stack: Stack, quiet: None) -> None:
+    done = stack.glasshouse("reload")
+    assert done.returncode == 0, done.stderr
+    assert "no rule changed" in done.stdout

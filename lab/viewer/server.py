@@ -6,16 +6,16 @@ alone. So nothing of Prometheus but what the dashboards read can be reached thro
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Any
 
 import httpx
 import msgspec
 from litestar import Litestar, MediaType, Request, Response, get
 from litestar.config.allowed_hosts import AllowedHostsConfig
 from litestar.config.compression import CompressionConfig
-from litestar.di import Provide
+from litestar.di import NamedDependency, Provide
 from litestar.exceptions import HTTPException
-from litestar.params import Dependency
+from litestar.params import FromPath
 from litestar.static_files import create_static_files_router
 
 from lab.panels import DashboardError, Window
@@ -54,7 +54,7 @@ class Asked(msgspec.Struct, frozen=True):
     chosen: Mapping[str, Sequence[str]]
 
 
-AskedOf = Annotated[Asked, Dependency(skip_validation=True)]
+AskedOf = NamedDependency[Asked]
 
 
 def create_app(folder: Folder, prometheus: Prometheus, grafana: str, tempo: str, hosts: Sequence[str]) -> Litestar:
@@ -67,7 +67,7 @@ def create_app(folder: Folder, prometheus: Prometheus, grafana: str, tempo: str,
         return page()
 
     @get("/library/{name:str}", sync_to_thread=False)
-    def library(name: str) -> Response[str]:
+    def library(name: FromPath[str]) -> Response[str]:
         if name not in _LIBRARY_TYPES:
             raise HTTPException(status_code=404, detail="no such file")
         return Response(library_file(name), media_type=_LIBRARY_TYPES[name], headers={"Cache-Control": "max-age=3600"})
@@ -77,19 +77,19 @@ def create_app(folder: Folder, prometheus: Prometheus, grafana: str, tempo: str,
         return [Listed(item.uid, item.title, item.description, len(item.panels)) for item in folder.all()]
 
     @get("/api/dashboards/{uid:str}", sync_to_thread=True)
-    def dashboard(uid: str) -> dict[str, Any]:
+    def dashboard(uid: FromPath[str]) -> dict[str, Any]:
         return dict(folder.dashboard(uid).source)
 
     @get("/api/dashboards/{uid:str}/variables", sync_to_thread=True)
-    def variables(uid: str, asked: AskedOf) -> dict[str, list[str]]:
+    def variables(uid: FromPath[str], asked: AskedOf) -> dict[str, list[str]]:
         return values_of(prometheus, folder.dashboard(uid), asked.window)
 
     @get("/api/dashboards/{uid:str}/annotations", sync_to_thread=True)
-    def annotations(uid: str, asked: AskedOf) -> list[Mark]:
+    def annotations(uid: FromPath[str], asked: AskedOf) -> list[Mark]:
         return marks(prometheus, folder.dashboard(uid), asked.chosen, asked.window)
 
     @get("/api/dashboards/{uid:str}/panels/{panel_id:int}", sync_to_thread=True)
-    def panel(uid: str, panel_id: int, asked: AskedOf) -> Answer:
+    def panel(uid: FromPath[str], panel_id: FromPath[int], asked: AskedOf) -> Answer:
         return answer(prometheus, *folder.panel(uid, panel_id), asked.chosen, asked.window)
 
     @get("/api/parts", sync_to_thread=True)

@@ -39,7 +39,7 @@ async function showDashboard(uid, all) {
     showTraces: (dot, dots) => showTraces(document.body, dot ? [dot] : dots, (id) => traceAddress(parts, id)),
   });
   const live = new Live(uid, frames, address, view, (heard) => {
-    const problem = heard instanceof Error ? heard.message : heard.problem;
+    const problem = heard instanceof Error ? heard.message : heard.problem && `Prometheus: ${heard.problem}`;
     if (!(heard instanceof Error)) parts = heard;
     tell(problem);
   });

@@ -60,8 +60,10 @@ function show(frame, view) {
 function fail({ body, root }, problems) {
   root.classList.add("gh-failed");
   forget(body.querySelector(".gh-chart") ?? body);
+  const queries = Map.groupBy(problems, ({ problem }) => problem);
   body.replaceChildren(element("div", { class: "gh-problem", role: "status" },
-    ...problems.map(({ query, problem }) => element("div", {}, element("p", {}, problem), query ? element("code", {}, query) : ""))));
+    ...[...queries].map(([problem, failed]) => element("div", {}, element("p", {}, problem),
+      ...failed.filter(({ query }) => query).map(({ query }) => element("code", {}, query))))));
 }
 
 /** Puts a popover under the button that opens it, inside the window. */

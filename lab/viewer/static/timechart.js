@@ -134,7 +134,7 @@ function drawMarks(chart, marks, theme) {
     const colour = named(mark.colour, theme);
     const [from, to] = [chart.valToPos(mark.start, "x", true), chart.valToPos(mark.end, "x", true)];
     const thin = devicePixelRatio;
-    ctx.strokeStyle = faded(colour, 0.8);
+    ctx.strokeStyle = faded(colour, 0.55);
     ctx.lineWidth = thin;
     ctx.setLineDash([4 * thin, 3 * thin]);
     ctx.beginPath();

@@ -6,7 +6,7 @@ import re
 import uuid
 from typing import Any
 
-import brotli
+import brotli  # type: ignore[import-untyped]
 import httpx
 import pytest
 

@@ -216,7 +216,7 @@ async def test_a_replica_takes_over_on_command(load: Load, well: list[Replica], 
     master = redis_cluster.masters()[0]
     replica = redis_cluster.replica_of(master)
     start = len(load.outcomes)
-    replica.client.execute_command("CLUSTER FAILOVER")
+    replica.ask("CLUSTER FAILOVER")
 
     async def took_over() -> bool:
         return replica in redis_cluster.masters() and redis_cluster.is_well()

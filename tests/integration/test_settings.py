@@ -79,6 +79,7 @@ def test_a_database_that_does_not_answer_is_named(tmp_path: Path) -> None:
     ended = run(tmp_path, DATABASE_URL=url, STARTUP_TIMEOUT_SECONDS="0.5", PORT=str(free_port()))
     assert ended.returncode not in (0, None)
     assert "DATABASE_URL" in ended.output()
+    assert "Traceback" not in ended.output()
     assert "secret" not in ended.output()
 
 

@@ -125,9 +125,7 @@ def test_a_miss_also_has_the_store_and_the_fill(caller: Caller, redis_cluster: R
     path = new_path(caller)
     key = "task:" + path.rsplit("/", 1)[1]
     redis_cluster.master_of(key).client.delete(key)
-    wait_for(
-        lambda: redis_cluster.replica_of(redis_cluster.master_of(key)).client.execute_command("DBSIZE") is not None
-    )
+    wait_for(lambda: redis_cluster.replica_of(redis_cluster.master_of(key)).ask("DBSIZE") is not None)
     spans = caller.trace("GET", path)
     assert_is_tree(spans)
     assert [name for name in names(spans) if name.startswith("cache")] == ["cache get", "cache set"]
@@ -230,8 +228,8 @@ def test_metrics_are_those_of_the_contract(traced: Replica, caller: Caller) -> N
         if metric.kind == "histogram":
             bounds = {sample.labels["le"] for sample in family.samples if "le" in sample.labels}
             assert bounds == {str(float(bound)) for bound in metric.buckets} | {"+Inf"}
-    known = {metric.name for metric in METRICS}
-    others = {name for name in families if not name.startswith(("process_", "python_"))} - known
+    named = {metric.name for metric in METRICS}
+    others = {name for name in families if not name.startswith(("process_", "python_"))} - named
     assert others == set()
     assert samples.value("http_server_request_duration_seconds_count", http_route="/metrics") == 0
 

@@ -3,6 +3,10 @@
 import shutil
 from pathlib import Path
 from types import TracebackType
+from typing import Any
+
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 import redis
 from tests.servers.conditions import wait_for
@@ -41,8 +45,16 @@ class Node(Process):
         assert program, "redis-server is not installed"
         super().__init__([program, str(config)], home / "log")
         self.client = redis.Redis(
-            port=self.port, socket_timeout=2, socket_connect_timeout=2, decode_responses=True, retry=None
+            port=self.port,
+            socket_timeout=2,
+            socket_connect_timeout=2,
+            decode_responses=True,
+            retry=Retry(NoBackoff(), 0),
         )
+
+    def ask(self, *command: str) -> Any:
+        """The answer to a command."""
+        return self.client.execute_command(*command)  # type: ignore[no-untyped-call]
 
     @property
     def is_answering(self) -> bool:
@@ -106,7 +118,7 @@ class RedisCluster:
         """Whether all slots are served by three masters, each with a replica that is in step."""
         try:
             for node in self.nodes:
-                state = node.client.execute_command("CLUSTER INFO")
+                state = node.ask("CLUSTER INFO")
                 if state["cluster_state"] != "ok" or int(state["cluster_slots_ok"]) != SLOTS:
                     return False
                 replication = node.client.info("replication")
@@ -144,17 +156,17 @@ class RedisCluster:
                 node.client.cluster("MEET", "127.0.0.1", str(first.port), node_bus(first))
         wait_for(lambda: all(self._knows_all(node) for node in self.nodes), what="nodes that know each other")
         for index, node in enumerate(self.nodes[MASTERS:]):
-            node.client.cluster("REPLICATE", self.nodes[index].client.execute_command("CLUSTER MYID"))
+            node.client.cluster("REPLICATE", self.nodes[index].ask("CLUSTER MYID"))
         wait_for(self.is_well, 20, "a cluster that is well")
 
     def _knows_all(self, node: Node) -> bool:
-        lines = node.client.execute_command("CLUSTER NODES")
+        lines = node.ask("CLUSTER NODES")
         return len(lines) == len(self.nodes) and not any("handshake" in each["flags"] for each in lines.values())
 
     def _view(self, asked: Node) -> list[tuple[Node, str, list[tuple[int, int]]]]:
         by_port = {node.port: node for node in self.nodes}
         found = []
-        for address, entry in asked.client.execute_command("CLUSTER NODES").items():
+        for address, entry in asked.ask("CLUSTER NODES").items():
             ranges = [(int(each[0]), int(each[-1])) for each in entry["slots"]]
             found.append((by_port[int(address.rsplit(":", 1)[1].split("@")[0])], entry["flags"], ranges))
         return found

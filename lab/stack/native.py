@@ -263,7 +263,10 @@ def programs(settings: LabSettings, home: Home, chosen: Mapping[str, str]) -> li
             "desk",
             f"{python} -m lab desk",
             f"{settings.url('desk')}/metrics",
-            {"GATEWAY_TROUBLE_LOG": str(home.logs / "gateway-trouble.log")},
+            {
+                "GATEWAY_TROUBLE_LOG": str(home.logs / "gateway-trouble.log"),
+                "DASHBOARDS_URL": settings.url("viewer" if grafana is None else "grafana"),
+            },
         )
     )
     if tempo:

@@ -1,0 +1,135 @@
+"""`glasshouse alerts` and `glasshouse reload` against what Prometheus and Alertmanager answer."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from lab.alerts.command import alerts
+from lab.alerts.reload import changes, reload
+from lab.alerts.thresholds import main
+
+PAGE = {
+    "labels": {"alertname": "ErrorRatioHigh", "severity": "page", "part": "service"},
+    "annotations": {"runbook": "alerts/runbooks/ErrorRatioHigh.md"},
+    "state": "firing",
+    "activeAt": "2026-01-02T03:04:05.678901234Z",
+    "value": "1.25e-01",
+}
+BURN = {
+    "labels": {"alertname": "LatencyBurn", "severity": "ticket", "part": "slo", "window": "6h"},
+    "annotations": {"runbook": "alerts/runbooks/LatencyBurn.md"},
+    "state": "pending",
+    "activeAt": "2026-01-02T03:04:05Z",
+    "value": "1.5e+00",
+}
+NODE = {
+    "labels": {"alertname": "RedisNodeDown", "severity": "ticket", "part": "redis", "node": "redis-3", "job": "redis"},
+    "annotations": {"runbook": "alerts/runbooks/RedisNodeDown.md"},
+    "state": "firing",
+    "activeAt": "2026-01-02T03:04:05Z",
+    "value": "0e+00",
+}
+SWITCH = {
+    "labels": {"alertname": "DeadMansSwitch", "severity": "none"},
+    "annotations": {},
+    "state": "firing",
+    "activeAt": "2026-01-02T03:04:05Z",
+    "value": "1e+00",
+}
+THRESHOLDS = [
+    {"metric": {"alert": "ErrorRatioHigh"}, "value": [0, "0.05"]},
+    {"metric": {"alert": "LatencyBurn", "window": "5m"}, "value": [0, "14.4"]},
+    {"metric": {"alert": "LatencyBurn", "window": "6h"}, "value": [0, "1"]},
+]
+
+
+class Told(ThreadingHTTPServer):
+    """Answers as Prometheus would, with the alerts that it was given."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Answer)
+        self.alerts: list[dict[str, Any]] = []
+        self.url = f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class Answer(BaseHTTPRequestHandler):
+    """One request of the API."""
+
+    server: Told
+
+    def do_GET(self) -> None:
+        data: Any = {"alerts": self.server.alerts}
+        if self.path.startswith("/api/v1/query"):
+            data = {"resultType": "vector", "result": THRESHOLDS}
+        body = json.dumps({"status": "success", "data": data}).encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def prometheus() -> Iterator[Told]:
+    """A Prometheus whose alerts a test sets."""
+    with Told() as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def test_alerts_are_listed_with_value_threshold_and_runbook(prometheus: Told) -> None:
+    prometheus.alerts = [BURN, SWITCH, NODE, PAGE]
+    done = CliRunner().invoke(alerts, ["--url", prometheus.url])
+    assert done.exit_code == 1
+    page, node, burn, total = done.output.splitlines()
+    assert page.split()[:3] == ["firing", "page", "ErrorRatioHigh"]
+    assert "0.125 against 0.05" in page
+    assert page.endswith("alerts/runbooks/ErrorRatioHigh.md")
+    assert "node=redis-3" in node
+    assert "against" not in node
+    assert burn.split()[:3] == ["pending", "ticket", "LatencyBurn"]
+    assert "1.5 against 1" in burn
+    assert total == "2 firing, 1 pending"
+
+
+def test_the_dead_mans_switch_alone_is_no_alert(prometheus: Told) -> None:
+    prometheus.alerts = [SWITCH]
+    done = CliRunner().invoke(alerts, ["--url", prometheus.url])
+    assert done.exit_code == 0
+    assert done.output == "0 firing, 0 pending\n"
+
+
+@pytest.mark.parametrize(("command", "arguments"), [(alerts, ["--url", "http://127.0.0.1:1"]), (reload, [])])
+def test_without_a_stack_one_line_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, command: Any, arguments: list[str]
+) -> None:
+    monkeypatch.setenv("PROMETHEUS_PORT", "1")
+    done = CliRunner().invoke(command, arguments)
+    assert done.exit_code == 2
+    assert "make native" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_what_a_reload_changed_is_said_rule_by_rule() -> None:
+    before = {"a": "vector(1)", "b": "up == 0 for 10 s", "c": "x"}
+    after = {"a": "vector(1)", "b": "up == 0 for 20 s", "d": "y"}
+    assert list(changes(before, after)) == [
+        "changed  b: up == 0 for 10 s → up == 0 for 20 s",
+        "gone     c",
+        "new      d: y",
+    ]
+
+
+def test_the_check_of_thresholds_is_silent_when_all_is_well(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main() == 0
+    assert capsys.readouterr().err == ""

@@ -69,6 +69,8 @@ def _first_sentence(profile: type[Profile]) -> str:
     "--remote-workers", type=click.IntRange(0, 64), default=0, help="Locust workers to wait for from elsewhere."
 )
 @click.option("--allow-remote", is_flag=True, help="Load a host that is not this machine.")
+@click.option("--prometheus", help="Its base URL.  [default: that of the stack here]")
+@click.option("--desk", help="The desk's base URL.  [default: that of the stack here]")
 @click.option("--runs", type=click.Path(path_type=Path, file_okay=False), default=RUNS, help="Where runs are kept.")
 def load(
     profile: str,
@@ -80,6 +82,8 @@ def load(
     workers: int,
     remote_workers: int,
     allow_remote: bool,
+    prometheus: str | None,
+    desk: str | None,
     runs: Path,
 ) -> None:
     """Put a load on the stack, show it while it runs, and leave a report in runs/.
@@ -91,7 +95,19 @@ def load(
         settings = load_settings()
         target = (host or settings.url("gateway")).rstrip("/")
         check_target(target, allow_remote)
-        options = Options(shape.name, shape.rate, shape.seconds, users, seed, target, workers, remote_workers)
+        options = Options(
+            profile=shape.name,
+            rate=shape.rate,
+            seconds=shape.seconds,
+            users=users,
+            seed=seed,
+            host=target,
+            workers=workers,
+            remote_workers=remote_workers,
+            prometheus=prometheus or settings.url("prometheus"),
+            desk=desk or settings.url("desk"),
+            allow_remote=allow_remote,
+        )
         console = terminal()
         run = LoadRun(options, settings, console, runs).play()
     except (CannotRunError, SettingError) as error:

@@ -34,6 +34,7 @@ class Profile:
     default_rate: ClassVar[float] = 25.0
     default_seconds: ClassVar[float] = 60.0
     traffic: ClassVar[Traffic] = Traffic(MIX)
+    begins_cold: ClassVar[bool] = False
 
     def __init__(self, rate: float | None = None, seconds: float | None = None) -> None:
         self.rate = self.default_rate if rate is None else rate
@@ -114,6 +115,7 @@ class ColdCache(Profile):
     name = "cold-cache"
     default_rate = 50.0
     traffic = Traffic({Operation.READ: 1.0}, prepared=1000, sweep=True)
+    begins_cold = True
 
 
 class WriteHeavy(Profile):

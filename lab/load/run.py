@@ -10,6 +10,7 @@ from types import FrameType
 
 from rich.console import Console
 
+from lab.load.cold import empty_cache
 from lab.load.errors import CannotRunError
 from lab.load.measured import Measured
 from lab.load.messages import End, Failed, Plan, RouteSample, Sample
@@ -42,6 +43,9 @@ class Options:
     host: str
     workers: int
     remote_workers: int
+    prometheus: str
+    desk: str
+    allow_remote: bool
 
     @property
     def command(self) -> str:
@@ -50,6 +54,7 @@ class Options:
         words += [f"--users={self.users}", f"--seed={self.seed}", f"--host={self.host}"]
         words += [f"--workers={self.workers}"] if self.workers else []
         words += [f"--remote-workers={self.remote_workers}"] if self.remote_workers else []
+        words += ["--allow-remote"] if self.allow_remote else []
         return shlex.join(words)
 
 
@@ -62,8 +67,8 @@ class LoadRun:
         self._console = console
         self._runs = runs
         self._measured = Measured()
-        self._desk = Desk(settings.url("desk"))
-        self._watch = Watch(settings.url("prometheus"))
+        self._desk = Desk(options.desk)
+        self._watch = Watch(options.prometheus)
         self._stop_reason: str | None = None
         self._found: float | None = None
 
@@ -78,6 +83,8 @@ class LoadRun:
         try:
             traffic = PROFILES[options.profile].traffic
             tasks, self._measured.prepared = prepare(options.host, traffic.prepared, options.seed)
+            if PROFILES[options.profile].begins_cold:
+                empty_cache(self._settings)
             plan = Plan(
                 options.profile, options.rate, options.seconds, options.users, options.seed, options.host, tasks
             )
@@ -95,12 +102,13 @@ class LoadRun:
         patience = 0.0 if self._stop_reason else SCRAPE_WAIT_SECONDS
         if not self._stop_reason:
             self._console.print("waiting for Prometheus' last scrape", style="dim")
-        inside = look_inside(self._settings.url("prometheus"), began, load_began, load_ended, patience)
+        inside = look_inside(options.prometheus, began, load_began, load_ended, patience)
         if self._desk.missed:
             inside.missing.append(f"{self._desk.missed} pushes of the generator's metrics: the desk did not answer")
         run = self._record(folder.name, load_began, load_ended, inside)
         record.save(run, folder)
-        write_page(run, folder, self._settings)
+        # drawing takes longer than who presses Ctrl-C wants to wait
+        write_page(run, folder, None if self._stop_reason else options.prometheus)
         return run
 
     def _load(self, plan: Plan, folder: Path) -> None:

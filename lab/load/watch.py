@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from lab.prometheus import Prometheus, PrometheusError
 
 ASK_SECONDS = 2.0
+# all but the heartbeat that fires always
+REAL_ALERTS = 'severity!="none"'
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def look(prometheus: Prometheus, seconds: float) -> Inside:
     """The view from inside over the last `seconds`. Raises `PrometheusError`."""
     ratio = prometheus.query(hit_ratio_query(seconds))
     shares = prometheus.query("replica:http_requests:share1m")
-    alerts = prometheus.query('ALERTS{alertstate="firing"}')
+    alerts = prometheus.query(f'ALERTS{{alertstate="firing",{REAL_ALERTS}}}')
     return Inside(
         hit_ratio=ratio[0].value if ratio and ratio[0].value == ratio[0].value else None,
         shares={each.labels.get("replica", "?"): each.value for each in sorted(shares, key=_replica)},

@@ -10,7 +10,9 @@ from rich.table import Table
 
 from lab.load.summary import print_summary, terminal
 from lab.report.compare import Change, compare, differences_in_settings
+from lab.report.page import write_page
 from lab.report.record import RUNS, Run, UnreadableRunError, load, names
+from lab.settings import load_settings
 
 RUNS_OPTION = click.option(
     "--runs", type=click.Path(path_type=Path, file_okay=False), default=RUNS, help="Where runs are kept."
@@ -20,8 +22,9 @@ RUNS_OPTION = click.option(
 @click.command("report")
 @click.argument("run", required=False)
 @click.argument("other", required=False)
+@click.option("--draw", is_flag=True, help="Write RUN's report.html anew, with the dashboards over its time.")
 @RUNS_OPTION
-def report(run: str | None, other: str | None, runs: Path) -> None:
+def report(run: str | None, other: str | None, draw: bool, runs: Path) -> None:
     """Show the report of RUN (by default the newest), or compare RUN with OTHER.
 
     Exit status 0; 1 if OTHER is worse than RUN in a figure, beyond the noise; 2 if there is no such run.
@@ -34,6 +37,8 @@ def report(run: str | None, other: str | None, runs: Path) -> None:
                 raise UnreadableRunError("there are no runs yet: `glasshouse load` makes one")
         one = load(run, runs)
         if other is None:
+            if draw:
+                write_page(one, runs / one.id, load_settings().url("prometheus"))
             print_summary(console, one)
             console.print(f"report: {runs / one.id / 'report.html'}", highlight=False, soft_wrap=True)
             return

@@ -3,7 +3,6 @@
 from html import escape
 
 from lab.prometheus import Prometheus, PrometheusError
-from lab.settings import LabSettings
 from lab.viewer.snapshot import embed, snapshot
 
 UIDS = ["overview", "load-test"]
@@ -11,10 +10,10 @@ UIDS = ["overview", "load-test"]
 MARGIN_SECONDS = 10.0
 
 
-def dashboards(settings: LabSettings, began: float, ended: float) -> str:
+def dashboards(prometheus_url: str, began: float, ended: float) -> str:
     """The fragment of HTML with both dashboards; where Prometheus does not answer, a line that says so."""
     try:
-        with Prometheus(settings.url("prometheus")) as prometheus:
+        with Prometheus(prometheus_url) as prometheus:
             return embed(snapshot(prometheus, UIDS, began - MARGIN_SECONDS, ended + MARGIN_SECONDS))
     except PrometheusError as error:
         return f'<p class="cut">Not drawn: {escape(str(error))}</p>'

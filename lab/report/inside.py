@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from lab.load.watch import hit_ratio_query
+from lab.load.watch import REAL_ALERTS, hit_ratio_query
 from lab.prometheus import Prometheus, PrometheusError
 from lab.report.record import Alert, Inside, Trace
 
@@ -17,7 +17,7 @@ SERVED = 'http_server_request_duration_seconds_count{http_route!~"/health.*"}'
 
 def wait_for_scrapes(prometheus: Prometheus, after: float, patience: float = SCRAPE_WAIT_SECONDS) -> bool:
     """Waits until replicas, gateway and desk were scraped after unix seconds `after`. Raises `PrometheusError`."""
-    query = 'min(timestamp(up{job=~"todo|gateway|desk"} == 1))'
+    query = 'min(timestamp(up{job=~"todo|gateway|desk"}))'
     deadline = time.monotonic() + patience
     while prometheus.value(query) <= after:
         if time.monotonic() > deadline:
@@ -131,7 +131,7 @@ def _alerts(prometheus: Prometheus, inside: Inside, began: float, ended: float) 
         for each in prometheus.query("alert_threshold", at=ended)
         if "alert" in each.labels
     }
-    for series in prometheus.query_range("ALERTS", began, ended, 5):
+    for series in prometheus.query_range(f"ALERTS{{{REAL_ALERTS}}}", began, ended, 5):
         labels = series.labels
         inside.alerts.append(
             Alert(

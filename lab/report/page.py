@@ -12,17 +12,16 @@ from lab.load.summary import LIMITS, abuse_fact, breakpoint_fact
 from lab.report.dashboards import dashboards
 from lab.report.plot import line_plot
 from lab.report.record import Figures, Run
-from lab.settings import LabSettings
 
 STYLE = (Path(__file__).parent / "page.css").read_text
 
 
-def write_page(run: Run, folder: Path, settings: LabSettings) -> None:
-    """Writes `report.html`. Raises `OSError`."""
-    (folder / "report.html").write_text(page(run, settings), encoding="utf-8")
+def write_page(run: Run, folder: Path, prometheus_url: str | None) -> None:
+    """Writes `report.html`, without dashboards where there is no Prometheus to ask. Raises `OSError`."""
+    (folder / "report.html").write_text(page(run, prometheus_url), encoding="utf-8")
 
 
-def page(run: Run, settings: LabSettings) -> str:
+def page(run: Run, prometheus_url: str | None) -> str:
     """The whole page."""
     title = f"{run.profile}, {_time(run.began)}"
     sections = [
@@ -32,7 +31,7 @@ def page(run: Run, settings: LabSettings) -> str:
         _section("Inside the stack", _inside(run), _missing(run)),
         _section("Alerts and thresholds crossed", _alerts(run)),
         _section("Slowest traces", _traces(run)),
-        _section("Dashboards over the run", dashboards(settings, run.began, run.ended)),
+        _section("Dashboards over the run", _dashboards(run, prometheus_url)),
         _section("How to repeat it", _repeat(run)),
     ]
     return (
@@ -168,6 +167,12 @@ def _traces(run: Run) -> str:
     if not rows:
         return "<p>No trace was kept of the requests of this run, or none is known to Prometheus.</p>"
     return table(["trace id", "took, inside", "method", "route", "status"], rows)
+
+
+def _dashboards(run: Run, prometheus_url: str | None) -> str:
+    if prometheus_url is None:
+        return f"<p>Not drawn yet: <code>glasshouse report {escape(run.id)} --draw</code> does it.</p>"
+    return dashboards(prometheus_url, run.began, run.ended)
 
 
 def _repeat(run: Run) -> str:

@@ -1,0 +1,50 @@
+"""Empties the stack's cache, so that a run begins cold."""
+
+import socket
+import subprocess
+from collections.abc import Sequence
+
+from lab.load.errors import CannotRunError
+from lab.settings import ROOT, LabSettings
+
+NODES = 6
+ANSWER_SECONDS = 5.0
+
+Address = tuple[str, int]
+
+
+def empty_cache(settings: LabSettings) -> None:
+    """Empties every primary of the Redis Cluster, wherever it runs. Raises `CannotRunError` where there is none.
+
+    What is lost with it is the cache and the rate limit's memory: of what was acknowledged, nothing.
+    """
+    native = [("127.0.0.1", settings.redis_port + node) for node in range(NODES)]
+    inside_docker = [(f"redis-{node + 1}", 6379) for node in range(NODES)]
+    if not (_emptied(native) or _emptied(inside_docker) or _emptied_by_compose()):
+        raise CannotRunError("no Redis Cluster to empty: cold-cache needs the whole stack, `make native` or `make up`")
+
+
+def _emptied(nodes: Sequence[Address]) -> bool:
+    # a replica refuses; its primary tells it
+    return sum(_flush(node) for node in nodes) >= NODES // 2
+
+
+def _flush(node: Address) -> bool:
+    try:
+        with socket.create_connection(node, ANSWER_SECONDS) as connection:
+            connection.sendall(b"FLUSHALL\r\n")
+            return connection.recv(16).startswith(b"+OK")
+    except OSError:
+        return False
+
+
+def _emptied_by_compose() -> bool:
+    done = 0
+    for node in range(NODES):
+        command = ["docker", "compose", "exec", "-T", f"redis-{node + 1}", "redis-cli", "FLUSHALL"]
+        try:
+            answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=30)
+        except (FileNotFoundError, subprocess.TimeoutExpired):
+            return False
+        done += answer.stdout.startswith("OK")
+    return done >= NODES // 2

@@ -74,7 +74,7 @@ function options(body, live) {
     },
     scales: { x: { time: true, range: () => [live.view.answer.start, lastTime(live.view.answer)] }, ...plan.scales },
     axes: [
-      axis(theme, { size: 24, space: 70, values: (chart, splits) => splits.map((at) => clock(at, live.view.answer)) }),
+      axis(theme, { size: 24, space: 56, values: (chart, splits, index, space, every) => splits.map((at) => clock(at, every)) }),
       ...plan.axes,
     ],
     series: [{}, ...plan.series],
@@ -93,12 +93,12 @@ function lastTime({ start, step, count }) {
   return start + step * Math.max(1, count - 1);
 }
 
-function clock(at, answer) {
+// what tells two labels apart that are this many seconds from each other
+function clock(at, every) {
   const date = new Date(at * 1000);
+  if (every >= 86400) return date.toLocaleDateString(undefined, { month: "short", day: "numeric" });
   const whole = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
-  const span = answer.step * answer.count;
-  if (span > 2 * 86400) return date.toLocaleString(undefined, { ...whole, month: "short", day: "numeric" });
-  return date.toLocaleTimeString(undefined, span < 240 ? { ...whole, second: "2-digit" } : whole);
+  return date.toLocaleTimeString(undefined, every < 60 ? { ...whole, second: "2-digit" } : whole);
 }
 
 function zoomTo(chart, view) {

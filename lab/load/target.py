@@ -9,6 +9,9 @@ import psutil
 
 from lab.load.errors import CannotRunError
 
+# requests that `check_target` itself makes
+TARGET_CHECKS = 1
+
 
 def check_target(host: str, allow_remote: bool) -> None:
     """Sees that the base URL `host` is a stack that may be loaded. Raises `CannotRunError`."""

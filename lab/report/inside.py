@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from lab.load.target import TARGET_CHECKS
 from lab.load.watch import REAL_ALERTS, hit_ratio_query
 from lab.prometheus import Prometheus, PrometheusError
 from lab.report.record import Alert, Inside, Trace
@@ -98,9 +99,9 @@ def _gateway_count(prometheus: Prometheus, began: float, ended: float) -> int | 
     requests = rise(prometheus, "nginx_http_requests_total", began, ended)
     if not requests:
         return None
-    # nginx counts the exporter's own question too, one for each scrape
+    # nginx counts the exporter's own question too, one for each scrape, and ours whether the host is there
     scrapes = _scrapes(prometheus, "nginx_http_requests_total", began, ended)
-    return round(sum(requests.values())) - scrapes
+    return round(sum(requests.values())) - scrapes - TARGET_CHECKS
 
 
 def _scrapes(prometheus: Prometheus, selector: str, began: float, ended: float) -> int:

@@ -1,7 +1,9 @@
 """`glasshouse view`."""
 
+import os
 import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -43,19 +45,18 @@ def view(host: str, port: int | None, prometheus_url: str | None, dashboards: Pa
     except (SettingError, LibraryError, DashboardError, OSError) as error:
         click.echo(f"glasshouse view: {error}", err=True)
         sys.exit(2)
-    prometheus = Prometheus(prometheus_url or settings.url("prometheus"))
-    app = create_app(
-        folder,
-        prometheus,
-        settings.url("grafana"),
-        settings.url("tempo"),
-        hosts=[f"{name}:{listening.getsockname()[1]}" for name in _LOOPBACK] if host in _LOOPBACK else ["*"],
-    )
-    shown = f"[{host}]" if ":" in host else host
-    click.echo(f"dashboards: http://{shown}:{port}/   (Prometheus: {prometheus.url})")
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
-    with prometheus, listening:
-        server.run(sockets=[listening])
+    # Ctrl-C is how one ends it; uvicorn raises it again once it has shut down
+    with suppress(KeyboardInterrupt), listening, Prometheus(prometheus_url or settings.url("prometheus")) as prometheus:
+        app = create_app(
+            folder,
+            prometheus,
+            settings.url("grafana"),
+            settings.url("tempo"),
+            hosts=[f"{name}:{port}" for name in _LOOPBACK] if host in _LOOPBACK else ["*"],
+        )
+        shown = f"[{host}]" if ":" in host else host
+        click.echo(f"dashboards: http://{shown}:{port}/   (Prometheus: {prometheus.url})")
+        uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False)).run(sockets=[listening])
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -65,5 +66,5 @@ def _listen(host: str, port: int) -> socket.socket:
         )
     except OSError as error:
         raise OSError(
-            f"cannot listen on {host}:{port} ({error.strerror}); choose another with --port or VIEWER_PORT"
+            f"cannot listen on {host}:{port} ({os.strerror(error.errno or 0)}); try --port or VIEWER_PORT"
         ) from error

@@ -1,6 +1,9 @@
 """The viewer's server, without a browser: what it gives, and what it refuses."""
 
+import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +22,8 @@ from lab.viewer.folder import Folder
 from lab.viewer.library import LibraryError, library_file
 from lab.viewer.server import create_app
 from lab.viewer.snapshot import embed, snapshot
-from tests.servers import free_port
+from tests.servers import free_port, wait_for
+from tests.servers.process import is_listening
 
 NOW = 1_800_000_000.0
 WINDOW = Window(100.0, 120.0, 5.0)
@@ -234,3 +238,14 @@ def test_a_folder_without_dashboards_is_one_line_and_status_2(tmp_path: Path) ->
     result = CliRunner().invoke(view, ["--dashboards", str(tmp_path)])
     assert result.exit_code == 2
     assert "make dashboards" in result.stderr
+
+
+def test_ctrl_c_ends_it_without_a_word() -> None:
+    port = free_port()
+    command = [sys.executable, "-m", "lab", "view", "--port", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as running:
+        wait_for(lambda: is_listening(port), 30, "the viewer")
+        running.send_signal(signal.SIGINT)
+        _, complaint = running.communicate(timeout=20)
+    assert running.returncode == 0
+    assert not complaint

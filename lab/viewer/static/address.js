@@ -8,13 +8,23 @@ export class Address {
     addEventListener("popstate", () => this.changed());
   }
 
-  get parameters() { return new URLSearchParams(location.search); }
-  get from() { return this.parameters.get("from") || this.defaults.from; }
-  get to() { return this.parameters.get("to") || this.defaults.to; }
-  get refresh() { return this.parameters.get("refresh") ?? this.defaults.refresh; }
+  get parameters() {
+    return new URLSearchParams(location.search);
+  }
+  get from() {
+    return this.parameters.get("from") || this.defaults.from;
+  }
+  get to() {
+    return this.parameters.get("to") || this.defaults.to;
+  }
+  get refresh() {
+    return this.parameters.get("refresh") ?? this.defaults.refresh;
+  }
 
   /** Values chosen for a variable; none means all. */
-  chosen(name) { return this.parameters.getAll(`var-${name}`).filter((value) => value !== "$__all" && value !== "All"); }
+  chosen(name) {
+    return this.parameters.getAll(`var-${name}`).filter((value) => value !== "$__all" && value !== "All");
+  }
 
   /** Sets parameters: a string, a list of strings, or null to leave one out. */
   set(changes) {
@@ -28,7 +38,9 @@ export class Address {
   }
 
   /** The address of another dashboard at the same time with the same choices. */
-  of(uid) { return `/d/${encodeURIComponent(uid)}${location.search}`; }
+  of(uid) {
+    return `/d/${encodeURIComponent(uid)}${location.search}`;
+  }
 
   /** What the server is asked with. */
   search() {
@@ -37,6 +49,10 @@ export class Address {
     return parameters.toString();
   }
 
-  onChange(listener) { this.listeners.push(listener); }
-  changed() { this.listeners.forEach((listener) => listener()); }
+  onChange(listener) {
+    this.listeners.push(listener);
+  }
+  changed() {
+    this.listeners.forEach((listener) => listener());
+  }
 }

@@ -21,14 +21,21 @@ async function start() {
     else landing(document.body, all);
   } catch (error) {
     tell(error.message);
-    document.body.append(banner, element("p", { class: "gh-banner-link" }, element("a", { href: "/" }, "All dashboards")));
+    document.body.append(
+      banner,
+      element("p", { class: "gh-banner-link" }, element("a", { href: "/" }, "All dashboards")),
+    );
   }
 }
 
 async function showDashboard(uid, all) {
   const dashboard = await server.dashboard(uid);
   document.title = `${dashboard.title} - Glasshouse`;
-  const address = new Address({ from: dashboard.time?.from ?? "now-15m", to: dashboard.time?.to ?? "now", refresh: dashboard.refresh || "" });
+  const address = new Address({
+    from: dashboard.time?.from ?? "now-15m",
+    to: dashboard.time?.to ?? "now",
+    refresh: dashboard.refresh || "",
+  });
   const { root, frames } = gridOf(dashboard);
   let parts = {};
   const view = () => ({
@@ -44,7 +51,9 @@ async function showDashboard(uid, all) {
     tell(problem);
   });
   const toggle = followTheme(() => live.redraw());
-  const variables = (dashboard.templating?.list ?? []).filter((variable) => variable.hide !== HIDDEN).map((variable) => variableChooser(variable, address));
+  const variables = (dashboard.templating?.list ?? [])
+    .filter((variable) => variable.hide !== HIDDEN)
+    .map((variable) => variableChooser(variable, address));
   const offer = async () => {
     const offered = await server.variables(uid, address.search()).catch(() => ({}));
     for (const { name, offer: give } of variables) give(offered[name] ?? []);
@@ -52,21 +61,47 @@ async function showDashboard(uid, all) {
   address.onChange(offer);
   document.body.append(
     navigation(all, uid, address),
-    element("header", { class: "gh-head" },
+    element(
+      "header",
+      { class: "gh-head" },
       element("h1", { title: dashboard.description }, dashboard.title),
       ...variables.map((variable) => variable.root),
       element("span", { class: "gh-space" }),
-      timePicker(address), refreshPicker(address, () => live.refresh()),
-      element("button", { type: "button", class: "gh-button", "aria-label": "Light or dark", title: "Light or dark", onclick: toggle }, "◐"),
-      element("button", { type: "button", class: "gh-button", "aria-label": "Full screen", title: "Full screen", onclick: () => document.documentElement.requestFullscreen() }, "⤢")),
-    banner, element("main", {}, root));
+      timePicker(address),
+      refreshPicker(address, () => live.refresh()),
+      element(
+        "button",
+        { type: "button", class: "gh-button", "aria-label": "Light or dark", title: "Light or dark", onclick: toggle },
+        "◐",
+      ),
+      element(
+        "button",
+        {
+          type: "button",
+          class: "gh-button",
+          "aria-label": "Full screen",
+          title: "Full screen",
+          onclick: () => document.documentElement.requestFullscreen(),
+        },
+        "⤢",
+      ),
+    ),
+    banner,
+    element("main", {}, root),
+  );
   await Promise.all([live.refresh(), offer()]);
 }
 
 // Tempo has no page of its own: Grafana shows its traces, and where only Tempo answers, it gives the trace as data
 function traceAddress({ grafana, tempo }, id) {
   if (grafana) {
-    const panes = { t: { datasource: "tempo", queries: [{ refId: "A", datasource: { type: "tempo", uid: "tempo" }, queryType: "traceql", query: id }], range: { from: "now-24h", to: "now" } } };
+    const panes = {
+      t: {
+        datasource: "tempo",
+        queries: [{ refId: "A", datasource: { type: "tempo", uid: "tempo" }, queryType: "traceql", query: id }],
+        range: { from: "now-24h", to: "now" },
+      },
+    };
     return `${grafana}/explore?schemaVersion=1&panes=${encodeURIComponent(JSON.stringify(panes))}`;
   }
   return tempo ? `${tempo}/api/traces/${encodeURIComponent(id)}` : null;

@@ -1,13 +1,35 @@
 // Colours: Grafana's names, thresholds, schemes, and enough contrast with the ground in both themes.
 
 const NAMED = {
-  green: "#73bf69", red: "#f2495c", orange: "#ff9830", yellow: "#fade2a", blue: "#5794f2", purple: "#b877d9",
-  "dark-green": "#37872d", "dark-red": "#c4162a", "dark-orange": "#fa6400", "dark-yellow": "#e0b400",
-  "dark-blue": "#1f60c4", "dark-purple": "#8f3bb8", "semi-dark-green": "#56a64b", "semi-dark-red": "#e02f44",
-  "semi-dark-orange": "#ff780a", "semi-dark-yellow": "#f2cc0c", "semi-dark-blue": "#3274d9",
-  "semi-dark-purple": "#a352cc", "light-green": "#96d98d", "light-red": "#ff7383", "light-orange": "#ffb357",
-  "light-yellow": "#ffee52", "light-blue": "#8ab8ff", "light-purple": "#ca95e5", "super-light-blue": "#c0d8ff",
-  grey: "#999999", gray: "#999999", white: "#ffffff", black: "#000000",
+  green: "#73bf69",
+  red: "#f2495c",
+  orange: "#ff9830",
+  yellow: "#fade2a",
+  blue: "#5794f2",
+  purple: "#b877d9",
+  "dark-green": "#37872d",
+  "dark-red": "#c4162a",
+  "dark-orange": "#fa6400",
+  "dark-yellow": "#e0b400",
+  "dark-blue": "#1f60c4",
+  "dark-purple": "#8f3bb8",
+  "semi-dark-green": "#56a64b",
+  "semi-dark-red": "#e02f44",
+  "semi-dark-orange": "#ff780a",
+  "semi-dark-yellow": "#f2cc0c",
+  "semi-dark-blue": "#3274d9",
+  "semi-dark-purple": "#a352cc",
+  "light-green": "#96d98d",
+  "light-red": "#ff7383",
+  "light-orange": "#ffb357",
+  "light-yellow": "#ffee52",
+  "light-blue": "#8ab8ff",
+  "light-purple": "#ca95e5",
+  "super-light-blue": "#c0d8ff",
+  grey: "#999999",
+  gray: "#999999",
+  white: "#ffffff",
+  black: "#000000",
 };
 
 // Okabe and Ito's, which colour-blind readers tell apart (https://jfly.uni-koeln.de/color/)
@@ -112,7 +134,9 @@ function write(parts) {
 
 // https://www.w3.org/TR/WCAG21/#dfn-relative-luminance
 function luminance(parts) {
-  const [r, g, b] = parts.map((part) => (part / 255 <= 0.03928 ? part / 3294.6 : ((part / 255 + 0.055) / 1.055) ** 2.4));
+  const [r, g, b] = parts.map((part) =>
+    part / 255 <= 0.03928 ? part / 3294.6 : ((part / 255 + 0.055) / 1.055) ** 2.4,
+  );
   return 0.2126 * r + 0.7152 * g + 0.0722 * b;
 }
 

@@ -10,8 +10,13 @@ let choosers = 0;
 /** Links to all dashboards; the current one is marked. They are made again when the address changes. */
 export function navigation(all, current, address) {
   const nav = element("nav", { class: "gh-nav", "aria-label": "Dashboards" });
-  const fill = () => nav.replaceChildren(element("a", { href: "/", class: "gh-home" }, "Glasshouse"),
-    ...all.map(({ uid, title }) => element("a", { href: address.of(uid), "aria-current": uid === current ? "page" : false }, title)));
+  const fill = () =>
+    nav.replaceChildren(
+      element("a", { href: "/", class: "gh-home" }, "Glasshouse"),
+      ...all.map(({ uid, title }) =>
+        element("a", { href: address.of(uid), "aria-current": uid === current ? "page" : false }, title),
+      ),
+    );
   address.onChange(fill);
   fill();
   return nav;
@@ -27,18 +32,47 @@ export function variableChooser(variable, address) {
     const chosen = address.chosen(variable.name);
     summary.textContent = `${label}: ${chosen.length ? chosen.join(", ") : "All"}`;
     const choose = (values) => address.set({ [`var-${variable.name}`]: values });
-    const box = (text, isOn, pick) => element("label", {}, element("input", { type: variable.multi || text === "All" ? "checkbox" : "radio", checked: isOn, onchange: pick }), text);
+    const box = (text, isOn, pick) =>
+      element(
+        "label",
+        {},
+        element("input", {
+          type: variable.multi || text === "All" ? "checkbox" : "radio",
+          checked: isOn,
+          onchange: pick,
+        }),
+        text,
+      );
     // a choice makes the list anew, and the keyboard stays where it was
     const focused = [...list.querySelectorAll("input")].indexOf(document.activeElement);
     list.replaceChildren(
       box("All", chosen.length === 0, () => choose([])),
-      ...[...new Set([...offered, ...chosen])].map((value) => box(value, chosen.includes(value), (event) => choose(
-        !variable.multi ? [value] : event.target.checked ? [...chosen, value] : chosen.filter((other) => other !== value)))));
+      ...[...new Set([...offered, ...chosen])].map((value) =>
+        box(value, chosen.includes(value), (event) =>
+          choose(
+            !variable.multi
+              ? [value]
+              : event.target.checked
+                ? [...chosen, value]
+                : chosen.filter((other) => other !== value),
+          ),
+        ),
+      ),
+    );
     list.querySelectorAll("input")[focused]?.focus();
   };
   address.onChange(fill);
   fill();
-  return { root, name: variable.name, offer: (values) => { if (String(values) !== String(offered)) { offered = values; fill(); } } };
+  return {
+    root,
+    name: variable.name,
+    offer: (values) => {
+      if (String(values) !== String(offered)) {
+        offered = values;
+        fill();
+      }
+    },
+  };
 }
 
 /** The time range: the last minutes or hours, or two moments. */
@@ -50,14 +84,33 @@ export function timePicker(address) {
     const from = element("input", { type: "datetime-local", step: "1", value: forInput(address.from) });
     const to = element("input", { type: "datetime-local", step: "1", value: forInput(address.to) });
     panel.replaceChildren(
-      ...RANGES.map(([start, words]) => element("button", { type: "button", "aria-pressed": String(address.from === start && address.to === "now"), onclick: () => address.set({ from: start, to: "now" }) }, words)),
-      element("form", { onsubmit: (event) => {
-        event.preventDefault();
-        const [begin, end] = [new Date(from.value).getTime(), new Date(to.value).getTime()];
-        to.setCustomValidity(begin < end ? "" : "must be after the beginning");
-        if (begin < end) address.set({ from: String(begin), to: String(end) });
-        else to.reportValidity();
-      } }, element("label", {}, "From", from), element("label", {}, "To", to), element("button", { class: "gh-button" }, "Apply")));
+      ...RANGES.map(([start, words]) =>
+        element(
+          "button",
+          {
+            type: "button",
+            "aria-pressed": String(address.from === start && address.to === "now"),
+            onclick: () => address.set({ from: start, to: "now" }),
+          },
+          words,
+        ),
+      ),
+      element(
+        "form",
+        {
+          onsubmit: (event) => {
+            event.preventDefault();
+            const [begin, end] = [new Date(from.value).getTime(), new Date(to.value).getTime()];
+            to.setCustomValidity(begin < end ? "" : "must be after the beginning");
+            if (begin < end) address.set({ from: String(begin), to: String(end) });
+            else to.reportValidity();
+          },
+        },
+        element("label", {}, "From", from),
+        element("label", {}, "To", to),
+        element("button", { class: "gh-button" }, "Apply"),
+      ),
+    );
   };
   address.onChange(fill);
   fill();
@@ -66,24 +119,42 @@ export function timePicker(address) {
 
 /** How often to ask again, and a button that pauses it. `now` asks at once. */
 export function refreshPicker(address, now) {
-  const select = element("select", { "aria-label": "Refresh", onchange: () => address.set({ refresh: select.value }) },
-    element("option", { value: "" }, "Paused"), ...INTERVALS.map((interval) => element("option", { value: interval }, `Every ${interval}`)));
-  const pause = element("button", { type: "button", class: "gh-button", onclick: () => {
-    if (address.refresh) select.dataset.before = address.refresh;
-    address.set({ refresh: address.refresh ? "" : (select.dataset.before ?? "5s") });
-  } });
+  const select = element(
+    "select",
+    { "aria-label": "Refresh", onchange: () => address.set({ refresh: select.value }) },
+    element("option", { value: "" }, "Paused"),
+    ...INTERVALS.map((interval) => element("option", { value: interval }, `Every ${interval}`)),
+  );
+  const pause = element("button", {
+    type: "button",
+    class: "gh-button",
+    onclick: () => {
+      if (address.refresh) select.dataset.before = address.refresh;
+      address.set({ refresh: address.refresh ? "" : (select.dataset.before ?? "5s") });
+    },
+  });
   const fill = () => {
     select.value = address.refresh;
     pause.textContent = address.refresh ? "Pause" : "Resume";
   };
   address.onChange(fill);
   fill();
-  return element("span", { class: "gh-refresh" }, element("button", { type: "button", class: "gh-button", onclick: now }, "Refresh"), select, pause);
+  return element(
+    "span",
+    { class: "gh-refresh" },
+    element("button", { type: "button", class: "gh-button", onclick: now }, "Refresh"),
+    select,
+    pause,
+  );
 }
 
 function dropdown(label, content) {
   choosers += 1;
-  const list = element("div", { popover: true, id: `gh-chooser-${choosers}`, class: "gh-popover", role: "group", "aria-label": label }, content);
+  const list = element(
+    "div",
+    { popover: true, id: `gh-chooser-${choosers}`, class: "gh-popover", role: "group", "aria-label": label },
+    content,
+  );
   const summary = element("button", { type: "button", class: "gh-button gh-dropdown", popovertarget: list.id }, label);
   list.addEventListener("beforetoggle", () => placeBelow(list, summary));
   return { root: element("span", { class: "gh-chooser" }, summary, list), summary };

@@ -13,8 +13,14 @@ for (const data of document.querySelectorAll("script.gh-snapshot")) {
   const draw = () => {
     for (const { frames, answers, marks } of drawings) {
       for (const [id, { show }] of frames) {
-        show({ answer: answers[String(id)], marks, theme: theme(), group: "glasshouse", linkTo: () => null,
-          showTraces: (dot, dots) => showTraces(host, dot ? [dot] : dots, () => null) });
+        show({
+          answer: answers[String(id)],
+          marks,
+          theme: theme(),
+          group: "glasshouse",
+          linkTo: () => null,
+          showTraces: (dot, dots) => showTraces(host, dot ? [dot] : dots, () => null),
+        });
       }
     }
   };

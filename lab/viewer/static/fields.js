@@ -22,7 +22,12 @@ export function textOf(field, value) {
 export function mappingOf(field, value) {
   for (const { type, options } of field.mappings ?? []) {
     if (type === "value" && options[String(value)]) return options[String(value)];
-    if (type === "range" && value !== null && value >= (options.from ?? -Infinity) && value <= (options.to ?? Infinity)) {
+    if (
+      type === "range" &&
+      value !== null &&
+      value >= (options.from ?? -Infinity) &&
+      value <= (options.to ?? Infinity)
+    ) {
       return options.result;
     }
     if (type === "special" && value === null && options.match.startsWith("null")) return options.result;
@@ -36,16 +41,27 @@ export function reduce(values, calculation = "lastNotNull") {
   if (known.length === 0) return null;
   const sum = known.reduce((total, value) => total + value, 0);
   switch (calculation) {
-    case "last": return values.at(-1) ?? null;
-    case "max": return Math.max(...known);
-    case "min": return Math.min(...known);
-    case "mean": return sum / known.length;
-    case "sum": return sum;
-    case "first": case "firstNotNull": return known[0];
-    case "count": return known.length;
-    case "range": return Math.max(...known) - Math.min(...known);
-    case "diff": return known.at(-1) - known[0];
-    default: return known.at(-1);
+    case "last":
+      return values.at(-1) ?? null;
+    case "max":
+      return Math.max(...known);
+    case "min":
+      return Math.min(...known);
+    case "mean":
+      return sum / known.length;
+    case "sum":
+      return sum;
+    case "first":
+    case "firstNotNull":
+      return known[0];
+    case "count":
+      return known.length;
+    case "range":
+      return Math.max(...known) - Math.min(...known);
+    case "diff":
+      return known.at(-1) - known[0];
+    default:
+      return known.at(-1);
   }
 }
 

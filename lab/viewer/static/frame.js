@@ -13,10 +13,23 @@ export function frameOf(panel) {
   const warning = element("span", { class: "gh-warning", hidden: true, role: "img" }, "!");
   const traces = element("button", { type: "button", class: "gh-small", hidden: true }, "traces");
   const body = element("div", { class: "gh-body" });
-  const button = element("button", { type: "button", class: "gh-small", popovertarget: about.id, "aria-label": `About ${panel.title || "this panel"}` }, "i");
+  const button = element(
+    "button",
+    {
+      type: "button",
+      class: "gh-small",
+      popovertarget: about.id,
+      "aria-label": `About ${panel.title || "this panel"}`,
+    },
+    "i",
+  );
   about.addEventListener("beforetoggle", () => placeBelow(about, button));
-  const root = element("section", { class: `gh-panel gh-kind-${panel.type}`, "aria-label": panel.title, "data-panel": String(panel.id) },
-    element("header", {}, element("h3", { title: panel.title }, panel.title), warning, traces, button, about), body);
+  const root = element(
+    "section",
+    { class: `gh-panel gh-kind-${panel.type}`, "aria-label": panel.title, "data-panel": String(panel.id) },
+    element("header", {}, element("h3", { title: panel.title }, panel.title), warning, traces, button, about),
+    body,
+  );
   about.append(element("p", {}, panel.description || "No description."));
   return {
     root,
@@ -29,8 +42,10 @@ function show(frame, view) {
   const { panel, body, about, warning, traces, root } = frame;
   const { results } = view.answer;
   const problems = results.filter((result) => result.problem);
-  about.replaceChildren(element("p", {}, panel.description || "No description."),
-    ...results.map((result) => element("pre", {}, result.query)));
+  about.replaceChildren(
+    element("p", {}, panel.description || "No description."),
+    ...results.map((result) => element("pre", {}, result.query)),
+  );
   const dots = results.flatMap((result) => result.exemplars);
   traces.hidden = dots.length === 0;
   traces.onclick = () => view.showTraces(null, dots);
@@ -53,7 +68,9 @@ function show(frame, view) {
     root.dataset.drawn = String(Number(root.dataset.drawn ?? 0) + 1);
   } catch (error) {
     console.error(`panel ${panel.title}:`, error);
-    fail(frame, [{ query: results.map((result) => result.query).join("\n"), problem: `could not be drawn: ${error.message}` }]);
+    fail(frame, [
+      { query: results.map((result) => result.query).join("\n"), problem: `could not be drawn: ${error.message}` },
+    ]);
   }
 }
 
@@ -61,9 +78,20 @@ function fail({ body, root }, problems) {
   root.classList.add("gh-failed");
   forget(body.querySelector(".gh-chart") ?? body);
   const queries = Map.groupBy(problems, ({ problem }) => problem);
-  body.replaceChildren(element("div", { class: "gh-problem", role: "status" },
-    ...[...queries].map(([problem, failed]) => element("div", {}, element("p", {}, problem),
-      ...failed.filter(({ query }) => query).map(({ query }) => element("code", {}, query))))));
+  body.replaceChildren(
+    element(
+      "div",
+      { class: "gh-problem", role: "status" },
+      ...[...queries].map(([problem, failed]) =>
+        element(
+          "div",
+          {},
+          element("p", {}, problem),
+          ...failed.filter(({ query }) => query).map(({ query }) => element("code", {}, query)),
+        ),
+      ),
+    ),
+  );
 }
 
 /** Puts a popover under the button that opens it, inside the window. */

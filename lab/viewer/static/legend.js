@@ -11,19 +11,65 @@ export function drawLegend(host, options, series, hidden, toggle) {
   host.hidden = legend.showLegend === false || legend.displayMode === "hidden";
   if (host.hidden) return;
   const entry = ({ name, colour }) =>
-    element("button", { type: "button", class: "gh-legend-name", "aria-pressed": String(!hidden.has(name)),
-      title: "Show this alone; again for all", onclick: () => toggle(name) },
-    element("i", { class: "gh-swatch", style: { background: colour } }), name);
+    element(
+      "button",
+      {
+        type: "button",
+        class: "gh-legend-name",
+        "aria-pressed": String(!hidden.has(name)),
+        title: "Show this alone; again for all",
+        onclick: () => toggle(name),
+      },
+      element("i", { class: "gh-swatch", style: { background: colour } }),
+      name,
+    );
   const figures = legend.calcs ?? [];
   host.classList.toggle("gh-legend-table", legend.displayMode === "table");
   if (legend.displayMode !== "table") {
-    host.replaceChildren(...series.map((line) => element("span", { class: "gh-legend-item" }, entry(line),
-      ...figures.map((figure) => element("span", { class: "gh-faint" }, ` ${HEADINGS[figure] ?? figure}: ${textOf(line.field, reduce(line.values, figure))}`)))));
+    host.replaceChildren(
+      ...series.map((line) =>
+        element(
+          "span",
+          { class: "gh-legend-item" },
+          entry(line),
+          ...figures.map((figure) =>
+            element(
+              "span",
+              { class: "gh-faint" },
+              ` ${HEADINGS[figure] ?? figure}: ${textOf(line.field, reduce(line.values, figure))}`,
+            ),
+          ),
+        ),
+      ),
+    );
     return;
   }
-  host.replaceChildren(element("table", {},
-    element("thead", {}, element("tr", {}, element("th", { scope: "col" }, "Name"),
-      ...figures.map((figure) => element("th", { scope: "col" }, HEADINGS[figure] ?? figure)))),
-    element("tbody", {}, ...series.map((line) => element("tr", {}, element("th", { scope: "row" }, entry(line)),
-      ...figures.map((figure) => element("td", {}, textOf(line.field, reduce(line.values, figure)))))))));
+  host.replaceChildren(
+    element(
+      "table",
+      {},
+      element(
+        "thead",
+        {},
+        element(
+          "tr",
+          {},
+          element("th", { scope: "col" }, "Name"),
+          ...figures.map((figure) => element("th", { scope: "col" }, HEADINGS[figure] ?? figure)),
+        ),
+      ),
+      element(
+        "tbody",
+        {},
+        ...series.map((line) =>
+          element(
+            "tr",
+            {},
+            element("th", { scope: "row" }, entry(line)),
+            ...figures.map((figure) => element("td", {}, textOf(line.field, reduce(line.values, figure)))),
+          ),
+        ),
+      ),
+    ),
+  );
 }

@@ -25,7 +25,8 @@ export class Live {
     this.asked = new Map();
     try {
       const [parts, marks] = await Promise.all([
-        server.parts(), server.annotations(this.uid, search).catch(() => this.marks),
+        server.parts(),
+        server.annotations(this.uid, search).catch(() => this.marks),
       ]);
       if (round !== this.round) return;
       this.marks = marks;

@@ -74,7 +74,11 @@ function options(body, live) {
     },
     scales: { x: { time: true, range: () => [live.view.answer.start, lastTime(live.view.answer)] }, ...plan.scales },
     axes: [
-      axis(theme, { size: 24, space: 56, values: (chart, splits, index, space, every) => splits.map((at) => clock(at, every)) }),
+      axis(theme, {
+        size: 24,
+        space: 56,
+        values: (chart, splits, index, space, every) => splits.map((at) => clock(at, every)),
+      }),
       ...plan.axes,
     ],
     series: [{}, ...plan.series],
@@ -120,7 +124,10 @@ function tipAt(chart, { view, plan }) {
   const near = (chart.scales.x.max - chart.scales.x.min) * (5 / chart.over.clientWidth);
   const marked = view.marks.filter((mark) => at >= mark.start - near && at <= mark.end + near);
   const box = chart.over.getBoundingClientRect();
-  const lines = [...plan.tip(idx, chart), ...marked.map((mark) => ({ name: mark.title, value: mark.text, colour: mark.colour }))];
+  const lines = [
+    ...plan.tip(idx, chart),
+    ...marked.map((mark) => ({ name: mark.title, value: mark.text, colour: mark.colour })),
+  ];
   showTip(chart, box.left + left, box.top + top, moment(chart.data[0][idx]), lines);
 }
 

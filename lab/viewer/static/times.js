@@ -1,8 +1,13 @@
 // Times as the address writes them, and as people read them.
 
 export const RANGES = [
-  ["now-5m", "Last 5 minutes"], ["now-15m", "Last 15 minutes"], ["now-30m", "Last 30 minutes"],
-  ["now-1h", "Last hour"], ["now-3h", "Last 3 hours"], ["now-6h", "Last 6 hours"], ["now-12h", "Last 12 hours"],
+  ["now-5m", "Last 5 minutes"],
+  ["now-15m", "Last 15 minutes"],
+  ["now-30m", "Last 30 minutes"],
+  ["now-1h", "Last hour"],
+  ["now-3h", "Last 3 hours"],
+  ["now-6h", "Last 6 hours"],
+  ["now-12h", "Last 12 hours"],
   ["now-24h", "Last 24 hours"],
 ];
 
@@ -16,7 +21,12 @@ export function describe(from, to) {
 /** A date and time to the second, in the reader's zone. */
 export function moment(seconds) {
   return new Date(seconds * 1000).toLocaleString(undefined, {
-    month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23",
+    month: "short",
+    day: "numeric",
+    hour: "2-digit",
+    minute: "2-digit",
+    second: "2-digit",
+    hourCycle: "h23",
   });
 }
 

@@ -13,10 +13,17 @@ export function showTip(who, x, y, heading, lines) {
   owner = who;
   tip.replaceChildren(
     element("div", { class: "gh-tip-head" }, heading),
-    ...lines.slice(0, 16).map((line) =>
-      element("div", { class: "gh-tip-line" },
-        element("i", { class: "gh-swatch", style: { background: line.colour ?? "transparent" } }),
-        element("span", {}, line.name), element("b", {}, line.value))),
+    ...lines
+      .slice(0, 16)
+      .map((line) =>
+        element(
+          "div",
+          { class: "gh-tip-line" },
+          element("i", { class: "gh-swatch", style: { background: line.colour ?? "transparent" } }),
+          element("span", {}, line.name),
+          element("b", {}, line.value),
+        ),
+      ),
     lines.length > 16 ? element("div", { class: "gh-faint" }, `and ${lines.length - 16} more`) : "",
   );
   tip.hidden = false;

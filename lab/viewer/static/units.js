@@ -1,9 +1,32 @@
 // Figures as people read them, for the units that Grafana names.
 
-const SHORT = [[1e12, " T"], [1e9, " B"], [1e6, " M"], [1e3, " K"]];
-const BINARY = [[2 ** 40, " TiB"], [2 ** 30, " GiB"], [2 ** 20, " MiB"], [2 ** 10, " KiB"]];
-const DECIMAL = [[1e12, " TB"], [1e9, " GB"], [1e6, " MB"], [1e3, " kB"]];
-const SECONDS = [[86400, " d"], [3600, " h"], [60, " min"], [1, " s"], [1e-3, " ms"], [1e-6, " µs"], [1e-9, " ns"]];
+const SHORT = [
+  [1e12, " T"],
+  [1e9, " B"],
+  [1e6, " M"],
+  [1e3, " K"],
+];
+const BINARY = [
+  [2 ** 40, " TiB"],
+  [2 ** 30, " GiB"],
+  [2 ** 20, " MiB"],
+  [2 ** 10, " KiB"],
+];
+const DECIMAL = [
+  [1e12, " TB"],
+  [1e9, " GB"],
+  [1e6, " MB"],
+  [1e3, " kB"],
+];
+const SECONDS = [
+  [86400, " d"],
+  [3600, " h"],
+  [60, " min"],
+  [1, " s"],
+  [1e-3, " ms"],
+  [1e-6, " µs"],
+  [1e-9, " ns"],
+];
 
 // unit → how its figures are scaled, and what follows them
 const UNITS = {
@@ -52,7 +75,8 @@ function smallest(scale) {
 
 function digits(value, decimals) {
   const size = Math.abs(value);
-  const places = decimals ?? (size === 0 || size >= 100 ? (size % 1 && size < 1000 ? 1 : 0) : size >= 10 ? 1 : size >= 0.1 ? 2 : 3);
+  const places =
+    decimals ?? (size === 0 || size >= 100 ? (size % 1 && size < 1000 ? 1 : 0) : size >= 10 ? 1 : size >= 0.1 ? 2 : 3);
   const text = value.toFixed(Math.min(places, 10));
   return decimals === undefined && text.includes(".") ? text.replace(/\.?0+$/, "") : text;
 }

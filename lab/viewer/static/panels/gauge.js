@@ -13,12 +13,21 @@ export function draw(body, view) {
   const theme = themeOf(body);
   const { options = {} } = view.panel;
   const series = seriesOf(view.panel, view.answer);
-  body.replaceChildren(element("div", { class: "gh-gauges" }, ...series.map((line, index) => {
-    const value = reduce(line.values, options.reduceOptions?.calcs?.[0]);
-    return element("figure", { class: "gh-gauge" },
-      dial(line.field, value, colourOf(line.field, index, value, theme), options, theme),
-      series.length > 1 ? element("figcaption", {}, line.name) : null);
-  })));
+  body.replaceChildren(
+    element(
+      "div",
+      { class: "gh-gauges" },
+      ...series.map((line, index) => {
+        const value = reduce(line.values, options.reduceOptions?.calcs?.[0]);
+        return element(
+          "figure",
+          { class: "gh-gauge" },
+          dial(line.field, value, colourOf(line.field, index, value, theme), options, theme),
+          series.length > 1 ? element("figcaption", {}, line.name) : null,
+        );
+      }),
+    ),
+  );
 }
 
 function dial(field, value, colour, options, theme) {
@@ -34,8 +43,23 @@ function dial(field, value, colour, options, theme) {
       if (end > begin) parts.push(arc(begin, end, 48, 2.5, legible(named(step.color, theme), theme)));
     });
   }
-  return drawing("svg", { viewBox: "0 0 100 74", role: "img", "aria-label": text }, ...parts,
-    drawing("text", { x: CX, y: CY + 6, "text-anchor": "middle", "font-size": Math.min(19, 92 / Math.max(4, text.length)), "font-weight": 600, fill: colour }, text));
+  return drawing(
+    "svg",
+    { viewBox: "0 0 100 74", role: "img", "aria-label": text },
+    ...parts,
+    drawing(
+      "text",
+      {
+        x: CX,
+        y: CY + 6,
+        "text-anchor": "middle",
+        "font-size": Math.min(19, 92 / Math.max(4, text.length)),
+        "font-weight": 600,
+        fill: colour,
+      },
+      text,
+    ),
+  );
 }
 
 function arc(from, to, radius, width, colour) {
@@ -45,6 +69,8 @@ function arc(from, to, radius, width, colour) {
   };
   return drawing("path", {
     d: `M${point(from)} A${radius} ${radius} 0 ${(to - from) * SWEEP > Math.PI ? 1 : 0} 1 ${point(to)}`,
-    fill: "none", stroke: colour, "stroke-width": width,
+    fill: "none",
+    stroke: colour,
+    "stroke-width": width,
   });
 }

@@ -24,11 +24,15 @@ export function draw(body, view) {
     series: rows.map(() => ({ paths: () => null, points: { show: false } })),
     showsPoints: false,
     scales: { y: { range: () => [0, rows.length] } },
-    axes: [axis(theme, {
-      side: 3, grid: { show: false }, size: (plot, labels) => widthOf(labels ?? []),
-      splits: (plot) => everyFew(rows.length, plot.height),
-      values: (plot, splits) => splits.map((at) => (at === 0 ? "0" : names[at - 1])),
-    })],
+    axes: [
+      axis(theme, {
+        side: 3,
+        grid: { show: false },
+        size: (plot, labels) => widthOf(labels ?? []),
+        splits: (plot) => everyFew(rows.length, plot.height),
+        values: (plot, splits) => splits.map((at) => (at === 0 ? "0" : names[at - 1])),
+      }),
+    ],
     over: (plot) => drawCells(plot, rows, tones, options),
     tip: (index, plot) => tipLines(rows, names, index, Math.floor(plot.posToVal(plot.cursor.top, "y")), count, tones),
   });
@@ -37,12 +41,16 @@ export function draw(body, view) {
 
 // Prometheus' buckets each count all that the smaller ones count too
 function buckets(lines) {
-  const sorted = lines.map((line) => ({ le: bound(line.labels.le), values: line.values }))
-    .filter((row) => !Number.isNaN(row.le)).sort((a, b) => a.le - b.le);
+  const sorted = lines
+    .map((line) => ({ le: bound(line.labels.le), values: line.values }))
+    .filter((row) => !Number.isNaN(row.le))
+    .sort((a, b) => a.le - b.le);
   return sorted.map((row, index) => ({
     le: row.le,
     from: sorted[index - 1]?.le ?? 0,
-    values: row.values.map((value, at) => (value === null ? null : Math.max(0, value - (sorted[index - 1]?.values[at] ?? 0)))),
+    values: row.values.map((value, at) =>
+      value === null ? null : Math.max(0, value - (sorted[index - 1]?.values[at] ?? 0)),
+    ),
   }));
 }
 
@@ -89,12 +97,25 @@ function tipLines(rows, names, index, level, unit, tones) {
   const row = rows[level];
   if (!row) return [];
   const value = row.values[index];
-  return [{ name: `${level === 0 ? "0" : names[level - 1]} to ${names[level]}`, value: format(value, unit), colour: value ? tones(value) : null }];
+  return [
+    {
+      name: `${level === 0 ? "0" : names[level - 1]} to ${names[level]}`,
+      value: format(value, unit),
+      colour: value ? tones(value) : null,
+    },
+  ];
 }
 
 function drawScale(host, most, unit, { color = {}, legend }) {
   host.hidden = legend?.show === false;
   const stops = Array.from({ length: 9 }, (_, index) => scale({ ...color, scale: "linear" }, 1)(index / 8));
-  host.replaceChildren(element("span", { class: "gh-scale" }, "0",
-    element("i", { style: { background: `linear-gradient(90deg, ${stops.join(", ")})` } }), format(most, unit)));
+  host.replaceChildren(
+    element(
+      "span",
+      { class: "gh-scale" },
+      "0",
+      element("i", { style: { background: `linear-gradient(90deg, ${stops.join(", ")})` } }),
+      format(most, unit),
+    ),
+  );
 }

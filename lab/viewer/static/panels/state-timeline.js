@@ -23,21 +23,41 @@ export function draw(body, view) {
     series: series.map(() => ({ paths: () => null, points: { show: false } })),
     showsPoints: false,
     scales: { y: { range: () => [0, series.length] } },
-    axes: [axis(theme, {
-      side: 3, grid: { show: false }, size: () => widthOf(names),
-      splits: () => series.map((_, index) => index + 0.5),
-      values: (plot, splits) => splits.map((at) => names[series.length - 1 - Math.floor(at)]),
-    })],
+    axes: [
+      axis(theme, {
+        side: 3,
+        grid: { show: false },
+        size: () => widthOf(names),
+        splits: () => series.map((_, index) => index + 0.5),
+        values: (plot, splits) => splits.map((at) => names[series.length - 1 - Math.floor(at)]),
+      }),
+    ],
     over: (plot) => drawBands(plot, series, colour, view.panel.options ?? {}),
     tip: (index, plot) => {
       const line = series[series.length - 1 - Math.floor(plot.posToVal(plot.cursor.top, "y"))];
-      return line ? [{ name: line.name, value: textOf(line.field, line.values[index]), colour: colour(line, line.values[index]) }] : [];
+      return line
+        ? [{ name: line.name, value: textOf(line.field, line.values[index]), colour: colour(line, line.values[index]) }]
+        : [];
     },
   });
-  const states = new Map(series.flatMap((line) => line.values.filter((value) => value !== null).map((value) => [textOf(line.field, value), colour(line, value)])));
+  const states = new Map(
+    series.flatMap((line) =>
+      line.values.filter((value) => value !== null).map((value) => [textOf(line.field, value), colour(line, value)]),
+    ),
+  );
   legend.hidden = view.panel.options?.legend?.showLegend === false;
-  legend.replaceChildren(...[...states].slice(0, 12).map(([text, shown]) =>
-    element("span", { class: "gh-legend-item" }, element("i", { class: "gh-swatch", style: { background: shown } }), text)));
+  legend.replaceChildren(
+    ...[...states]
+      .slice(0, 12)
+      .map(([text, shown]) =>
+        element(
+          "span",
+          { class: "gh-legend-item" },
+          element("i", { class: "gh-swatch", style: { background: shown } }),
+          text,
+        ),
+      ),
+  );
 }
 
 function drawBands(plot, series, colour, options) {
@@ -50,7 +70,10 @@ function drawBands(plot, series, colour, options) {
   ctx.textAlign = "left";
   ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
   series.forEach((line, index) => {
-    const [top, bottom] = [plot.valToPos(series.length - index, "y", true), plot.valToPos(series.length - 1 - index, "y", true)];
+    const [top, bottom] = [
+      plot.valToPos(series.length - index, "y", true),
+      plot.valToPos(series.length - 1 - index, "y", true),
+    ];
     const height = (bottom - top) * (options.rowHeight ?? 0.9);
     for (const span of spans(line.values, options.mergeValues !== false)) {
       const [left, right] = [x(times[span.from]), x(times[span.to] + step)];

@@ -2,7 +2,8 @@
 
 import { element } from "glasshouse/dom.js";
 
-const INLINE = /\*\*(?<strong>[^*]+)\*\*|\*(?<em>[^*\s][^*]*)\*|`(?<code>[^`]+)`|\[(?<words>[^\]]+)\]\((?<to>[^)\s]+)\)/g;
+const INLINE =
+  /\*\*(?<strong>[^*]+)\*\*|\*(?<em>[^*\s][^*]*)\*|`(?<code>[^`]+)`|\[(?<words>[^\]]+)\]\((?<to>[^)\s]+)\)/g;
 
 /** Draws the panel. */
 export function draw(body, view) {
@@ -10,21 +11,31 @@ export function draw(body, view) {
 }
 
 function blocks(markdown, linkTo) {
-  return markdown.trim().split(/\n\s*\n/).flatMap((block) => {
-    const lines = block.split("\n");
-    const heading = /^(#{1,4})\s+(.*)$/.exec(lines[0]);
-    if (heading) {
-      const rest = lines.slice(1).join("\n");
-      return [element(`h${heading[1].length + 2}`, {}, ...inline(heading[2], linkTo)), ...(rest ? blocks(rest, linkTo) : [])];
-    }
-    if (lines.every((line) => /^\s*[-*]\s/.test(line))) return [list("ul", lines, linkTo)];
-    if (lines.every((line) => /^\s*\d+\.\s/.test(line))) return [list("ol", lines, linkTo)];
-    return [element("p", {}, ...inline(lines.join(" "), linkTo))];
-  });
+  return markdown
+    .trim()
+    .split(/\n\s*\n/)
+    .flatMap((block) => {
+      const lines = block.split("\n");
+      const heading = /^(#{1,4})\s+(.*)$/.exec(lines[0]);
+      if (heading) {
+        const rest = lines.slice(1).join("\n");
+        return [
+          element(`h${heading[1].length + 2}`, {}, ...inline(heading[2], linkTo)),
+          ...(rest ? blocks(rest, linkTo) : []),
+        ];
+      }
+      if (lines.every((line) => /^\s*[-*]\s/.test(line))) return [list("ul", lines, linkTo)];
+      if (lines.every((line) => /^\s*\d+\.\s/.test(line))) return [list("ol", lines, linkTo)];
+      return [element("p", {}, ...inline(lines.join(" "), linkTo))];
+    });
 }
 
 function list(kind, lines, linkTo) {
-  return element(kind, {}, ...lines.map((line) => element("li", {}, ...inline(line.replace(/^\s*(?:[-*]|\d+\.)\s+/, ""), linkTo))));
+  return element(
+    kind,
+    {},
+    ...lines.map((line) => element("li", {}, ...inline(line.replace(/^\s*(?:[-*]|\d+\.)\s+/, ""), linkTo))),
+  );
 }
 
 function inline(text, linkTo) {

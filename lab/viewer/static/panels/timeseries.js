@@ -1,10 +1,13 @@
 // Signals over time.
 
-import { colourOf, faded, named, steps, themeOf } from "glasshouse/colours.js";
+import { colourOf, faded, steps, themeOf } from "glasshouse/colours.js";
 import { seriesOf, textOf } from "glasshouse/fields.js";
 import { drawLegend } from "glasshouse/legend.js";
 import { axis, timeChart, timesOf, widthOf } from "glasshouse/timechart.js";
 import { chartWithLegend, hiddenOf } from "glasshouse/panels/charted.js";
+import { drawExemplars, nearestExemplar } from "glasshouse/panels/exemplars.js";
+import { stacked } from "glasshouse/panels/stacks.js";
+import { drawThresholds } from "glasshouse/panels/thresholds.js";
 import { format } from "glasshouse/units.js";
 
 const BINARY_UNITS = new Set(["bytes", "binBps"]);
@@ -45,7 +48,7 @@ function plan(view, shown, { rows, bands, isStacked }, theme) {
     },
     tip: (index, chart) => lines(view, shown, dots, index, chart),
     click: (chart) => {
-      const dot = nearest(chart, dots);
+      const dot = nearestExemplar(chart, dots);
       if (dot) view.showTraces(dot);
     },
   };
@@ -60,12 +63,27 @@ function seriesOptions(line, isStacked) {
     scale: line.scale,
     stroke: line.colour,
     width: custom.drawStyle === "points" ? 0 : (custom.lineWidth ?? 1),
-    dash: custom.lineStyle?.fill === "dash" ? (custom.lineStyle.dash ?? [10, 10]) : custom.lineStyle?.fill === "dot" ? [1, 4] : undefined,
-    fill: opacity > 0 || isBars ? faded(line.colour, isStacked ? Math.min(0.75, opacity + 0.25) : isBars ? Math.max(opacity, 0.6) : opacity) : undefined,
-    points: { show: custom.showPoints === "always" || custom.drawStyle === "points" ? true : isolated, size: custom.pointSize ?? 5 },
-    paths: isBars ? uPlot.paths.bars({ size: [0.8, 30] })
-      : custom.lineInterpolation?.startsWith("step") ? uPlot.paths.stepped({ align: custom.lineInterpolation === "stepBefore" ? -1 : 1 })
-      : custom.lineInterpolation === "smooth" ? uPlot.paths.spline() : undefined,
+    dash:
+      custom.lineStyle?.fill === "dash"
+        ? (custom.lineStyle.dash ?? [10, 10])
+        : custom.lineStyle?.fill === "dot"
+          ? [1, 4]
+          : undefined,
+    fill:
+      opacity > 0 || isBars
+        ? faded(line.colour, isStacked ? Math.min(0.75, opacity + 0.25) : isBars ? Math.max(opacity, 0.6) : opacity)
+        : undefined,
+    points: {
+      show: custom.showPoints === "always" || custom.drawStyle === "points" ? true : isolated,
+      size: custom.pointSize ?? 5,
+    },
+    paths: isBars
+      ? uPlot.paths.bars({ size: [0.8, 30] })
+      : custom.lineInterpolation?.startsWith("step")
+        ? uPlot.paths.stepped({ align: custom.lineInterpolation === "stepBefore" ? -1 : 1 })
+        : custom.lineInterpolation === "smooth"
+          ? uPlot.paths.spline()
+          : undefined,
   };
 }
 
@@ -78,42 +96,6 @@ function isolated(chart, place, from, to) {
   return false;
 }
 
-/** Rows of values as they are drawn: gaps bridged where the field says so, and stacked series on top of each other. */
-function stacked(shown, answer) {
-  const totals = new Map();
-  const last = new Map();
-  const lower = [];
-  const rows = shown.map((line, index) => {
-    const values = bridged(line.values, line.field.custom.spanNulls, answer.step);
-    const { mode, group = "A" } = line.field.custom.stacking ?? {};
-    if (mode !== "normal" && mode !== "percent") return values;
-    const below = totals.get(group) ?? values.map(() => 0);
-    const sum = values.map((value, at) => below[at] + (value ?? 0));
-    totals.set(group, sum);
-    lower[index] = last.get(group);
-    last.set(group, index);
-    return sum;
-  });
-  // uPlot counts the row of times as the first; a band keeps a series' area from reaching below the series under it
-  const bands = lower.flatMap((below, index) => (below === undefined ? [] : [{ series: [index + 1, below + 1] }]));
-  return { rows, bands, isStacked: (index) => index in lower };
-}
-
-// uPlot bridges what is undefined and leaves a gap where there is null
-function bridged(values, spanNulls, step) {
-  if (!spanNulls) return values;
-  const longest = spanNulls === true ? Infinity : spanNulls / 1000;
-  const row = [...values];
-  for (let at = 0; at < row.length; at += 1) {
-    if (row[at] !== null) continue;
-    let end = at;
-    while (end < row.length && row[end] === null) end += 1;
-    if (at > 0 && end < row.length && (end - at + 1) * step <= longest) row.fill(undefined, at, end);
-    at = end;
-  }
-  return row;
-}
-
 function scaleOptions(key, shown, dots) {
   const on = shown.filter((line) => line.scale === key);
   const limit = (name, pick) => {
@@ -122,13 +104,24 @@ function scaleOptions(key, shown, dots) {
   };
   const [least, most] = [limit("min", Math.min), limit("max", Math.max)];
   const isLog = on.some((line) => line.field.custom.scaleDistribution?.type === "log");
-  const marked = on.flatMap((line) => line.field.custom.thresholdsStyle?.mode?.match(/line|dashed/) ? steps(line.field).map((step) => step.value) : []);
+  const marked = on.flatMap((line) =>
+    line.field.custom.thresholdsStyle?.mode?.match(/line|dashed/) ? steps(line.field).map((step) => step.value) : [],
+  );
   return {
     distr: isLog ? 3 : 1,
     range: (chart, low, high) => {
       if (isLog) return uPlot.rangeLog(low ?? 0.001, high ?? 1, 10, true);
-      const top = Math.max(high ?? 0, ...marked.filter((value) => value !== null), ...(key === "y" ? dots.map((dot) => dot.value ?? 0) : []));
-      const [soft, room] = uPlot.rangeNum(Math.min(least ?? low ?? 0, top), top === (least ?? 0) ? top + 1 : top, 0.1, true);
+      const top = Math.max(
+        high ?? 0,
+        ...marked.filter((value) => value !== null),
+        ...(key === "y" ? dots.map((dot) => dot.value ?? 0) : []),
+      );
+      const [soft, room] = uPlot.rangeNum(
+        Math.min(least ?? low ?? 0, top),
+        top === (least ?? 0) ? top + 1 : top,
+        0.1,
+        true,
+      );
       return [least ?? (low >= 0 ? Math.max(0, soft) : soft), most ?? room];
     },
   };
@@ -148,69 +141,20 @@ function axisOptions(key, shown, theme) {
   });
 }
 
-function drawThresholds(chart, shown, theme, isUnder) {
-  const line = shown.find((one) => (one.field.custom.thresholdsStyle?.mode ?? "off") !== "off");
-  if (!line) return;
-  const { mode } = line.field.custom.thresholdsStyle;
-  const { ctx, bbox } = chart;
-  const bounds = steps(line.field);
-  const y = (value) => Math.min(bbox.top + bbox.height, Math.max(bbox.top, chart.valToPos(value, line.scale, true)));
-  ctx.save();
-  bounds.forEach((step, index) => {
-    const colour = named(step.color, theme);
-    if (isUnder && mode.includes("area")) {
-      const low = step.value === null ? bbox.top + bbox.height : y(step.value);
-      const high = index + 1 < bounds.length ? y(bounds[index + 1].value) : bbox.top;
-      ctx.fillStyle = colour === "transparent" ? colour : faded(colour, 0.1);
-      ctx.fillRect(bbox.left, high, bbox.width, low - high);
-    }
-    if (!isUnder && step.value !== null && mode !== "area" && step.value <= chart.scales[line.scale].max) {
-      ctx.strokeStyle = faded(colour, 0.9);
-      ctx.lineWidth = 1.5 * devicePixelRatio;
-      ctx.setLineDash(mode.startsWith("dashed") ? [8 * devicePixelRatio, 6 * devicePixelRatio] : []);
-      ctx.beginPath();
-      ctx.moveTo(bbox.left, y(step.value));
-      ctx.lineTo(bbox.left + bbox.width, y(step.value));
-      ctx.stroke();
-    }
-  });
-  ctx.restore();
-}
-
-function drawExemplars(chart, dots, theme) {
-  const { ctx } = chart;
-  const size = 3.5 * devicePixelRatio;
-  ctx.save();
-  for (const dot of dots) {
-    if (dot.value === null || dot.time < chart.scales.x.min || dot.time > chart.scales.x.max) continue;
-    const [x, y] = [chart.valToPos(dot.time, "x", true), chart.valToPos(dot.value, "y", true)];
-    ctx.beginPath();
-    ctx.moveTo(x, y - size);
-    ctx.lineTo(x + size, y);
-    ctx.lineTo(x, y + size);
-    ctx.lineTo(x - size, y);
-    ctx.closePath();
-    ctx.fillStyle = theme.text;
-    ctx.strokeStyle = theme.ground;
-    ctx.fill();
-    ctx.stroke();
-  }
-  ctx.restore();
-}
-
-function nearest(chart, dots) {
-  const { left, top } = chart.cursor;
-  const far = (dot) => Math.hypot(chart.valToPos(dot.time, "x") - left, chart.valToPos(dot.value, "y") - top);
-  return dots.filter((dot) => dot.value !== null && far(dot) < 9).sort((a, b) => far(a) - far(b))[0];
-}
-
 function lines(view, shown, dots, index, chart) {
-  const found = shown.map((line) => ({ name: line.name, sortBy: line.values[index] ?? -Infinity, value: textOf(line.field, line.values[index]), colour: line.colour }));
+  const found = shown.map((line) => ({
+    name: line.name,
+    sortBy: line.values[index] ?? -Infinity,
+    value: textOf(line.field, line.values[index]),
+    colour: line.colour,
+  }));
   const order = view.panel.options?.tooltip?.sort;
   if (order === "desc") found.sort((a, b) => b.sortBy - a.sortBy);
   if (order === "asc") found.sort((a, b) => a.sortBy - b.sortBy);
-  const dot = nearest(chart, dots);
-  return dot ? [...found, { name: `trace ${dot.traceId}`, value: textOf(shown[0].field, dot.value), colour: "transparent" }] : found;
+  const dot = nearestExemplar(chart, dots);
+  return dot
+    ? [...found, { name: `trace ${dot.traceId}`, value: textOf(shown[0].field, dot.value), colour: "transparent" }]
+    : found;
 }
 
 function alone(hidden, name, series) {

@@ -302,7 +302,7 @@ def _exporters(settings: LabSettings) -> list[Program]:
         exporter(
             "gateway-exporter",
             f"{find('prometheus-nginx-exporter', 'nginx-prometheus-exporter')} --nginx.scrape-uri={status}"
-            f" {listen}{gateway}",
+            f" --nginx.timeout=2s {listen}{gateway}",
             gateway,
         ),
         exporter(

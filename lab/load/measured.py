@@ -8,6 +8,7 @@ from lab.load.service_levels import ServiceLevels
 
 # Starts later than this mean that the generator, not the service, shapes the load.
 LATE_SECONDS = 0.1
+TOLERATED_SHARE = 0.05
 
 
 class Second(Struct):
@@ -88,11 +89,14 @@ class Measured(Struct):
 
     @property
     def limit(self) -> str | None:
-        """What in the generator bounded the load, if anything: its processor time, or the number of users."""
-        return limit_of(self.total)
+        """What in the generator bounded the load in more than a twentieth of the seconds, if anything."""
+        held_up = [limit for second in self.seconds if (limit := limit_of(second))]
+        if len(held_up) <= len(self.seconds) * TOLERATED_SHARE:
+            return None
+        return max(held_up, key=held_up.count)
 
 
-def limit_of(sample: Sample) -> str | None:
+def limit_of(sample: Sample | Second) -> str | None:
     """`generator` where it was too slow itself, `users` where no user was free, None where neither held it up."""
     if sample.dispatch_lag > LATE_SECONDS:
         return "generator"

@@ -143,7 +143,7 @@ class Abuse(Profile):
     name = "abuse"
     default_rate = 100.0
     default_seconds = 30.0
-    traffic = Traffic(MIX, prepared=20, clients=(0.9, 0.025, 0.025, 0.025, 0.025))
+    traffic = Traffic(MIX, prepared=5, clients=(0.9, 0.025, 0.025, 0.025, 0.025))
 
 
 class Breakpoint(Profile):

@@ -22,11 +22,10 @@ _SETTLE_SECONDS = 1.0
 @click.command()
 @click.option("--viewer", help="Address of the viewer.  [default: the stack's]")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=ROOT / "docs" / "pictures")
-@click.option(
-    "--range", "since", default="now-15m", show_default=True, help="Begin of what is shown, as in an address."
-)
+@click.option("--from", "since", default="now-15m", show_default=True, help="Begin of what is shown, as in an address.")
+@click.option("--to", "until", default="now", show_default=True, help="End of what is shown.")
 @click.argument("uids", nargs=-1)
-def main(viewer: str | None, out: Path, since: str, uids: tuple[str, ...]) -> None:
+def main(viewer: str | None, out: Path, since: str, until: str, uids: tuple[str, ...]) -> None:
     """Take a picture of each dashboard, or of those with these UIDS, of at most 300 kB."""
     address = (viewer or load_settings().url("viewer")).rstrip("/")
     try:
@@ -36,7 +35,7 @@ def main(viewer: str | None, out: Path, since: str, uids: tuple[str, ...]) -> No
         with chromium("dark", width=1280) as driver:
             for uid in wanted:
                 click.echo(
-                    f"{out / uid}.png  {_take(driver, f'{address}/d/{uid}?from={since}&to=now', out, uid)} bytes"
+                    f"{out / uid}.png  {_take(driver, f'{address}/d/{uid}?from={since}&to={until}', out, uid)} bytes"
                 )
     except (httpx.HTTPError, OSError, WebDriverException) as error:
         click.echo(f"pictures: {address}: {error}; is the stack up, and are chromium and chromedriver there?", err=True)

@@ -64,7 +64,7 @@ function options(body, live) {
   const { plan } = live;
   return {
     ...sizeOf(body),
-    padding: [8, 12, 0, 0],
+    padding: [8, 18, 0, 0],
     legend: { show: false },
     cursor: {
       sync: live.view.group ? { key: live.view.group, setSeries: false } : undefined,
@@ -76,7 +76,7 @@ function options(body, live) {
     axes: [
       axis(theme, {
         size: 24,
-        space: 56,
+        space: (chart, index, from, to, width) => (((to - from) / width) * 70 < 60 ? 70 : 50),
         values: (chart, splits, index, space, every) => splits.map((at) => clock(at, every)),
       }),
       ...plan.axes,

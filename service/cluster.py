@@ -218,7 +218,7 @@ class RedisCluster:
             self._new_breaker,
             startup_nodes=[ClusterNode(host, port) for host, port in settings.redis_url],
             require_full_coverage=False,
-            read_from_replicas=True,
+            load_balancing_strategy=LoadBalancingStrategy.ROUND_ROBIN,
             max_connections=settings.redis_connections,
             socket_connect_timeout=settings.redis_timeout_seconds,
             # the time limit is on the batch: one timer instead of one for each answer

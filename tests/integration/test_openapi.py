@@ -24,7 +24,7 @@ def test_no_request_breaks_what_the_document_says(service: Replica, tmp_path: Pa
             "run",
             f"{service.url}/schema/openapi.json",
         ),
-        *("--checks", "all", "--max-examples", "400", "--seed", "7"),
+        *("--checks", "all", "--max-examples", "600", "--seed", "7"),
         *("--phases", "examples,coverage,fuzzing,stateful", "--mode", "all", "--max-failures", "20"),
         *("--continue-on-failure", "--no-color"),
     ]

@@ -16,6 +16,8 @@ from tests.servers.conditions import wait_for
 from tests.servers.process import free_block, free_port
 
 START_SECONDS = 240
+# above what the tests send, but for the one that exhausts it
+RATE_LIMIT = "100000/minute;150/second"
 
 
 class Stack:
@@ -27,7 +29,7 @@ class Stack:
     absent_jobs: frozenset[str] = frozenset()
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        self.environment = {**os.environ, **environment}
+        self.environment = {**os.environ, "RATE_LIMIT": RATE_LIMIT, **environment}
         self.gateway = f"http://127.0.0.1:{environment['GATEWAY_PORT']}"
         self.prometheus_url = f"http://127.0.0.1:{environment['PROMETHEUS_PORT']}"
         self.desk = f"http://127.0.0.1:{environment['DESK_PORT']}"
@@ -62,6 +64,11 @@ class Stack:
         return subprocess.run(
             command, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=timeout, check=False
         )
+
+    def begin(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Begins the command `glasshouse`, and leaves it to run."""
+        command = [sys.executable, "-m", "lab", *arguments]
+        return subprocess.Popen(command, cwd=ROOT, env=self.environment, stdout=subprocess.DEVNULL)
 
     def act(self, action: str, part: str) -> None:
         """Does something to a part: stop, start, restart, pause, resume or kill."""

@@ -13,7 +13,7 @@ import httpx
 from lab.prometheus import Prometheus, PrometheusError
 from lab.settings import ROOT
 from tests.servers.conditions import wait_for
-from tests.servers.process import free_block, free_port
+from tests.servers.process import free_block, free_port, free_redis_block
 
 START_SECONDS = 240
 # above what the tests send, but for the one that exhausts it
@@ -110,7 +110,12 @@ class NativeStack(Stack):
         names += ("REDIS_EXPORTER", "GATEWAY_EXPORTER", "POSTGRES_EXPORTER", "GATEWAY_STATUS", "OTLP")
         ports = {f"{name}_PORT": str(free_port()) for name in names}
         super().__init__(
-            {**ports, "TODO_PORT": str(free_block(3)), "REDIS_PORT": str(free_block(6)), "GLASSHOUSE_HOME": str(home)}
+            {
+                **ports,
+                "TODO_PORT": str(free_block(3)),
+                "REDIS_PORT": str(free_redis_block(6)),
+                "GLASSHOUSE_HOME": str(home),
+            }
         )
 
     def start(self) -> None:

@@ -2,6 +2,7 @@
 
 import random
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -11,6 +12,8 @@ from lab.load.messages import RouteSample, Sample
 from lab.load.requests import WORDS
 
 CLIENTS = 4
+# a limit of some requests a second is waited for, one of a minute is not
+LONGEST_WAIT_SECONDS = 2
 
 
 def prepare(host: str, count: int, seed: int) -> tuple[list[tuple[str, str]], Sample]:
@@ -18,17 +21,27 @@ def prepare(host: str, count: int, seed: int) -> tuple[list[tuple[str, str]], Sa
     draw = random.Random(f"{seed}/prepared")  # noqa: S311 (no secret)
     texts = [" ".join(draw.choices(WORDS, k=draw.randint(2, 12))) for _ in range(count)]
     created = RouteSample("POST", "/tasks")
+    statuses = Counter[str]()
 
     with httpx.Client(base_url=host, timeout=10, trust_env=False) as client:
 
-        def create(text: str) -> tuple[str, str]:
+        def post(text: str) -> httpx.Response:
             started = time.perf_counter()
             answer = client.post("/tasks", json={"task": text})
             created.latencies.add(time.perf_counter() - started)
-            if answer.status_code == httpx.codes.TOO_MANY_REQUESTS:
-                raise CannotRunError(
-                    "the rate limit rejects the generator: start the stack with a higher RATE_LIMIT, or off"
-                )
+            statuses[str(answer.status_code)] += 1
+            return answer
+
+        def create(text: str) -> tuple[str, str]:
+            answer = post(text)
+            while answer.status_code == httpx.codes.TOO_MANY_REQUESTS:
+                wait = int(answer.headers["retry-after"])
+                if wait > LONGEST_WAIT_SECONDS:
+                    raise CannotRunError(
+                        "the rate limit rejects the generator: start the stack with a higher RATE_LIMIT, or off"
+                    )
+                time.sleep(wait)
+                answer = post(text)
             if answer.status_code != httpx.codes.CREATED:
                 raise CannotRunError(f"POST /tasks answers {answer.status_code}: see `glasshouse status`")
             return answer.headers["location"].rsplit("/", 1)[-1], answer.headers.get("etag", "")
@@ -38,5 +51,5 @@ def prepare(host: str, count: int, seed: int) -> tuple[list[tuple[str, str]], Sa
                 tasks = list(pool.map(create, texts))
         except httpx.HTTPError as error:
             raise CannotRunError(f"POST /tasks: {error}: see `glasshouse status`") from error
-    created.ok = count
-    return tasks, Sample(phase="prepare", offered=count, routes=[created], statuses={"201": count})
+    created.ok = statuses.total()
+    return tasks, Sample(phase="prepare", offered=created.ok, routes=[created], statuses=dict(statuses))

@@ -86,19 +86,19 @@ def redis_cli(stack: Stack, node: str, *arguments: str) -> str:
     else:
         command = ["redis-cli", "-p", str(int(stack.environment["REDIS_PORT"]) + REDIS.index(node))]
     done = subprocess.run(
-        [*command, *arguments], cwd=ROOT, env=stack.environment, capture_output=True, text=True, timeout=20, check=True
+        [*command, *arguments], cwd=ROOT, env=stack.environment, capture_output=True, text=True, timeout=70, check=True
     )
     return done.stdout
 
 
 def slow_redis(stack: Stack) -> None:
-    """A node that takes connections and answers no command for a minute and a half."""
-    redis_cli(stack, "redis-2", "client", "pause", "90000")
+    """A node that takes connections and answers no command for 50 s."""
+    redis_cli(stack, "redis-2", "client", "pause", "50000")
 
 
-def unslow_redis(stack: Stack) -> None:
-    """The only command that a paused node hears."""
-    redis_cli(stack, "redis-2", "client", "unpause")
+def wait_for_redis(stack: Stack) -> None:
+    """The pause ends by itself: the node hears no command until then, not even CLIENT UNPAUSE."""
+    wait_for(lambda: redis_cli(stack, "redis-2", "ping"), 60, "the end of the pause")
 
 
 class Abuse:
@@ -124,19 +124,21 @@ class Abuse:
 
 abuse = Abuse()
 
+KILLED = Fault("kill a replica", "ReplicaRestarted", act("kill", "todo-2"), lambda stack: None)
 TICKETS = (
-    Fault("kill a replica", "ReplicaRestarted", act("kill", "todo-2"), lambda stack: None),
     Fault("pause a replica", "ReplicaDown", act("pause", "todo-1"), act("resume", "todo-1")),
     Fault("pause a Redis node", "RedisNodeDown", act("pause", "redis-1"), act("resume", "redis-1"), "redis-1"),
     Fault("exhaust the rate limit", "RateLimitRejections", abuse.begin, abuse.end),
-    Fault("slow Redis with CLIENT PAUSE", "RedisNodeDown", slow_redis, unslow_redis, "redis-2"),
+    Fault("slow Redis with CLIENT PAUSE", "RedisNodeDown", slow_redis, wait_for_redis, "redis-2"),
     Fault("stop all of Redis", "RedisNodeDown", act("stop", *REDIS), act("start", *REDIS), "redis-6"),
 )
 PAGES = (
-    Fault("stop PostgreSQL", "ErrorRatioHigh", act("stop", "postgres"), act("start", "postgres"), is_page=True),
     Fault("stop the gateway", "GatewayDown", act("stop", "gateway"), act("start", "gateway"), is_page=True),
+    Fault("stop PostgreSQL", "ErrorRatioHigh", act("stop", "postgres"), act("start", "postgres"), is_page=True),
     Fault("lock the tasks", "ErrorRatioHigh", hold_the_table, let_the_table_go, is_page=True),
 )
+# causes again what others have caused: once, with Docker, is enough
+AGAIN = {"slow Redis with CLIENT PAUSE", "stop all of Redis", "lock the tasks"}
 
 
 class Mended(NamedTuple):
@@ -264,6 +266,8 @@ def by_name(faults: tuple[Fault, ...]) -> pytest.MarkDecorator:
 
 def make_it_fire(stack: Stack, fault: Fault) -> Mended:
     """Causes the fault, waits for the alert and for the notification, and mends it again."""
+    if fault.name in AGAIN and stack.way == "native":
+        pytest.skip("this alert was caused otherwise; with Docker it is caused this way too")
     wait_until_quiet(stack, fault)
     before = newest(stack)
     began = time.time()
@@ -273,10 +277,9 @@ def make_it_fire(stack: Stack, fault: Fault) -> Mended:
         fired = time.time() - began
         told = wait_for(lambda: arrived(stack, fault, "firing", before), 60, f"{fault.alert} in the inbox") - began
     finally:
-        mended = time.time()
         fault.mend(stack)
     print(f"{stack.way}, {fault.name}: {fault.alert} fired after {fired:.0f} s, told after {told:.0f} s")
-    return Mended(mended, before)
+    return Mended(time.time(), before)
 
 
 def wait_for_the_end(stack: Stack, fault: Fault, mended: Mended) -> None:
@@ -292,8 +295,8 @@ def mended(stack: Stack) -> dict[Fault, Mended]:
     return {}
 
 
-# Tickets take minutes to clear, all at once; a page would hold back their all-clear, so pages come after them.
-@by_name(TICKETS)
+# Tickets clear together; a page would hold back their all-clear, so pages come after them.
+@by_name((KILLED, *TICKETS))
 def test_a_ticket_fires_and_arrives(stack: Stack, traffic: None, mended: dict[Fault, Mended], fault: Fault) -> None:
     mended[fault] = make_it_fire(stack, fault)
 
@@ -308,6 +311,13 @@ def test_a_ticket_resolves(stack: Stack, traffic: None, mended: dict[Fault, Mend
 @by_name(PAGES)
 def test_a_page_fires_arrives_and_resolves(stack: Stack, traffic: None, fault: Fault) -> None:
     wait_for_the_end(stack, fault, make_it_fire(stack, fault))
+
+
+def test_a_restart_is_over_after_five_minutes(stack: Stack, traffic: None, mended: dict[Fault, Mended]) -> None:
+    if KILLED not in mended:
+        pytest.skip("it did not fire")
+    wait_for(lambda: not any(KILLED.is_it(dict(alert.labels)) for alert in firing(stack)), 420, "the end")
+    assert time.time() - mended[KILLED].at > 240
 
 
 def test_a_reload_of_rules_that_did_not_change_says_so(stack: Stack) -> None:

@@ -14,7 +14,7 @@ from prometheus_client.exposition import choose_encoder
 
 from service.admission import AdmissionMiddleware
 from service.asgi import App, Scope
-from service.cluster import RedisCluster
+from service.cluster import FAILURES, RedisCluster
 from service.database import Database
 from service.docs_ui import StrictStructs, docs_files, openapi
 from service.health import Dependency, HealthChecks, health_routes
@@ -141,7 +141,10 @@ class Service:
                 self._await_redis(self._cluster),
                 self._cluster.watch(),
             ]
+        asyncio.get_running_loop().set_exception_handler(_note_lost)
         running = [asyncio.create_task(each) for each in work]
+        for task in running:
+            task.add_done_callback(_note_end)
         # What lives from here on lives until the end: the collector need not look at it again and again.
         gc.collect()
         gc.freeze()
@@ -188,6 +191,18 @@ class Service:
             except Unavailable:
                 pass  # a minute later is as good
             await asyncio.sleep(HOUSEKEEPING_SECONDS)
+
+
+def _note_lost(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """A connection to Redis that is given up leaves its lookup or its handshake to fail with nobody waiting."""
+    if not isinstance(context.get("exception"), FAILURES):
+        loop.default_exception_handler(context)
+
+
+def _note_end(task: asyncio.Task[None]) -> None:
+    """What runs beside the requests has nobody who awaits it: a fault there would go unseen."""
+    if not task.cancelled() and (error := task.exception()):
+        log.error("work beside the requests has ended", work=str(task.get_coro()), exc_info=error)
 
 
 def create_app(settings: Settings) -> Service:

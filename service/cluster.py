@@ -84,11 +84,14 @@ class Lane:
 
     async def _send(self, calls: list[Call]) -> None:
         commands = [PipelineCommand(0, *command) for command, _ in calls]
+        limit = self._client.time_limit
+        due = asyncio.get_running_loop().time() + limit
         try:
-            async with asyncio.timeout(self._client.time_limit):
+            async with asyncio.timeout(limit):
                 await self.node.execute_pipeline(commands)
-        except Exception as error:
-            self._fail(calls, error)
+        except (Exception, asyncio.CancelledError) as error:
+            # a process that was itself held up, paused or out of its share of the processor, says nothing of the node
+            self._fail(calls, error, is_fault=asyncio.get_running_loop().time() < due + limit / 2)
             return
         # a connection that breaks is reported as the answer to each command that waited on it
         lost = next(
@@ -108,9 +111,10 @@ class Lane:
             else:
                 future.set_result(command.result)
 
-    def _fail(self, calls: list[Call], error: Exception) -> None:
-        self.breaker.failed(error)
-        self._client.look_again()
+    def _fail(self, calls: list[Call], error: BaseException, *, is_fault: bool = True) -> None:
+        if is_fault or self.breaker.state != CLOSED:
+            self.breaker.failed(error)
+            self._client.look_again()
         reason = f"{self.node.name} {error or 'did not answer in time'}"
         for _, future in calls:
             if not future.done():
@@ -190,14 +194,17 @@ class BatchingClient(Client):
             lane.breaker.check()
         except Unavailable:
             return False
-        try:
-            async with asyncio.timeout(self.time_limit):
-                await lane.node.execute_command("PING")
-        except FAILURES as error:
-            lane.breaker.failed(error)
-            return False
-        lane.breaker.succeeded()
-        return True
+        # Not awaited itself: with a name that does not resolve in time the client cancels what waits for it, and that
+        # must not end who asks.
+        asked = asyncio.ensure_future(lane.node.execute_command("PING"))
+        await asyncio.wait({asked}, timeout=self.time_limit)
+        if not asked.done():
+            asked.cancel()
+        if asked.done() and not asked.cancelled() and asked.exception() is None:
+            lane.breaker.succeeded()
+            return True
+        lane.breaker.failed(TimeoutError())
+        return False
 
     async def _look(self) -> None:
         try:

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import msgspec
 from litestar import Request
-from litestar.exceptions import HTTPException, ValidationException
+from litestar.exceptions import HTTPException, InternalServerException, ValidationException
 from litestar.response import Response
 
 from service.resilience import Unavailable
@@ -46,6 +46,9 @@ def answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]
         errors = [dict(each) for each in error.extra or [] if isinstance(each, dict)]
         is_parameter = any(each.get("source") in ("query", "path", "header", "cookie") for each in errors)
         status, detail = (400 if is_parameter else 422), "the request does not fit what is asked for"
+    elif isinstance(error, InternalServerException) and "disconnected" in error.detail:
+        # nobody reads the answer, and it is no fault of the service
+        status, detail = 400, "the request ended before its body did"
     elif isinstance(error, HTTPException):
         status, detail = error.status_code, error.detail
         headers = dict(error.headers or {})

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.servers import Load, Replica
+from tests.servers import Load, Replica, wait_for
 
 HALF = b"POST /tasks HTTP/1.1\r\nHost: x\r\nContent-Type: appl"
 SLOW_BODY = b"POST /tasks HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n"
@@ -104,6 +104,19 @@ async def test_a_client_that_goes_away_ends_nothing_else(replica: Replica, load:
         with connected(replica) as client:
             client.sendall(SLOW_BODY.replace(b"1000", b"%d" % len(body)) + body)
     await assert_all_is_well(load)
+
+
+def test_a_client_that_goes_away_within_its_body_is_no_fault_of_the_service(replica: Replica) -> None:
+    def posts(status: str) -> float:
+        labels = {"http_request_method": "POST", "http_response_status_code": status}
+        return replica.metrics().value("http_server_request_duration_seconds_count", http_route="/tasks", **labels)
+
+    before, faults = posts("400"), posts("500")
+    for _ in range(10):
+        with connected(replica) as client:
+            client.sendall(SLOW_BODY)
+    wait_for(lambda: posts("400") >= before + 10, what="the end of each request")
+    assert posts("500") == faults
 
 
 async def test_beyond_the_bound_requests_are_shed_at_once(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def test_a_client_cannot_choose_its_address(stack: Stack) -> None:
 
 
 def test_every_target_is_scraped_and_every_replica_has_its_name(stack: Stack) -> None:
-    assert stack.is_scraped()
+    wait_for(stack.is_scraped, 60, "every target")
     names = {series.labels["replica"] for series in stack.prometheus.query("service_info")}
     assert names == set(stack.replicas)
 

@@ -1,8 +1,10 @@
 """The tasks that are there when the run begins."""
 
 import random
+import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -16,26 +18,32 @@ CLIENTS = 4
 LONGEST_WAIT_SECONDS = 2
 
 
-def prepare(host: str, count: int, seed: int) -> tuple[list[tuple[str, str]], Sample]:
+def prepare(
+    host: str, count: int, seed: int, is_stopped: Callable[[], bool] = lambda: False
+) -> tuple[list[tuple[str, str]], Sample]:
     """Creates `count` tasks; gives their ids and ETags, and what was measured. Raises `CannotRunError`."""
     draw = random.Random(f"{seed}/prepared")  # noqa: S311 (no secret)
     texts = [" ".join(draw.choices(WORDS, k=draw.randint(2, 12))) for _ in range(count)]
     created = RouteSample("POST", "/tasks")
     statuses = Counter[str]()
+    counting = threading.Lock()
 
     with httpx.Client(base_url=host, timeout=10, trust_env=False) as client:
 
         def post(text: str) -> httpx.Response:
+            if is_stopped():
+                raise CannotRunError("stopped before the load began")
             started = time.perf_counter()
             answer = client.post("/tasks", json={"task": text})
-            created.latencies.add(time.perf_counter() - started)
-            statuses[str(answer.status_code)] += 1
+            with counting:
+                created.latencies.add(time.perf_counter() - started)
+                statuses[str(answer.status_code)] += 1
             return answer
 
         def create(text: str) -> tuple[str, str]:
             answer = post(text)
             while answer.status_code == httpx.codes.TOO_MANY_REQUESTS:
-                wait = int(answer.headers["retry-after"])
+                wait = int(answer.headers.get("retry-after", LONGEST_WAIT_SECONDS + 1))
                 if wait > LONGEST_WAIT_SECONDS:
                     raise CannotRunError(
                         "the rate limit rejects the generator: start the stack with a higher RATE_LIMIT, or off"

@@ -22,7 +22,7 @@ from lab.load.progress import Display, display
 from lab.load.push import Desk
 from lab.load.watch import Watch
 from lab.report import record
-from lab.report.inside import SCRAPE_WAIT_SECONDS, look_inside
+from lab.report.inside import look_inside
 from lab.report.page import write_page
 from lab.report.record import Figures, Run
 from lab.settings import LabSettings
@@ -74,15 +74,21 @@ class LoadRun:
 
     def play(self) -> Run:
         """Prepares, loads, looks inside and writes the record. Raises `CannotRunError` and `OSError`."""
-        options = self._options
         began = time.time()
-        folder = self._runs / record.run_id(began, options.profile)
+        folder = self._runs / record.run_id(began, self._options.profile)
         folder.mkdir(parents=True)
-        before = signal.signal(signal.SIGINT, self._interrupt)
-        signal.signal(signal.SIGTERM, self._interrupt)
+        before = {number: signal.signal(number, self._interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            return self._play(folder, began)
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _play(self, folder: Path, began: float) -> Run:
+        options = self._options
         try:
             traffic = PROFILES[options.profile].traffic
-            tasks, self._measured.prepared = prepare(options.host, traffic.prepared, options.seed)
+            tasks, self._measured.prepared = prepare(options.host, traffic.prepared, options.seed, self._is_stopped)
             if PROFILES[options.profile].begins_cold:
                 empty_cache(self._settings)
             plan = Plan(
@@ -98,11 +104,9 @@ class LoadRun:
         finally:
             self._push_idle()
             self._watch.stop()
-            signal.signal(signal.SIGINT, before)
-        patience = 0.0 if self._stop_reason else SCRAPE_WAIT_SECONDS
         if not self._stop_reason:
             self._console.print("waiting for Prometheus' last scrape", style="dim")
-        inside = look_inside(options.prometheus, began, load_began, load_ended, patience)
+        inside = look_inside(options.prometheus, began, load_began, load_ended, self._is_stopped)
         if self._desk.missed:
             inside.missing.append(f"{self._desk.missed} pushes of the generator's metrics: the desk did not answer")
         run = self._record(folder.name, load_began, load_ended, inside)
@@ -145,6 +149,9 @@ class LoadRun:
 
     def _interrupt(self, number: int, _frame: FrameType | None) -> None:
         self._stop_reason = f"stopped by {signal.Signals(number).name}"
+
+    def _is_stopped(self) -> bool:
+        return self._stop_reason is not None
 
     def _push_idle(self) -> None:
         self._desk.push(exposition(self._measured))

@@ -57,16 +57,19 @@ def facts(run: Run) -> list[str]:
         lines.append(f"cut short: {run.cut_short}")
     if run.profile == "breakpoint":
         return [*lines, breakpoint_fact(run)]
-    verdict = "met" if run.met else "missed"
+    verdict = "met" if levels.met else "missed"
+    failed = f"; {run.errors} failed, which fails the run" if run.errors and levels.met else ""
     return [
         *lines,
         f"service levels {verdict}: {levels.availability:.3%} without error (objective {AVAILABILITY:.1%}), "
-        f"{levels.fast_reads:.2%} of reads within {FAST_SECONDS * 1000:.0f} ms (objective {FAST_READS:.0%})",
+        f"{levels.fast_reads:.2%} of reads within {FAST_SECONDS * 1000:.0f} ms (objective {FAST_READS:.0%}){failed}",
     ]
 
 
 def breakpoint_fact(run: Run) -> str:
     """What the breakpoint profile found, in words."""
+    if run.cut_short:
+        return "the rate at which the service levels break was not found: cut short"
     if run.found is None:
         return "the service levels broke at the first rate already"
     return f"the service levels hold up to {run.found:.0f} requests a second"

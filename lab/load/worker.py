@@ -77,7 +77,7 @@ class Worker:
             self.users = order.plan.users
             self.has_abuser = len(traffic.clients) > 1
             self._stream = RequestStream(traffic, order.plan.seed, worker, workers)
-            if len(traffic.clients) > 1 and not apart:
+            if len(traffic.clients) > 1 and on_loopback(order.plan.host):
                 self.addresses = [client_address(client) for client in range(len(traffic.clients))]
         requests = self._stream.draw(share_of(due_times(order.phases), worker, workers), order.began)
         if not apart:

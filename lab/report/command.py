@@ -12,7 +12,7 @@ from lab.load.summary import print_summary, terminal
 from lab.report.compare import Change, compare, differences_in_settings
 from lab.report.page import write_page
 from lab.report.record import RUNS, Run, UnreadableRunError, load, names
-from lab.settings import load_settings
+from lab.settings import SettingError, load_settings
 
 RUNS_OPTION = click.option(
     "--runs", type=click.Path(path_type=Path, file_okay=False), default=RUNS, help="Where runs are kept."
@@ -43,7 +43,7 @@ def report(run: str | None, other: str | None, draw: bool, runs: Path) -> None:
             console.print(f"report: {runs / one.id / 'report.html'}", highlight=False, soft_wrap=True)
             return
         changes = print_comparison(console, one, load(other, runs))
-    except UnreadableRunError as error:
+    except (UnreadableRunError, SettingError, OSError) as error:
         click.echo(f"glasshouse report: {error}", err=True)
         sys.exit(2)
     sys.exit(1 if any(change.is_worse for change in changes) else 0)

@@ -16,12 +16,15 @@ SLOWEST = 10
 SERVED = 'http_server_request_duration_seconds_count{http_route!~"/health.*"}'
 
 
-def wait_for_scrapes(prometheus: Prometheus, after: float, patience: float = SCRAPE_WAIT_SECONDS) -> bool:
-    """Waits until replicas, gateway and desk were scraped after unix seconds `after`. Raises `PrometheusError`."""
+def wait_for_scrapes(prometheus: Prometheus, after: float, is_stopped: Callable[[], bool]) -> bool:
+    """Waits, unless stopped, until replicas, gateway and desk were scraped after `after`, unix seconds.
+
+    Raises `PrometheusError`.
+    """
     query = 'min(timestamp(up{job=~"todo|gateway|desk"}))'
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + SCRAPE_WAIT_SECONDS
     while prometheus.value(query) <= after:
-        if time.monotonic() > deadline:
+        if is_stopped() or time.monotonic() > deadline:
             return False
         time.sleep(0.25)
     return True
@@ -49,12 +52,14 @@ def _rise(points: list[list[Any]], began: float) -> float:
     return total
 
 
-def look_inside(prometheus_url: str, began: float, load_began: float, ended: float, patience: float) -> Inside:
-    """All of it for a run. What cannot be had stands in `missing`; waits `patience` seconds for the last scrape."""
+def look_inside(
+    prometheus_url: str, began: float, load_began: float, ended: float, is_stopped: Callable[[], bool]
+) -> Inside:
+    """All of it for a run. What cannot be had stands in `missing`; unless stopped, waits for the last scrape."""
     inside = Inside()
     with Prometheus(prometheus_url, timeout=3.0) as prometheus:
         try:
-            complete = wait_for_scrapes(prometheus, ended, patience)
+            complete = wait_for_scrapes(prometheus, ended, is_stopped)
         except PrometheusError as error:
             inside.missing.append(f"all that Prometheus would say: {error}")
             return inside
@@ -127,8 +132,9 @@ def _latency(prometheus: Prometheus, inside: Inside, seconds: float, ended: floa
 
 
 def _alerts(prometheus: Prometheus, inside: Inside, began: float, ended: float) -> None:
+    # a burn alert has one for each window
     thresholds = {
-        each.labels["alert"]: each.value
+        (each.labels["alert"], each.labels.get("window")): each.value
         for each in prometheus.query("alert_threshold", at=ended)
         if "alert" in each.labels
     }
@@ -141,7 +147,7 @@ def _alerts(prometheus: Prometheus, inside: Inside, began: float, ended: float) 
                 labels["alertstate"],
                 series.points[0][0],
                 series.points[-1][0],
-                thresholds.get(labels["alertname"]),
+                thresholds.get((labels["alertname"], labels.get("window"))),
             )
         )
     inside.alerts.sort(key=lambda each: (each.state, each.name, each.began))

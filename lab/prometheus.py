@@ -30,7 +30,10 @@ class Prometheus:
 
     def __init__(self, url: str, timeout: float = 10.0) -> None:
         self.url = url.rstrip("/")
-        self._http = httpx.Client(base_url=self.url, timeout=timeout, trust_env=False)
+        try:
+            self._http = httpx.Client(base_url=self.url, timeout=timeout, trust_env=False)
+        except httpx.InvalidURL as error:
+            raise PrometheusError(f"{url} is no address: {error}") from error
 
     def __enter__(self) -> Self:
         return self

@@ -58,6 +58,8 @@ mend() {
     # forget those that were wiped: their old selves never come back
     if are_all_up; then
         alive=$(for n in $NODES; do ask "$n" cluster myid; done)
+        # who did not answer in time is not forgotten for that
+        [ "$(printf '%s\n' "$alive" | grep -c .)" = "$(printf '%s\n' $NODES | grep -c .)" ] || return
         for id in $(ask "$member" cluster nodes | awk '{ print $1 }'); do
             case $alive in *"$id"*) continue ;; esac
             log "forgetting $id"

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import sys
+from contextlib import suppress
 from types import FrameType
 
 import uvicorn
@@ -83,7 +84,9 @@ def main() -> int:
         timeout_keep_alive=75,
     )
     server = Server(config, service, settings.drain_seconds)
-    server.run()
+    # which uvicorn raises again, once it has stopped as asked
+    with suppress(KeyboardInterrupt):
+        server.run()
     return 0 if server.started else 1
 
 

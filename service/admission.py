@@ -10,7 +10,7 @@ from service.settings import Settings
 from service.telemetry.metrics import Metrics
 from service.telemetry.tracing import trace_id_of
 
-EXEMPT = ("/health", "/metrics")
+EXEMPT = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})
 SECURITY_HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -62,7 +62,7 @@ class AdmissionMiddleware:
                 message["headers"] = [*message["headers"], *headers]
             return send(message)
 
-        if scope["path"].startswith(EXEMPT):
+        if scope["path"] in EXEMPT:
             await self._app(scope, receive, send_with_headers)
             return
         if self._in_flight >= self._most:

@@ -3,7 +3,7 @@
 import asyncio
 import copy
 import hashlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, cast
 
@@ -20,6 +20,8 @@ from redis.exceptions import (
     RedisError,
     TryAgainError,
 )
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from service.resilience import CLOSED, Breaker, Unavailable
 from service.settings import Address, Settings
@@ -94,11 +96,7 @@ class Lane:
             self._fail(calls, error, is_fault=asyncio.get_running_loop().time() < due + limit / 2)
             return
         # a connection that breaks is reported as the answer to each command that waited on it
-        lost = next(
-            (c.result for c in commands if isinstance(c.result, (ConnectionError, OSError, TimeoutError))),
-            None,
-        )
-        broken = lost or next((c.result for c in commands if _is_node_failure(c.result)), None)
+        broken = next((c.result for c in commands if _is_node_failure(c.result)), None)
         if broken is not None:
             self._fail(calls, cast(Exception, broken))
             return
@@ -115,17 +113,31 @@ class Lane:
         if is_fault or self.breaker.state != CLOSED:
             self.breaker.failed(error)
             self._client.look_again()
-        reason = f"{self.node.name} {error or 'did not answer in time'}"
+        reason = f"{self.node.name} {str(error) or 'did not answer in time'}"
         for _, future in calls:
             if not future.done():
                 future.set_exception(Unavailable("redis", reason))
 
 
 def _is_node_failure(result: Any) -> bool:
-    """Answers that say the node as a whole cannot serve: down, loading, or cut off from its primary."""
-    return isinstance(result, RedisError) and str(result).startswith(
-        ("CLUSTERDOWN", "LOADING", "MASTERDOWN", "Connection")
+    """A connection that broke, or an answer that says the node cannot serve: down, loading, without its primary."""
+    return isinstance(result, (OSError, RedisConnectionError, RedisTimeoutError)) or (
+        isinstance(result, RedisError) and str(result).startswith(("CLUSTERDOWN", "LOADING", "MASTERDOWN"))
     )
+
+
+async def _within(seconds: float, work: Awaitable[Any]) -> Any:
+    """The result of `work`, or `TimeoutError`.
+
+    It is not awaited itself: with a name that does not resolve in time redis-py cancels what waits for it, and that
+    must not end who asks.
+    """
+    asked = asyncio.ensure_future(work)
+    await asyncio.wait({asked}, timeout=seconds)
+    if not asked.done() or asked.cancelled():
+        asked.cancel()
+        raise TimeoutError
+    return asked.result()
 
 
 class BatchingClient(Client):
@@ -144,8 +156,11 @@ class BatchingClient(Client):
         self._looking: set[asyncio.Task[None]] = set()
 
     async def execute_command(self, *args: Any, **kwargs: Any) -> Any:
-        """The answer to a keyed command (GET, MGET, PEXPIRE, EVALSHA). Raises `Unavailable`, or what Redis answered."""
-        key = args[3] if args[0] == "EVALSHA" else args[1]
+        """The answer to a keyed command (GET, MGET, PEXPIRE, EVAL, EVALSHA).
+
+        Raises `Unavailable`, or what Redis answered.
+        """
+        key = args[3] if args[0] in {"EVALSHA", "EVAL"} else args[1]
         try:
             return await self._lane(key, args[0] in READS).submit(args)
         except ReadOnlyError:
@@ -194,17 +209,13 @@ class BatchingClient(Client):
             lane.breaker.check()
         except Unavailable:
             return False
-        # Not awaited itself: with a name that does not resolve in time the client cancels what waits for it, and that
-        # must not end who asks.
-        asked = asyncio.ensure_future(lane.node.execute_command("PING"))
-        await asyncio.wait({asked}, timeout=self.time_limit)
-        if not asked.done():
-            asked.cancel()
-        if asked.done() and not asked.cancelled() and asked.exception() is None:
-            lane.breaker.succeeded()
-            return True
-        lane.breaker.failed(TimeoutError())
-        return False
+        try:
+            await _within(self.time_limit, lane.node.execute_command("PING"))
+        except FAILURES as error:
+            lane.breaker.failed(error)
+            return False
+        lane.breaker.succeeded()
+        return True
 
     async def _look(self) -> None:
         try:
@@ -258,6 +269,8 @@ class RedisCluster:
         while True:
             await asyncio.sleep(PROBE_SECONDS)
             await self._client.bring_back()
+            # a node that has left the cluster changes it, and no breaker
+            self._breaker_changed(self.breaker_state)
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -280,16 +293,10 @@ class RedisCluster:
             try:
                 return await client.execute_command("EVALSHA", script.sha, 1, key, *args)
             except NoScriptError:
-                await self._load(script)
-                return await client.execute_command("EVALSHA", script.sha, 1, key, *args)
+                # which also makes the node know it from then on
+                return await client.execute_command("EVAL", script.text, 1, key, *args)
         except FAILURES as error:
             raise Unavailable("redis", str(error) or "did not answer in time") from error
-
-    async def _load(self, script: Script) -> None:
-        for node in self._client.nodes_manager.nodes_cache.values():
-            if node.server_type == "primary":
-                async with asyncio.timeout(self._settings.redis_timeout_seconds):
-                    await node.execute_command("SCRIPT LOAD", script.text)
 
     async def ping(self) -> None:
         """Asks every primary. Raises `Unavailable`, naming the first that does not answer."""
@@ -301,18 +308,16 @@ class RedisCluster:
 
     async def _ping(self, node: ClusterNode) -> None:
         try:
-            async with asyncio.timeout(self._settings.redis_timeout_seconds * 2):
-                await node.execute_command("PING")
+            await _within(self._settings.redis_timeout_seconds * 2, node.execute_command("PING"))
         except FAILURES as error:
             self._client.look_again()
-            raise Unavailable("redis", f"{node.name} {error or 'did not answer in time'}") from error
+            raise Unavailable("redis", f"{node.name} {str(error) or 'did not answer in time'}") from error
 
     async def config_epoch(self) -> int:
         """The cluster's current epoch, which rises with each failover. Raises `Unavailable`."""
         for node in self._client.nodes_manager.get_nodes_by_server_type("primary"):
             try:
-                async with asyncio.timeout(self._settings.redis_timeout_seconds * 2):
-                    info = await node.execute_command("CLUSTER INFO")
+                info = await _within(self._settings.redis_timeout_seconds * 2, node.execute_command("CLUSTER INFO"))
                 return int(info["cluster_current_epoch"])
             except FAILURES:
                 continue
@@ -320,8 +325,9 @@ class RedisCluster:
 
     @property
     def breaker_state(self) -> int:
-        """The worst state of the nodes' breakers."""
-        return max((lane.breaker.state for lane in self._client.lanes.values()), default=CLOSED)
+        """The worst state of the breakers of the cluster's nodes. One that has left the cluster counts no more."""
+        nodes, lanes = self._client.nodes_manager.nodes_cache, self._client.lanes
+        return max((lane.breaker.state for name, lane in lanes.items() if name in nodes), default=CLOSED)
 
     def _new_breaker(self, node: str) -> Breaker:
         return Breaker(

@@ -50,6 +50,8 @@ class Database:
             max_overflow=0,
             pool_timeout=self._limit,
             connect_args=options,
+            # nor does what clients wrote belong into errors
+            hide_parameters=True,
         )
         if self.is_sqlite:
             event.listen(self.engine.sync_engine, "connect", _use_write_ahead_log)

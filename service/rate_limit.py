@@ -119,6 +119,10 @@ class MemoryLimiter:
         return min(standing, key=lambda decision: decision.remaining)
 
 
+# bytes; some ten proxies
+LONGEST_CHAIN = 500
+
+
 class Clients:
     """Who made a request: the address that the nearest trusted proxy saw.
 
@@ -128,7 +132,11 @@ class Clients:
 
     def __init__(self, trusted: Sequence[Network]) -> None:
         self._trusted = trusted
-        self.of = lru_cache(10_000)(self._of)
+        self._cached = lru_cache(10_000)(self._of)
+
+    def of(self, peer: str, forwarded_for: bytes) -> str:
+        """The client of a request from `peer` with this `X-Forwarded-For`. Only its right end can count."""
+        return self._cached(peer, forwarded_for[-LONGEST_CHAIN:])
 
     def _of(self, peer: str, forwarded_for: bytes) -> str:
         """The client's address; of IPv6 the /64, since one client has all of that."""

@@ -36,7 +36,7 @@ class Written:
 
 
 def load_thresholds(folder: Path = ALERTS) -> list[Written]:
-    """Every number of thresholds.yml."""
+    """Every number of thresholds.yml. Raises `ValueError` and `yaml.YAMLError`."""
     root = yaml.compose((folder / "thresholds.yml").read_text())
     rules = (rule for group in _value(root, "groups").value for rule in _value(group, "rules").value)
     return [_written(rule) for rule in rules]
@@ -50,7 +50,12 @@ def faults(folder: Path = ALERTS) -> Iterator[str]:
     alerts = {rule.alert for rule in rules}
     used = {number for rule in rules for number in rule.numbers}
     seen: set[Number] = set()
-    for written in load_thresholds(folder):
+    try:
+        thresholds = load_thresholds(folder)
+    except (ValueError, yaml.YAMLError) as error:
+        yield " ".join(str(error).split())
+        return
+    for written in thresholds:
         fault = _fault(written, ranges, alerts, used, seen)
         if fault:
             yield f"alerts/thresholds.yml:{written.line}: {written.number} {fault}"
@@ -87,6 +92,7 @@ def _fault(
 
 
 def _written(rule: Any) -> Written:
+    _value(_value(rule, "labels"), "alert")
     labels = {key.value: value.value for key, value in _value(rule, "labels").value}
     text = _value(rule, "expr")
     number = Number(_value(rule, "record").value.removeprefix(PREFIX), labels["alert"], labels.get("window", ""))
@@ -94,7 +100,10 @@ def _written(rule: Any) -> Written:
 
 
 def _value(node: Any, name: str) -> Any:
-    return next(value for key, value in node.value if key.value == name)
+    for key, value in node.value:
+        if key.value == name:
+            return value
+    raise ValueError(f"alerts/thresholds.yml:{node.start_mark.line + 1}: an entry without {name}")
 
 
 def main() -> int:

@@ -26,6 +26,8 @@ SERVICE_SETTINGS = (
     "OTEL_EXPORTER_OTLP_ENDPOINT",
 )
 STACK_RATE_LIMIT = "100000/minute"
+# the longest window of the service levels, and a day
+PROMETHEUS_RETENTION = "4d"
 
 
 class StackError(Exception):
@@ -191,14 +193,16 @@ def write_grafana_provisioning(settings: LabSettings, home: Home) -> Path:
 def programs(settings: LabSettings, home: Home, chosen: Mapping[str, str]) -> list[Program]:
     """Every part of the stack, in the order in which they are named to the reader. Raises `StackError`."""
     tempo, grafana = shutil.which("tempo"), grafana_home()
+    retention = chosen.get("PROMETHEUS_RETENTION", PROMETHEUS_RETENTION)
     redis_url = ",".join(f"redis://127.0.0.1:{settings.redis_port + n}" for n in range(REDIS_NODES))
     service = {
+        "HOST": "127.0.0.1",
         "DATABASE_URL": f"postgresql+asyncpg://todo@127.0.0.1:{settings.postgres_port}/todo",
         "REDIS_URL": redis_url,
         "TRUSTED_PROXIES": "127.0.0.1",
         "RATE_LIMIT": STACK_RATE_LIMIT,
         "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{settings.otlp_port}" if tempo else "",
-        **chosen,
+        **{name: value for name, value in chosen.items() if name in SERVICE_SETTINGS},
     }
     python = sys.executable
     found = [
@@ -242,7 +246,7 @@ def programs(settings: LabSettings, home: Home, chosen: Mapping[str, str]) -> li
         Program(
             "prometheus",
             f"{find('prometheus')} --config.file={home.config}/prometheus.yml"
-            f" --storage.tsdb.path={home.data}/prometheus --storage.tsdb.retention.time=24h"
+            f" --storage.tsdb.path={home.data}/prometheus --storage.tsdb.retention.time={retention}"
             f" --web.listen-address=127.0.0.1:{settings.prometheus_port}"
             " --enable-feature=exemplar-storage --web.enable-remote-write-receiver --web.enable-lifecycle",
             f"{settings.url('prometheus')}/-/ready",

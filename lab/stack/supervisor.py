@@ -7,9 +7,12 @@ import tempfile
 import time
 import xmlrpc.client
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from signal import Signals
 from typing import Any, cast
 
+import psutil
 from supervisor.xmlrpc import SupervisorTransport
 
 from lab.stack.native import Home, Program, StackError
@@ -136,8 +139,17 @@ class Supervisor:
         self._rpc.supervisor.stopProcess(name)
 
     def signal(self, name: str, signal: str) -> None:
-        """Sends a signal, named as `STOP` or `KILL`, to one program."""
-        self._rpc.supervisor.signalProcess(name, signal)
+        """Sends a signal, named as `STOP` or `KILL`, to one program and all its processes. Raises `StackError`.
+
+        To all, as a container's pause and kill do: nginx and PostgreSQL serve from workers, which outlive their head.
+        """
+        pid = self._rpc.supervisor.getProcessInfo(name)["pid"]
+        if not pid:
+            raise StackError(f"{name} is not running")
+        head = psutil.Process(pid)
+        for process in (head, *head.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(Signals[f"SIG{signal}"])
 
 
 def _is_paused(pid: int) -> bool:

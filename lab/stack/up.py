@@ -9,10 +9,9 @@ import time
 from dataclasses import fields
 from hashlib import sha256
 from pathlib import Path
-from urllib.error import HTTPError, URLError
-from urllib.request import urlopen
 
 import click
+import httpx
 
 from lab.settings import ROOT, LabSettings, SettingError, load_settings, read_env_file
 from lab.stack import native
@@ -56,6 +55,12 @@ def start(settings: LabSettings) -> None:
         click.echo("up: the native stack runs already; `make down` stops it")
         show_addresses(settings)
         return
+    import service.settings  # noqa: PLC0415 (the workbench's image starts no stack, and has no service)
+
+    try:
+        service.settings.load_settings(_chosen())
+    except service.settings.SettingError as error:
+        raise StackError(str(error)) from error
     began = time.monotonic()
     programs = native.programs(settings, HOME, _chosen())
     _check_ports(settings, programs)
@@ -91,10 +96,12 @@ def show_addresses(settings: LabSettings) -> None:
 
 
 def _chosen() -> dict[str, str]:
-    """The service's settings that the environment or .env sets."""
+    """What the environment or .env sets of the service's settings and for how long Prometheus keeps what it scraped."""
     written = read_env_file(ROOT)
-    values = {name: os.environ.get(name, written.get(name, "")) for name in native.SERVICE_SETTINGS}
-    return {name: value for name, value in values.items() if value}
+    names = (*native.SERVICE_SETTINGS, "PROMETHEUS_RETENTION")
+    values = {name: os.environ.get(name, written.get(name)) for name in names}
+    # no endpoint is a setting too: no traces
+    return {name: value for name, value in values.items() if value or (value == "" and name.startswith("OTEL"))}
 
 
 def _check_ports(settings: LabSettings, programs: list[Program]) -> None:
@@ -125,7 +132,7 @@ def _is_taken(port: int) -> bool:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
-        except OSError:
+        except (OSError, OverflowError):
             return True
     return False
 
@@ -202,9 +209,8 @@ def _is_ready(program: Program) -> bool:
         return subprocess.run(check, env=environment, capture_output=True, check=False).returncode == 0
     if program.ready.startswith("http"):
         try:
-            with urlopen(program.ready, timeout=2) as answer:  # noqa: S310 (an address of ours)
-                return bool(answer.status == 200)
-        except (HTTPError, URLError, OSError):
+            return httpx.get(program.ready, timeout=2, trust_env=False).status_code == httpx.codes.OK
+        except httpx.HTTPError:
             return False
     host, _, port = program.ready.rpartition(":")
     with socket.socket() as probe:

@@ -9,12 +9,15 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 import sqlalchemy as sa
+import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.database import Database
 from service.resilience import Unavailable
 from service.tasks.store import metadata
 from service.telemetry.metrics import Metrics
+
+log = structlog.stdlib.get_logger("service")
 
 # Well under the second within which every replica shall see a write that could not reach the cache.
 POLL_SECONDS = 0.3
@@ -75,7 +78,10 @@ class Epoch:
                     await self._raise(cluster)
                     seen = cluster
             except Unavailable:
-                pass  # nothing can have been acknowledged that this replica would miss while it cannot ask
+                pass  # while it cannot ask, it can read from neither
+            except Exception:
+                # to go on matters more than what it was: a replica that no longer follows believes stale values
+                log.exception("the cache's epoch could not be followed")
             await asyncio.sleep(POLL_SECONDS)
 
     async def _raise_after(self, running: asyncio.Task[None]) -> None:

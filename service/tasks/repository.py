@@ -102,25 +102,29 @@ class TaskRepository:
 
     async def create(self, new: NewTask) -> Task:
         """Stores a new task."""
+        # from before the write: what is told late must not count as newer than what outdated it meanwhile
+        epoch = self._epoch.current
         task = await self._store.create(new)
-        await self._tell(self._cache.wrote(task, self._epoch.current))
+        await self._tell(self._cache.wrote(task, epoch))
         return task
 
     async def change(self, task_id: UUID, change: TaskChange, expected: int | None) -> Task | None:
         """The task as changed, None where there is none. Raises `VersionConflict`."""
         await self._announce(task_id)
+        epoch = self._epoch.current
         task = await self._store.change(task_id, change, expected)
         if task is not None:
-            await self._tell(self._cache.wrote(task, self._epoch.current))
+            await self._tell(self._cache.wrote(task, epoch))
         return task
 
     async def delete(self, task_id: UUID, expected: int | None, request_id: str) -> bool:
         """Whether there was a task to delete. Raises `VersionConflict`."""
         await self._announce(task_id)
+        epoch = self._epoch.current
         version = await self._store.delete(task_id, expected, request_id)
         if version is None:
             return False
-        await self._tell(self._cache.deleted(task_id, version, self._epoch.current))
+        await self._tell(self._cache.deleted(task_id, version, epoch))
         return True
 
     async def _announce(self, task_id: UUID) -> None:

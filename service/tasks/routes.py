@@ -27,6 +27,8 @@ DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
 }
 CURSOR = "^[0-9a-f]{32}$"
 ETAG = re.compile(r'"([0-9]{1,9})"')
+# what an If-Match asks for that names none; not 0, after which a new task's version would come
+NO_VERSION = -1
 
 TaskId = Annotated[
     str,
@@ -319,6 +321,6 @@ async def _expected(tasks: TaskRepository, task_id: UUID, if_match: str | None) 
     if "," not in if_match:
         one = ETAG.fullmatch(if_match.strip())
         # an ETag that this service never made matches no version
-        return int(one[1]) if one else 0
+        return (int(one[1]) or NO_VERSION) if one else NO_VERSION
     current: StoredTask | None = await tasks.get(task_id)
-    return current.version if current is not None and _names(if_match, current.version) else 0
+    return current.version if current is not None and _names(if_match, current.version) else NO_VERSION

@@ -12,6 +12,10 @@ def _without_colours(_logger: object, _method: str, event: structlog.typing.Even
     return event
 
 
+# without the local variables, which hold what clients wrote
+_TRACEBACKS = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
+
+
 def set_up_logs(level: str) -> None:
     """Sends every log line of this process, uvicorn's and the libraries' too, to standard output."""
     is_terminal = sys.stdout.isatty()
@@ -23,9 +27,7 @@ def set_up_logs(level: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     rendered: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer()]
-        if is_terminal
-        else [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        [structlog.dev.ConsoleRenderer()] if is_terminal else [_TRACEBACKS, structlog.processors.JSONRenderer()]
     )
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(

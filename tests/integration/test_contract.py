@@ -92,10 +92,12 @@ def test_a_lost_update_is_refused(client: httpx.Client) -> None:
     assert client.delete(path, headers={"If-Match": '"4"'}).status_code == 204
 
 
-@pytest.mark.parametrize("condition", ['"x"', 'W/"1"', '"99999999999999999999"', "1-", '"1', ","])
+@pytest.mark.parametrize("condition", ['"x"', '"0"', 'W/"1"', '"99999999999999999999"', "1-", '"1', ","])
 def test_a_condition_that_names_no_version_is_not_met(client: httpx.Client, condition: str) -> None:
     path = f"/tasks/{created(client)['id']}"
     assert_problem(client.patch(path, json={"done": True}, headers={"If-Match": condition}), 412)
+    # nor by a change that would change nothing
+    assert_problem(client.patch(path, json={"done": False}, headers={"If-Match": condition}), 412)
 
 
 def test_a_current_copy_is_not_sent_again(client: httpx.Client) -> None:

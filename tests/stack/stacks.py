@@ -17,7 +17,7 @@ from tests.servers.process import free_block, free_port, free_redis_block
 
 START_SECONDS = 240
 # above what the tests send, but for the one that exhausts it
-RATE_LIMIT = "100000/minute;150/second"
+RATE_LIMIT = "100000/minute;100/second"
 
 
 class Stack:

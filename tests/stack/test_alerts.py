@@ -111,7 +111,7 @@ class Abuse:
     def begin(self, stack: Stack) -> None:
         """Begins, and goes on until it is ended, at most three minutes."""
         self._runs = tempfile.TemporaryDirectory()
-        self._load = stack.begin("load", "abuse", "--rate", "350", "--time", "3m", "--runs", self._runs.name)
+        self._load = stack.begin("load", "abuse", "--rate", "200", "--time", "3m", "--runs", self._runs.name)
 
     def end(self, stack: Stack) -> None:
         """As Ctrl-C does."""

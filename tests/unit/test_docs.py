@@ -1,5 +1,6 @@
 """The pages that list what the code has are held against it."""
 
+import re
 from dataclasses import fields
 from pathlib import Path
 
@@ -20,3 +21,15 @@ def test_the_telemetry_page_lists_every_metric(root: Path) -> None:
     for metric in METRICS:
         assert f"| `{metric.exposed_name}` | {metric.kind} |" in page
     assert metrics_table() in page
+
+
+def test_no_link_in_the_documents_is_dead(root: Path) -> None:
+    pages = [*root.glob("*.md"), *root.glob("docs/**/*.md"), *root.glob("alerts/**/*.md")]
+    links = [
+        (page, target.partition("#")[0])
+        for page in pages
+        for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text())
+        if "://" not in target and not target.startswith("#")
+    ]
+    assert len(links) > 50
+    assert [f"{page.name}: {target}" for page, target in links if not (page.parent / target).exists()] == []

@@ -14,10 +14,9 @@ help: ## This list
 # --- the stack
 up: ## Start the whole stack with Docker
 	docker compose up -d --build --wait $(SERVICES)
-	@echo "todo API     http://127.0.0.1:$${GATEWAY_PORT:-5000}/tasks"
-	@echo "Grafana      http://127.0.0.1:$${GRAFANA_PORT:-3000}"
-	@echo "Prometheus   http://127.0.0.1:$${PROMETHEUS_PORT:-9090}"
-	@echo "alert inbox  http://127.0.0.1:$${DESK_PORT:-8060}"
+	@for part in "gateway 5000 API" "grafana 3000 Grafana" "prometheus 9090 Prometheus" "desk 8060 inbox"; do \
+		set -- $$part; address=$$(docker compose port $$1 $$2 2>/dev/null) && printf '%-11s http://%s\n' $$3 $$address; \
+	done; true
 
 native: install ## Start the same stack without Docker (Debian or Ubuntu)
 	@$(BIN)/glasshouse up
@@ -25,8 +24,8 @@ native: install ## Start the same stack without Docker (Debian or Ubuntu)
 demo: venv ## First look: start the stack (Docker where there is one, else native), put it under load, say where to look
 	@if docker info >/dev/null 2>&1 && docker compose version >/dev/null 2>&1; then $(MAKE) --no-print-directory up; \
 	else $(MAKE) --no-print-directory native; fi
-	@$(BIN)/glasshouse load
-	@echo "The stack goes on running. Look at Grafana on port $${GRAFANA_PORT:-3000}, or without it at the viewer: make view"
+	@$(BIN)/glasshouse load || echo "The report above says what was missed."
+	@echo "The stack goes on running: look at the addresses above (make view, where there is neither Grafana nor viewer)."
 
 down: ## Stop either
 	@if [ -x $(BIN)/glasshouse ]; then $(BIN)/glasshouse down; fi

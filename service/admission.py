@@ -1,6 +1,9 @@
 """Who gets in: a bound on the requests in flight, and the rate limit by client."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
+
+from litestar.exceptions import HTTPException
 
 from service.asgi import App, Message, Receive, Scope, Send
 from service.problems import MEDIA_TYPE, problem
@@ -10,6 +13,7 @@ from service.settings import Settings
 from service.telemetry.metrics import Metrics
 from service.telemetry.tracing import trace_id_of
 
+WITHOUT_BODY = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
 EXEMPT = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})
 SECURITY_HEADERS = [
     (b"x-content-type-options", b"nosniff"),
@@ -41,6 +45,7 @@ class AdmissionMiddleware:
         self._decisions = metrics.rate_limit
         self._shed = metrics.shed
         self._most = settings.max_concurrent_requests
+        self._body_seconds = settings.body_timeout_seconds
         self._in_flight = 0
         self.is_draining = False
 
@@ -79,9 +84,26 @@ class AdmissionMiddleware:
                     if not decision.is_allowed:
                         await self._answer(scope, send_with_headers, 429, "the rate limit is used up")
                         return
+            if scope["method"] not in WITHOUT_BODY:
+                receive = self._in_time(receive)
             await self._app(scope, receive, send_with_headers)
         finally:
             self._in_flight -= 1
+
+    def _in_time(self, receive: Receive) -> Receive:
+        """Gives up on a client that takes too long to send the body: it would hold one of the places for ever."""
+        due = asyncio.get_running_loop().time() + self._body_seconds
+
+        async def receive_in_time() -> Message:
+            try:
+                async with asyncio.timeout_at(due):
+                    return await receive()
+            except TimeoutError:
+                raise HTTPException(
+                    status_code=408, detail="the body did not arrive in time", headers={"Connection": "close"}
+                ) from None
+
+        return receive_in_time
 
     async def _decide(self, limiter: Limiter, scope: Scope) -> Decision | None:
         peer = scope["client"][0] if scope["client"] else ""

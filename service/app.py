@@ -19,7 +19,7 @@ from service.database import Database
 from service.docs_ui import StrictStructs, docs_files, openapi
 from service.health import Dependency, HealthChecks, health_routes
 from service.memory import MemoryCache
-from service.problems import answer
+from service.problems import answer, answer_and_log
 from service.rate_limit import Limiter, MemoryLimiter, RedisLimiter
 from service.replica import replica_name
 from service.resilience import CLOSED, Unavailable
@@ -40,6 +40,7 @@ MAX_BODY_BYTES = 64 * 1024
 COMPRESS_FROM_BYTES = 1024
 LAG_PAUSE_SECONDS = 0.1
 HOUSEKEEPING_SECONDS = 60.0
+CLOSE_SECONDS = 2.5
 
 
 class Service:
@@ -77,7 +78,8 @@ class Service:
                 brotli_lgwin=16,
                 minimum_size=COMPRESS_FROM_BYTES,
             ),
-            exception_handlers={Exception: answer},
+            # with telemetry, the line of a failed request carries the error
+            exception_handlers={Exception: answer if metrics.is_on else answer_and_log},
             lifespan=[self._lifespan],
             logging_config=None,
             openapi_config=openapi(),
@@ -155,10 +157,11 @@ class Service:
         for each in running:
             each.cancel()
         await asyncio.gather(*running, return_exceptions=True)
+        closing = [self._database.close(), asyncio.to_thread(self._tracing.close)]
         if self._cluster is not None:
-            await self._cluster.close()
-        await self._database.close()
-        await asyncio.to_thread(self._tracing.close)
+            closing.append(self._cluster.close())
+        # what hangs must not keep the process
+        await asyncio.wait([asyncio.ensure_future(each) for each in closing], timeout=CLOSE_SECONDS)
 
     async def _await_redis(self, cluster: RedisCluster) -> None:
         """Says so, once, where Redis does not answer within the start-up time; the service works without."""

@@ -5,6 +5,7 @@ from http import HTTPStatus
 from typing import Any, cast
 
 import msgspec
+import structlog
 from litestar import Request
 from litestar.exceptions import HTTPException, InternalServerException, ValidationException
 from litestar.response import Response
@@ -12,6 +13,8 @@ from litestar.response import Response
 from service.resilience import Unavailable
 from service.tasks.store import VersionConflict
 from service.telemetry.tracing import ERROR, trace_id_of
+
+log = structlog.stdlib.get_logger("service.request")
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -62,3 +65,11 @@ def answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]
         request.scope[ERROR] = error  # type: ignore[literal-required]
     body = problem(status, detail, trace_id_of(cast(MutableMapping[str, Any], request.scope)), errors)
     return Response(body, status_code=status, media_type=MEDIA_TYPE, headers=headers)
+
+
+def answer_and_log(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """As `answer`, with a log line for what nobody expected."""
+    response = answer(request, error)
+    if ERROR in request.scope:
+        log.error("request", method=request.method, route=request.scope.get("path_template", ""), exc_info=error)
+    return response

@@ -61,10 +61,12 @@ def _one_of(*names: str) -> Callable[[str], str]:
 
 def _database(text: str) -> str:
     try:
-        driver = make_url(text).drivername
+        url = make_url(text)
     except Exception as error:
         raise ValueError(text) from error
-    if driver not in ("postgresql+asyncpg", "sqlite+aiosqlite"):
+    # one in memory would be gone with the connection that made it
+    is_file = url.drivername == "sqlite+aiosqlite" and url.database not in (None, "", ":memory:")
+    if url.drivername != "postgresql+asyncpg" and not is_file:
         raise ValueError(text)
     return text
 
@@ -75,7 +77,8 @@ def _redis_nodes(text: str) -> tuple[Address, ...]:
 
 def _redis_node(url: str) -> Address:
     parts = urlsplit(url)
-    if parts.scheme != "redis" or not parts.hostname or parts.path not in ("", "/", "/0"):
+    # with no name and password, which would not be used
+    if parts.scheme != "redis" or not parts.hostname or "@" in parts.netloc or parts.path not in ("", "/", "/0"):
         raise ValueError(url)
     return parts.hostname, parts.port or 6379
 
@@ -199,9 +202,10 @@ class Settings:
         Parser(_whole(1, 100000), "requests, from 1 to 100000"),
         "Requests in flight beyond which new ones are answered 503 at once.",
     )
+    body_timeout_seconds: float = _setting("10", SECONDS, "How long a client may take to send a request's body.")
     drain_seconds: float = _setting(
         "1",
-        Parser(_number(0, 8), "seconds, from 0 to 8"),
+        Parser(_number(0, 3), "seconds, from 0 to 3"),
         "On SIGTERM, how long it still accepts while /health/ready says 503.",
     )
 

@@ -64,6 +64,7 @@ def _problem(description: str) -> ResponseSpec:
 
 BAD = {400: _problem("The request cannot be read."), 406: _problem("Only JSON is offered.")}
 BAD_BODY = {
+    408: _problem("The body did not arrive in time."),
     413: _problem("The body is larger than 64 KiB."),
     415: _problem("The body is not said to be JSON."),
     422: _problem("The body does not fit."),

@@ -54,10 +54,10 @@ class SpanExport:
             self._is_due.set()
 
     def close(self) -> None:
-        """Sends what is queued, within the time of a few posts."""
+        """Sends what is queued, within the time of one post that fails."""
         self._is_closing = True
         self._is_due.set()
-        self._thread.join(2 * POST_SECONDS)
+        self._thread.join(POST_SECONDS)
         self._http.clear()
 
     def _work(self) -> None:

@@ -119,6 +119,15 @@ def test_a_client_that_goes_away_within_its_body_is_no_fault_of_the_service(repl
     assert posts("500") == faults
 
 
+def test_a_body_that_does_not_end_is_given_up(tmp_path: Path) -> None:
+    with Replica(tmp_path, BODY_TIMEOUT_SECONDS="0.3") as replica, connected(replica) as client:
+        client.sendall(SLOW_BODY)
+        answer = b"".join(iter(lambda: client.recv(4096), b""))
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert b"application/problem+json" in answer
+        assert replica.metrics().value("http_server_active_requests") == 0
+
+
 async def test_beyond_the_bound_requests_are_shed_at_once(tmp_path: Path) -> None:
     with Replica(tmp_path, MAX_CONCURRENT_REQUESTS="10") as small, ExitStack() as stack:
         for _ in range(10):

@@ -16,9 +16,12 @@ BAD = [
     ("LOG_LEVEL", "loud", "debug, info, warning or error"),
     ("DATABASE_URL", "mysql://localhost/todo", "an SQLAlchemy URL"),
     ("DATABASE_URL", "nonsense", "an SQLAlchemy URL"),
+    ("DATABASE_URL", "sqlite+aiosqlite://", "an SQLAlchemy URL"),
+    ("DATABASE_URL", "sqlite+aiosqlite:///:memory:", "an SQLAlchemy URL"),
     ("DATABASE_TIMEOUT_SECONDS", "-1", "seconds, from 0.001"),
     ("DATABASE_POOL_SIZE", "0", "connections, from 1"),
     ("REDIS_URL", "http://localhost", "redis://host:port"),
+    ("REDIS_URL", "redis://me:secret@localhost", "redis://host:port"),
     ("REDIS_ADDRESS_MAP", "a:1", "announced:port=reached:port"),
     ("REDIS_TIMEOUT_SECONDS", "soon", "seconds"),
     ("CACHE_TTL_SECONDS", "0", "seconds, from 1"),
@@ -30,7 +33,7 @@ BAD = [
     ("TRACE_SLOW_SECONDS", "x", "seconds"),
     ("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4318", "an http:// or https:// URL"),
     ("MAX_CONCURRENT_REQUESTS", "0", "requests, from 1"),
-    ("DRAIN_SECONDS", "60", "seconds, from 0 to 8"),
+    ("DRAIN_SECONDS", "60", "seconds, from 0 to 3"),
 ]
 
 

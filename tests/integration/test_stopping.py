@@ -61,6 +61,32 @@ def test_a_request_that_never_ends_does_not_keep_it(tmp_path: Path) -> None:
         wait_for(lambda: not replica.is_running, 10, "the end")
 
 
+def test_a_database_and_a_collector_that_hang_do_not_keep_it(tmp_path: Path, clean_cluster: RedisCluster) -> None:
+    with Postgres() as postgres, OtlpReceiver() as receiver:
+        settings = {
+            "DATABASE_URL": postgres.new_database(),
+            "REDIS_URL": clean_cluster.url,
+            "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint,
+            "TRACE_SAMPLE_RATIO": "1",
+        }
+        with Replica(tmp_path, **settings) as replica:
+            assert httpx.post(f"{replica.url}/tasks", json={"task": "before the end"}).status_code == 201
+            receiver.be_slow()
+            postgres.pause()
+            for node in clean_cluster.nodes:
+                node.pause()
+            try:
+                assert httpx.get(f"{replica.url}/tasks", timeout=10).status_code == 503
+                began = time.monotonic()
+                replica.signal(SIGTERM)
+                wait_for(lambda: not replica.is_running, 10, "the end")
+                assert replica.returncode == 0
+                print(f"\nended after {time.monotonic() - began:.1f} s")
+            finally:
+                for node in clean_cluster.nodes:
+                    node.resume()
+
+
 async def _create(replica: Replica, acknowledged: list[str]) -> None:
     """Creates tasks, one after another, until the replica answers no more."""
     async with Wire(replica.port) as wire:

@@ -130,5 +130,9 @@ def worker(master: str, port: int | None, allow_remote: bool) -> None:
     if not allow_remote:
         click.echo("glasshouse worker: loads what MASTER says, another machine: say --allow-remote", err=True)
         sys.exit(2)
-    number = str(port or load_settings().locust_port)
+    try:
+        number = str(port or load_settings().locust_port)
+    except SettingError as error:
+        click.echo(f"glasshouse worker: {error}", err=True)
+        sys.exit(2)
     sys.exit(subprocess.call([sys.executable, "-m", "lab.load.generator", "--master", master, "--port", number]))

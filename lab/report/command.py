@@ -11,7 +11,7 @@ from rich.table import Table
 from lab.load.summary import print_summary, terminal
 from lab.report.compare import Change, compare, differences_in_settings
 from lab.report.page import write_page
-from lab.report.record import RUNS, Run, UnreadableRunError, load, names
+from lab.report.record import RUNS, Run, UnreadableRunError, folder_of, load, names
 from lab.settings import SettingError, load_settings
 
 RUNS_OPTION = click.option(
@@ -37,10 +37,11 @@ def report(run: str | None, other: str | None, draw: bool, runs: Path) -> None:
                 raise UnreadableRunError("there are no runs yet: `glasshouse load` makes one")
         one = load(run, runs)
         if other is None:
+            folder = folder_of(run, runs)
             if draw:
-                write_page(one, runs / one.id, load_settings().url("prometheus"))
+                write_page(one, folder, load_settings().url("prometheus"))
             print_summary(console, one)
-            console.print(f"report: {runs / one.id / 'report.html'}", highlight=False, soft_wrap=True)
+            console.print(f"report: {folder / 'report.html'}", highlight=False, soft_wrap=True)
             return
         changes = print_comparison(console, one, load(other, runs))
     except (UnreadableRunError, SettingError, OSError) as error:

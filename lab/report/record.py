@@ -188,11 +188,15 @@ def save(run: Run, folder: Path) -> None:
     whole.replace(folder / "run.json")
 
 
+def folder_of(name: str, runs: Path = RUNS) -> Path:
+    """The folder of a run that is given by its path or by its name in `runs`."""
+    return Path(name) if (Path(name) / "run.json").exists() else runs / name
+
+
 def load(name: str, runs: Path = RUNS) -> Run:
     """The run in a folder, given by its path or by its name in `runs`. Raises `UnreadableRunError`."""
-    folder = Path(name) if (Path(name) / "run.json").exists() else runs / name
     try:
-        return msgspec.json.decode((folder / "run.json").read_bytes(), type=Run)
+        return msgspec.json.decode((folder_of(name, runs) / "run.json").read_bytes(), type=Run)
     except OSError as error:
         raise UnreadableRunError(f"{name}: no such run: `glasshouse runs` lists them") from error
     except msgspec.MsgspecError as error:

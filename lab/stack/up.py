@@ -167,14 +167,18 @@ def _prepare_postgres() -> None:
         data.mkdir(parents=True, exist_ok=True)
         link.unlink(missing_ok=True)
         link.symlink_to(data)
-    data.mkdir(parents=True, exist_ok=True)
+    # whole or not at all: one that was interrupted is made anew
+    new = data.with_name(f"{data.name}.new")
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir(parents=True)
     if user:
         account = pwd.getpwnam(user)
-        os.chown(data, account.pw_uid, account.pw_gid)
+        os.chown(new, account.pw_uid, account.pw_gid)
     as_user = ["runuser", "-u", user, "--"] if user else []
-    _run([*as_user, native.find_postgres("initdb"), "-D", str(data), "-U", "todo", "--auth=trust", "-E", "UTF8"])
-    single = [*as_user, native.find_postgres("postgres"), "--single", "-D", str(data), "postgres"]
+    _run([*as_user, native.find_postgres("initdb"), "-D", str(new), "-U", "todo", "--auth=trust", "-E", "UTF8"])
+    single = [*as_user, native.find_postgres("postgres"), "--single", "-D", str(new), "postgres"]
     _run(single, "CREATE DATABASE todo;\n")
+    new.rename(data)
 
 
 def _reaches(user: str, directory: Path) -> bool:

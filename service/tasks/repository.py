@@ -19,6 +19,8 @@ T = TypeVar("T")
 # A reader joins a load that another reader began, unless it began so long ago that what it brings could be older
 # than a write that was acknowledged meanwhile by more than the cache may be late.
 JOIN_SECONDS = 0.25
+# What took longer to load is not cached: what guards against older versions may have expired (ANNOUNCED_TTL_MS).
+FILL_WITHIN_SECONDS = 1.0
 
 
 class StoredTask(NamedTuple):
@@ -144,9 +146,9 @@ class TaskRepository:
             await self._epoch.raise_()
 
     async def _load(self, task_id: UUID, is_filled: bool) -> StoredTask | None:
-        epoch = self._epoch.current
+        epoch, began = self._epoch.current, time.monotonic()
         task = await self._store.get(task_id)
-        if is_filled:
+        if is_filled and time.monotonic() - began < FILL_WITHIN_SECONDS:
             try:
                 with self._tracing.cache_span("set"):
                     await self._cache.fill(task_id, epoch, task)

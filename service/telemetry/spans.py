@@ -53,6 +53,7 @@ class RecordedSpan(trace.Span):
         scope: tuple[str, str],
         kind: SpanKind,
         parent: "tuple[int, int, bool]",
+        attributes: dict[str, AttributeValue],
         start_time: int,
         ended: "Callable[[RecordedSpan], None]",
     ) -> None:
@@ -62,8 +63,9 @@ class RecordedSpan(trace.Span):
         self.kind = kind
         self.trace_id, self.parent_id, self.is_parent_remote = parent
         self.span_id = random.getrandbits(64)
-        self.attributes: dict[str, AttributeValue] = {}
-        self.events: list[Event] = []
+        self.attributes = attributes
+        # few have any, and a list for each would be one more object for the garbage collector to look at
+        self.events: tuple[Event, ...] = ()
         self.status = StatusCode.UNSET
         self.start_time = start_time
         self.end_time = 0
@@ -92,7 +94,7 @@ class RecordedSpan(trace.Span):
 
     def add_event(self, name: str, attributes: Attributes = None, timestamp: int | None = None) -> None:
         """Notes that something happened."""
-        self.events.append((name, timestamp or time.time_ns(), attributes or {}))
+        self.events += ((name, timestamp or time.time_ns(), attributes or {}),)
 
     def update_name(self, name: str) -> None:
         """Renames the span."""
@@ -172,10 +174,8 @@ class SpanTracer(trace.Tracer):
             parent = caller.trace_id, caller.span_id, caller.is_remote
         else:
             parent = trace_id or random.getrandbits(128), 0, False
-        span = RecordedSpan(name, self._scope, kind, parent, start_time or time.time_ns(), self._ended)
-        if attributes:
-            span.attributes.update(attributes)
-        return span
+        own = dict(attributes) if attributes else {}
+        return RecordedSpan(name, self._scope, kind, parent, own, start_time or time.time_ns(), self._ended)
 
     def start_as_current_span(  # type: ignore[override]
         self,

@@ -4,7 +4,9 @@ import asyncio
 import itertools
 import re
 from collections.abc import AsyncIterator, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import httpx
 import pytest
@@ -143,3 +145,36 @@ def test_a_gateway_without_replicas_says_when_to_come_again(tmp_path: Path) -> N
         assert answer.headers["content-type"] == "application/problem+json"
         assert answer.headers["retry-after"] == "1"
         wait_for(lambda: "/tasks" in (tmp_path / "trouble.log").read_text(), what="the trouble log's line")
+
+
+def test_what_was_given_up_at_every_replica_is_asked_again_where_that_is_safe(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    class BreaksOffFirst(BaseHTTPRequestHandler):
+        """Answers every second request, and breaks off the others."""
+
+        def answer(self) -> None:
+            asked.append(self.command)
+            if asked.count(self.command) == 2:
+                self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+            self.close_connection = True
+
+        do_GET = do_DELETE = do_PATCH = do_POST = answer  # noqa: N815 (the base class asks for these names)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), BreaksOffFirst) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        with Gateway(tmp_path, [server.server_port]) as alone, httpx.Client(base_url=alone.url) as client:
+            statuses = {
+                "GET": client.get("/tasks").status_code,
+                "DELETE": client.delete("/tasks/1").status_code,
+                "PATCH": client.patch("/tasks/1", headers={"If-Match": '"1"'}).status_code,
+                "POST": client.post("/tasks").status_code,
+            }
+        server.shutdown()
+    assert statuses == {"GET": 200, "DELETE": 200, "PATCH": 200, "POST": 503}
+    assert asked.count("POST") == 1

@@ -2,15 +2,15 @@
 
 import threading
 from collections import deque
-from collections.abc import Callable
 from http import HTTPStatus
 
 from opentelemetry.sdk.resources import Resource
 from urllib3 import PoolManager, Timeout
 from urllib3.exceptions import HTTPError
 
+from service.telemetry.instruments import Exemplar
 from service.telemetry.metrics import Metrics
-from service.telemetry.otlp import encode_request
+from service.telemetry.otlp import encode_request, encode_span
 from service.telemetry.spans import RecordedSpan
 
 QUEUE_SPANS = 8192
@@ -21,21 +21,18 @@ POST_SECONDS = 2.0
 
 
 class SpanExport:
-    """Takes spans as they end, and posts them in batches. `kept` is told of spans that the collector took.
+    """Takes spans as they end, and posts them in batches. What the collector took becomes an exemplar.
 
-    It does what OpenTelemetry's own batch processor does, and besides counts what is dropped and tells what arrived.
+    It does what OpenTelemetry's own batch processor does, and besides counts what is dropped and names exemplars.
     It never tries again: a collector that is away costs a batch, and not memory.
     """
 
-    def __init__(
-        self, endpoint: str, resource: Resource, metrics: Metrics, kept: Callable[[list[RecordedSpan]], None]
-    ) -> None:
+    def __init__(self, endpoint: str, resource: Resource, metrics: Metrics) -> None:
         self._url = f"{endpoint}/v1/traces"
         self._resource = resource
         self._exported = metrics.spans_exported
         self._dropped = metrics.spans_dropped
-        self._kept = kept
-        self._queue: deque[RecordedSpan] = deque()
+        self._queue: deque[tuple[tuple[str, str], bytes, Exemplar | None]] = deque()
         self._is_due = threading.Event()
         self._is_closing = False
         self._http = PoolManager(
@@ -49,7 +46,7 @@ class SpanExport:
         if len(self._queue) >= QUEUE_SPANS:
             self._dropped["queue_full"].inc()
             return
-        self._queue.append(span)
+        self._queue.append((span.scope, encode_span(span), span.exemplar))
         if len(self._queue) >= BATCH_SPANS and not self._is_due.is_set():
             self._is_due.set()
 
@@ -62,10 +59,12 @@ class SpanExport:
 
     def _work(self) -> None:
         while not self._is_closing:
-            self._is_due.wait(PAUSE_SECONDS)
+            # Whole batches while there are any, and what is left over once in a pause. To send whatever has come since
+            # the last post would make many small ones, and a post costs as much as the encoding of sixty spans.
+            least = BATCH_SPANS if self._is_due.wait(PAUSE_SECONDS) else 1
             self._is_due.clear()
-            while self._queue and self._send() and not self._is_closing:
-                pass
+            while len(self._queue) >= least and self._send() and not self._is_closing:
+                least = BATCH_SPANS
         while self._queue and self._send():
             pass
 
@@ -73,7 +72,8 @@ class SpanExport:
         """Sends one batch; whether the collector took it."""
         batch = [self._queue.popleft() for _ in range(min(BATCH_SPANS, len(self._queue)))]
         try:
-            answer = self._http.request("POST", self._url, encode_request(self._resource, batch))
+            body = encode_request(self._resource, ((scope, span) for scope, span, _ in batch))
+            answer = self._http.request("POST", self._url, body)
             is_taken = answer.status == HTTPStatus.OK
         except HTTPError:
             is_taken = False
@@ -81,5 +81,8 @@ class SpanExport:
             self._dropped["export_failed"].inc(len(batch))
             return False
         self._exported.inc(len(batch))
-        self._kept(batch)
+        # only now that the collector has them, so that no exemplar leads to a lost trace
+        for _, _, exemplar in batch:
+            if exemplar is not None:
+                exemplar.name()
         return True

@@ -7,10 +7,11 @@ on that thread too, reads them through prometheus-client's own `Collector`.
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
-from prometheus_client.samples import Exemplar
+from prometheus_client.samples import Exemplar as ExemplarSample
 from prometheus_client.utils import floatToGoString
 
 INFINITY = float("inf")
@@ -49,13 +50,13 @@ class Durations:
         """Names the trace of one duration that was counted. `ended` is in nanoseconds since 1970. For any thread."""
         self._exemplars[bisect_left(self._bounds, seconds)] = (seconds, trace_id, ended)
 
-    def buckets(self) -> list[tuple[str, float, Exemplar] | tuple[str, float]]:
+    def buckets(self) -> list[tuple[str, float, ExemplarSample] | tuple[str, float]]:
         """Each bucket's upper bound, as text, the durations up to it, and its exemplar if it has one."""
         total = 0
-        rows: list[tuple[str, float, Exemplar] | tuple[str, float]] = []
+        rows: list[tuple[str, float, ExemplarSample] | tuple[str, float]] = []
         for bound, count, named in zip((*self._bounds, INFINITY), self._counts, self._exemplars, strict=True):
             total += count
-            exemplar = named and Exemplar({"trace_id": f"{named[1]:032x}"}, named[0], named[2] / 1e9)
+            exemplar = named and ExemplarSample({"trace_id": f"{named[1]:032x}"}, named[0], named[2] / 1e9)
             le = floatToGoString(bound)  # type: ignore[no-untyped-call]
             rows.append((le, total, exemplar) if exemplar else (le, total))
         return rows
@@ -64,6 +65,19 @@ class Durations:
     def sum(self) -> float:
         """All durations together."""
         return self._sum
+
+
+class Exemplar(NamedTuple):
+    """The trace of one duration that was counted. `ended` is in nanoseconds since 1970."""
+
+    durations: Durations
+    seconds: float
+    trace_id: int
+    ended: int
+
+    def name(self) -> None:
+        """Names the trace beside its bucket."""
+        self.durations.exemplify(self.seconds, self.trace_id, self.ended)
 
 
 class CountCollector(Collector):

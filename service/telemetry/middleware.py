@@ -55,7 +55,7 @@ class TelemetryMiddleware:
             method, route, duration = self._labelled(scope, status)
             duration.observe(seconds)
             if self._tracing.is_on:
-                span = self._tracing.end(span, scope, method, route, status, seconds)
+                span = self._tracing.end(span, scope, method, route, status, seconds, duration)
             if status >= SERVER_ERROR or seconds >= self._slow_seconds or self._logs_all:
                 self._log(scope, method, route, status, seconds, span)
 

@@ -18,6 +18,8 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 from opentelemetry.util.types import Attributes, AttributeValue
 
+from service.telemetry.instruments import Exemplar
+
 Event = tuple[str, int, Mapping[str, AttributeValue]]
 """Name, time in nanoseconds since 1970, attributes."""
 SAMPLED = TraceFlags(TraceFlags.SAMPLED)
@@ -36,10 +38,12 @@ class RecordedSpan(trace.Span):
         "attributes",
         "end_time",
         "events",
+        "exemplar",
         "is_parent_remote",
         "kind",
         "name",
         "parent_id",
+        "path",
         "scope",
         "span_id",
         "start_time",
@@ -69,6 +73,9 @@ class RecordedSpan(trace.Span):
         self.status = StatusCode.UNSET
         self.start_time = start_time
         self.end_time = 0
+        self.path = ""
+        """The attribute `url.path` of a server span; apart from the others, since only it is not of few values."""
+        self.exemplar: Exemplar | None = None
         self._ended = ended
         self._context: SpanContext | None = None
 

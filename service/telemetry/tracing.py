@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
-from typing import Any, cast
+from typing import Any
 
 from opentelemetry import trace
 from opentelemetry.context import attach
@@ -19,6 +19,7 @@ from redis.asyncio.cluster import RedisCluster as Client
 from service import __version__
 from service.asgi import Scope
 from service.telemetry.export import SpanExport
+from service.telemetry.instruments import Durations, Exemplar
 from service.telemetry.metrics import Metrics
 from service.telemetry.spans import NO_PARENT, RecordedSpan, SpanTracerProvider
 
@@ -56,7 +57,7 @@ class Tracing:
         # the stable conventions for databases; read by the Redis instrumentation when it is set up
         os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "database,http")
         resource = Resource({"service.name": "todo", "service.version": __version__, "service.instance.id": replica})
-        self._export = SpanExport(endpoint, resource, metrics, self._kept)
+        self._export = SpanExport(endpoint, resource, metrics)
         self._provider = SpanTracerProvider(self._export.add)
         self._tracer = self._provider.get_tracer("service", __version__)
 
@@ -97,8 +98,12 @@ class Tracing:
         route: str,
         status: int,
         seconds: float,
+        durations: Durations,
     ) -> RecordedSpan | None:
-        """Ends a request's span, or makes it where the request failed or was slow, and returns it."""
+        """Ends a request's span, or makes it where the request failed or was slow, and returns it.
+
+        `durations` is the histogram that has counted the request, and gets the trace as an exemplar.
+        """
         if span is None:
             if status < SERVER_ERROR and seconds < self.slow_seconds:
                 self._decisions["none"].inc()
@@ -118,15 +123,16 @@ class Tracing:
             "http.request.method": method,
             "http.route": route,
             "http.response.status_code": status,
-            "url.path": scope["path"],
             "url.scheme": scope["scheme"],
         }
+        span.path = scope["path"]
         if status >= SERVER_ERROR:
             error = scope.get(ERROR)
             span.set_attribute("error.type", type(error).__name__ if error else str(status))
             span.set_status(StatusCode.ERROR)
             if error is not None:
                 span.record_exception(error)
+        span.exemplar = Exemplar(durations, seconds, span.trace_id, time.time_ns())
         span.end()
         return span
 
@@ -152,17 +158,6 @@ class Tracing:
     def instrument_redis(self, client: Client) -> None:
         """Puts OpenTelemetry's Redis instrumentation in front of one client."""
         RedisInstrumentor.instrument_client(client, tracer_provider=self._provider, request_hook=_name_redis)
-
-    def _kept(self, spans: Sequence[RecordedSpan]) -> None:
-        """Names traces as exemplars, only now that the collector has them, so that none leads to a lost trace."""
-        for span in spans:
-            if span.kind is SpanKind.SERVER:
-                attributes = cast(dict[str, Any], span.attributes)
-                durations = self._metrics.request(
-                    attributes["http.request.method"], attributes["http.route"], attributes["http.response.status_code"]
-                )
-                seconds = (span.end_time - span.start_time) / 1e9
-                durations.exemplify(seconds, span.trace_id, span.end_time)
 
 
 def _name_redis(span: Span, _client: object, args: Sequence[Any], _options: object) -> None:

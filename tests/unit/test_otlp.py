@@ -9,7 +9,7 @@ from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode
 from opentelemetry.trace import set_span_in_context as in_context
 from opentelemetry.util.types import AttributeValue
 
-from service.telemetry.otlp import encode_request
+from service.telemetry.otlp import encode_request, encode_span
 from service.telemetry.spans import NO_PARENT, SAMPLED, RecordedSpan, SpanTracer
 
 RESOURCE = Resource({"service.name": "todo", "service.instance.id": "todo-1"})
@@ -25,6 +25,7 @@ ATTRIBUTES: dict[str, AttributeValue] = {
     "large": 2**62,
     "ratio": 0.1,
     "many": ("a", "b"),
+    "several": ["c", "d"],
 }
 
 
@@ -35,6 +36,7 @@ def spans() -> list[RecordedSpan]:
     server = ours.start_span("GET /tasks", NO_PARENT, SpanKind.SERVER)
     child = theirs.start_span("GET", in_context(server), SpanKind.CLIENT, attributes=ATTRIBUTES)
     child.end()
+    server.path = "/tasks/ä" + "x" * 200
     server.set_status(StatusCode.ERROR)
     server.record_exception(ValueError("what went wrong"))
     server.end()
@@ -49,7 +51,7 @@ def as_theirs(span: RecordedSpan) -> ReadableSpan:
         context=span.get_span_context(),
         parent=SpanContext(span.trace_id, span.parent_id, span.is_parent_remote) if span.parent_id else None,
         resource=RESOURCE,
-        attributes=span.attributes,
+        attributes=span.attributes | ({"url.path": span.path} if span.path else {}),
         events=[Event(name, attributes, moment) for name, moment, attributes in span.events],
         kind=span.kind,
         status=Status(span.status),
@@ -61,7 +63,9 @@ def as_theirs(span: RecordedSpan) -> ReadableSpan:
 
 def test_spans_are_encoded_as_opentelemetry_does_it() -> None:
     made = spans()
-    ours = ExportTraceServiceRequest.FromString(encode_request(RESOURCE, made))
+    ours = ExportTraceServiceRequest.FromString(
+        encode_request(RESOURCE, [(span.scope, encode_span(span)) for span in made])
+    )
     theirs = encode_spans([as_theirs(span) for span in made])
     assert len(ours.resource_spans) == len(theirs.resource_spans) == 1
     assert ours.resource_spans[0].resource == theirs.resource_spans[0].resource

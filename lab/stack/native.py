@@ -218,7 +218,8 @@ def programs(settings: LabSettings, home: Home, chosen: Mapping[str, str]) -> li
         Program(
             "gateway",
             f"{find('nginx')} -c {home.config}/nginx.conf -g 'daemon off;'",
-            f"http://127.0.0.1:{settings.gateway_status_port}/healthz",
+            # a request would be counted
+            f"127.0.0.1:{settings.gateway_port}",
             stop_signal="QUIT",
         )
     )

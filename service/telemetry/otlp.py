@@ -6,7 +6,7 @@ What spans have in common (name, kind, attributes) is encoded once and kept, sin
 request. Only the path of a request is its own.
 
 A span is encoded as it ends, and not in the thread that sends it: its parts are in the processor's cache then, and a
-second later they are not, which costs three times the time.
+second later they are not.
 """
 
 import struct

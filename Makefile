@@ -63,7 +63,11 @@ check: install-dev ## Format, lint, types, rules and thresholds
 	@if command -v promtool >/dev/null; then promtool check rules observability/prometheus/rules/*.yml alerts/*.yml; fi
 	$(BIN)/python -m lab.alerts.thresholds
 
-test: install-dev ## Every test; installs what they need on a fresh machine
+test: install-dev ## The tests, but for long repetitions; installs what they need on a fresh machine
+	@lab/stack/install.sh $(TEST_PACKAGES)
+	$(BIN)/python -m pytest -m "not long" $(ARGS)
+
+test-all: install-dev ## Every test, long repetitions too
 	@lab/stack/install.sh $(TEST_PACKAGES)
 	$(BIN)/python -m pytest $(ARGS)
 
@@ -94,4 +98,4 @@ install-dev: .venv/dev
 	$(BIN)/pip install -q --disable-pip-version-check --no-deps -e .
 	@touch $@ .venv/lab
 
-.PHONY: help up native demo down clean load view live-check reload bench dashboards check test lock install venv install-dev
+.PHONY: help up native demo down clean load view live-check reload bench dashboards check test test-all lock install venv install-dev

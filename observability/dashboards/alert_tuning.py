@@ -95,7 +95,7 @@ SIGNALS = (
         "DatabasePoolExhausted",
         "percentunit",
         or_zero(
-            'max(sum by (instance) (avg_over_time(db_client_connections{state="used"}[15s]))'
+            'max(sum by (instance) (avg_over_time(db_client_connection_count{db_client_connection_state="used"}[15s]))'
             " / sum by (instance) (db_client_connection_max))"
         ),
     ),

@@ -30,7 +30,7 @@ REPLICAS = Row(
             "Pool in use (good: under 80 %)",
             "Fullest replica's connections in use over its most. At 100 % queries wait for a connection.",
             "percentunit",
-            'max(sum by (instance) (db_client_connections{state="used"})'
+            'max(sum by (instance) (db_client_connection_count{db_client_connection_state="used"})'
             " / sum by (instance) (db_client_connection_max)) or vector(0)",
             steps=((0, GOOD), (0.8, WARNING), (1, BAD)),
         ),
@@ -93,7 +93,7 @@ REPLICAS = Row(
             "Connections of each replica's pool in use. At the dashed line queries wait, and durations grow together.",
             "short",
             [
-                Query(by_replica('db_client_connections{state="used"}'), "{{replica}}"),
+                Query(by_replica('db_client_connection_count{db_client_connection_state="used"}'), "{{replica}}"),
                 Query("min(db_client_connection_max) or vector(0)", "most", VERMILLION, is_dashed=True),
             ],
             colours=NUMBERED,

@@ -153,7 +153,7 @@ LIMIT = Row(
             [
                 Query(
                     by_replica(
-                        'sum by (instance) (db_client_connections{state="used"})'
+                        'sum by (instance) (db_client_connection_count{db_client_connection_state="used"})'
                         " / sum by (instance) (db_client_connection_max)"
                     ),
                     "{{replica}}",

@@ -113,10 +113,10 @@ DB_OPERATION = Metric(
     "seconds",
 )
 DB_CONNECTIONS = Metric(
-    "db_client_connections",
+    "db_client_connection_count",
     "gauge",
-    "Connections of the pool.",
-    {"state": ("idle", "used")},
+    "Connections of the pool, by state.",
+    {"db_client_connection_state": ("idle", "used")},
     unit="connections",
 )
 DB_CONNECTIONS_MAX = Metric("db_client_connection_max", "gauge", "Most connections of the pool.", unit="connections")

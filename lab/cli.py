@@ -20,6 +20,7 @@ COMMANDS: dict[str, str] = {
     "reload": "lab.alerts.reload:reload",
     "desk": "lab.desk.command:desk",
     "check": "lab.check:check",
+    "tracestore": "lab.tracestore.command:tracestore",
     "load": "lab.load.command:load",
     "worker": "lab.load.command:worker",
     "report": "lab.report.command:report",

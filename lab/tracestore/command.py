@@ -1,0 +1,86 @@
+"""`glasshouse tracestore`."""
+
+import logging
+import os
+import socket
+import sqlite3
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import click
+import uvicorn
+from prometheus_client import disable_created_metrics
+
+from lab.settings import ROOT, SettingError, load_settings
+from lab.tracestore.app import create_app
+from lab.tracestore.metrics import Metrics
+from lab.tracestore.store import Bounds, Store
+
+HOST = "127.0.0.1"
+# connections beyond which a new one is answered 503: each may hold a request's body
+MOST_CONNECTIONS = 128
+# longer than Prometheus keeps exemplars by default, as Tempo's retention is
+MOST_HOURS = 120
+MOST_MEGABYTES = 256
+
+
+@click.command("tracestore")
+@click.option(
+    "--file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=ROOT / ".stack" / "data" / "tracestore" / "traces.db",
+    help="SQLite file.  [default: .stack/data/tracestore/traces.db]",
+)
+@click.option("--port", type=click.IntRange(1, 65535), help="Port of the API.  [default: TEMPO_PORT, 3200]")
+@click.option("--otlp-port", type=click.IntRange(1, 65535), help="Port for OTLP.  [default: OTLP_PORT, 4318]")
+@click.option(
+    "--most-megabytes",
+    type=click.FloatRange(min=1),
+    default=MOST_MEGABYTES,
+    show_default=True,
+    envvar="TRACESTORE_MOST_MEGABYTES",
+    help="Bound on what is kept; the oldest go first.",
+)
+@click.option(
+    "--most-hours",
+    type=click.FloatRange(min=0, min_open=True),
+    default=MOST_HOURS,
+    show_default=True,
+    envvar="TRACESTORE_MOST_HOURS",
+    help="Bound on its age.",
+)
+def tracestore(file: Path, port: int | None, otlp_port: int | None, most_megabytes: float, most_hours: float) -> None:
+    """Keep traces and logs where there is no Tempo: OTLP in, Tempo's HTTP API out.
+
+    For one machine: no replication, no clustering, no access from elsewhere. Exit status 2 if it cannot start.
+    """
+    logging.basicConfig(level="WARNING", format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    disable_created_metrics()  # type: ignore[no-untyped-call]
+    try:
+        settings = load_settings()
+        ports = (port or settings.tempo_port, otlp_port or settings.otlp_port)
+        listening = [_listen(each, name) for each, name in zip(ports, ("TEMPO_PORT", "OTLP_PORT"), strict=True)]
+        metrics = Metrics()
+        store = Store(file, Bounds(int(most_megabytes * (1 << 20)), most_hours * 3600), metrics)
+    except (SettingError, OSError, sqlite3.Error) as error:
+        click.echo(f"glasshouse tracestore: {error}", err=True)
+        sys.exit(2)
+    hosts = [f"{name}:{each}" for name in (HOST, "localhost") for each in ports]
+    click.echo(
+        f"traces: http://{HOST}:{ports[0]} (Tempo's API), OTLP: http://{HOST}:{ports[1]}, kept in {file}, at most "
+        f"{most_megabytes:g} MB and {most_hours:g} h; for this machine only"
+    )
+    config = uvicorn.Config(
+        create_app(store, metrics, hosts), log_level="warning", access_log=False, limit_concurrency=MOST_CONNECTIONS
+    )
+    # Ctrl-C is how one ends it; uvicorn raises it again once it has shut down
+    with suppress(KeyboardInterrupt):
+        uvicorn.Server(config).run(sockets=listening)
+
+
+def _listen(port: int, setting: str) -> socket.socket:
+    try:
+        return socket.create_server((HOST, port), backlog=256)
+    except OSError as error:
+        raise OSError(f"cannot listen on {HOST}:{port} ({os.strerror(error.errno or 0)}); set {setting}") from error

@@ -1,0 +1,101 @@
+"""The store's SQLite file: its tables, how it is opened, and what is done with one that cannot be read."""
+
+import logging
+import sqlite3
+from pathlib import Path
+
+log = logging.getLogger("tracestore")
+
+VERSION = 1
+MISSING = -1
+
+# Traces and logs get rising ids as they come: the oldest have the lowest ids, and are removed as a range.
+# `origins.last_trace` and `last_log` are the newest that refer to it: an origin goes with the last of them.
+_SCHEMA = f"""
+CREATE TABLE traces (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    trace_id BLOB NOT NULL UNIQUE,
+    received INTEGER NOT NULL,
+    start INTEGER NOT NULL,
+    end INTEGER NOT NULL,
+    root_rank INTEGER NOT NULL,
+    root_name TEXT NOT NULL,
+    root_service TEXT NOT NULL
+);
+CREATE INDEX traces_start ON traces (start);
+CREATE INDEX traces_duration ON traces (end - start);
+CREATE TABLE spans (
+    trace INTEGER NOT NULL,
+    span_id BLOB NOT NULL,
+    parent_id BLOB NOT NULL,
+    name TEXT NOT NULL,
+    kind INTEGER NOT NULL,
+    status INTEGER NOT NULL,
+    start INTEGER NOT NULL,
+    duration INTEGER NOT NULL,
+    service TEXT NOT NULL,
+    route TEXT,
+    code INTEGER,
+    origin INTEGER NOT NULL,
+    data BLOB NOT NULL
+);
+CREATE UNIQUE INDEX spans_trace ON spans (trace, span_id);
+CREATE TABLE logs (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    received INTEGER NOT NULL,
+    time INTEGER NOT NULL,
+    trace_id BLOB,
+    origin INTEGER NOT NULL,
+    data BLOB NOT NULL
+);
+CREATE INDEX logs_time ON logs (time);
+CREATE INDEX logs_trace ON logs (trace_id) WHERE trace_id IS NOT NULL;
+CREATE TABLE origins (
+    id INTEGER PRIMARY KEY,
+    resource BLOB NOT NULL,
+    scope BLOB NOT NULL,
+    last_trace INTEGER NOT NULL DEFAULT {MISSING},
+    last_log INTEGER NOT NULL DEFAULT {MISSING},
+    UNIQUE (resource, scope)
+);
+PRAGMA user_version = {VERSION};
+"""
+
+
+def open_to_write(file: Path) -> sqlite3.Connection:
+    """The one connection that writes. A file that is broken, or of another version, is replaced by an empty one."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        return _open(file)
+    except sqlite3.DatabaseError as error:
+        if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
+            raise
+        log.warning("%s cannot be read (%s): begun anew", file, error)
+        for part in ("", "-wal", "-shm"):
+            file.with_name(file.name + part).unlink(missing_ok=True)
+        return _open(file)
+
+
+def open_to_read(file: Path) -> sqlite3.Connection:
+    """A connection that reads what was committed last, whatever the writer does meanwhile."""
+    return sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True, check_same_thread=False)
+
+
+def _open(file: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False, timeout=1)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        # a commit survives the death of this process; the loss of power may cost the last ones
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute(f"PRAGMA journal_size_limit = {16 << 20}")
+        connection.execute("PRAGMA cache_size = -8192")
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version == 0:
+            connection.executescript(f"BEGIN;{_SCHEMA}COMMIT;")
+        elif version != VERSION:
+            raise sqlite3.DatabaseError(f"version {version}, and this is {VERSION}")
+        connection.execute("SELECT max(id) FROM traces").fetchone()
+    except BaseException:
+        connection.close()
+        raise
+    return connection

@@ -88,9 +88,10 @@ def _timed(prometheus: Prometheus, target: Target, query: str, window: Window) -
 def find_traces(
     prometheus: Prometheus, tempo: str, dashboards: Sequence[Dashboard], window: Window
 ) -> tuple[list[str], list[str]]:
-    """Follows the newest exemplar of each panel that shows exemplars into Tempo: (traces found, traces missing).
+    """Follows the newest exemplar of each panel that shows exemplars into Tempo, or the lab's store of traces, which
+    answers as Tempo does: (traces found, traces missing).
 
-    Raises `httpx.HTTPError` where Tempo does not answer, and `PrometheusError` where Prometheus does not.
+    Raises `httpx.HTTPError` where it does not answer, and `PrometheusError` where Prometheus does not.
     """
     trace_ids: set[str] = set()
     for dashboard in dashboards:
@@ -118,7 +119,7 @@ def _newest_exemplar(prometheus: Prometheus, query: str, window: Window) -> list
 
 @click.command("check")
 @click.option("--url", help="Prometheus to ask; by default the stack's on this machine.")
-@click.option("--tempo", help="Tempo to ask; by default the stack's on this machine.")
+@click.option("--tempo", help="Tempo, or store of traces, to ask; by default the stack's on this machine.")
 @click.option("--last", default=15.0, show_default=True, type=click.FloatRange(min=1), help="Minutes to ask for.")
 def check(url: str | None, tempo: str | None, last: float) -> None:
     """Ask every query of every dashboard panel of a running stack.
@@ -156,7 +157,7 @@ def _report_traces(
     except httpx.HTTPError:
         console.print("Tempo does not answer: the traces behind exemplars were not checked")
         return []
-    console.print(f"Traces behind exemplars: {len(found)} found in Tempo, {len(missing)} missing {' '.join(missing)}")
+    console.print(f"Traces behind exemplars: {len(found)} found, {len(missing)} missing {' '.join(missing)}")
     return missing
 
 

@@ -25,6 +25,7 @@ SERVICE_SETTINGS = (
     "LOG_LEVEL",
     "OTEL_EXPORTER_OTLP_ENDPOINT",
 )
+TRACESTORE_SETTINGS = ("TRACESTORE_MOST_MEGABYTES", "TRACESTORE_MOST_HOURS")
 STACK_RATE_LIMIT = "100000/minute"
 # the longest window of the service levels, and a day
 PROMETHEUS_RETENTION = "4d"
@@ -114,7 +115,10 @@ def gateway_config(settings: LabSettings, home: Home) -> str:
 
 
 def prometheus_config(settings: LabSettings, absent: set[str]) -> str:
-    """observability/prometheus/prometheus.yml for the native way, without the jobs of the parts that are absent."""
+    """observability/prometheus/prometheus.yml for the native way, without the jobs of the parts that are absent.
+
+    Where Tempo is absent, the store of traces has its address, under a job of its own name.
+    """
     todo = ", ".join(f'"127.0.0.1:{settings.todo_port + n}"' for n in range(REPLICAS))
     nodes = {f"redis-{n + 1}:6379": f"127.0.0.1:{settings.redis_port + n}" for n in range(REDIS_NODES)}
     text = _substitute(
@@ -137,6 +141,9 @@ def prometheus_config(settings: LabSettings, absent: set[str]) -> str:
         },
     )
     config: dict[str, Any] = yaml.safe_load(text)
+    for job in config["scrape_configs"]:
+        if job["job_name"] == "tempo" and "tempo" in absent:
+            job["job_name"] = "tracestore"
     config["scrape_configs"] = [job for job in config["scrape_configs"] if job["job_name"] not in absent]
     return yaml.safe_dump(config, sort_keys=False)
 
@@ -201,7 +208,7 @@ def programs(settings: LabSettings, home: Home, chosen: Mapping[str, str]) -> li
         "REDIS_URL": redis_url,
         "TRUSTED_PROXIES": "127.0.0.1",
         "RATE_LIMIT": STACK_RATE_LIMIT,
-        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{settings.otlp_port}" if tempo else "",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{settings.otlp_port}",
         **{name: value for name, value in chosen.items() if name in SERVICE_SETTINGS},
     }
     python = sys.executable
@@ -278,6 +285,16 @@ def programs(settings: LabSettings, home: Home, chosen: Mapping[str, str]) -> li
         found.append(
             Program(
                 "tempo", f"{tempo} -target=all -config.file={home.config}/tempo.yaml", f"{settings.url('tempo')}/ready"
+            )
+        )
+    else:
+        bounds = {name: value for name, value in chosen.items() if name in TRACESTORE_SETTINGS}
+        found.append(
+            Program(
+                "tracestore",
+                f"{python} -m lab tracestore",
+                f"{settings.url('tempo')}/ready",
+                {"TRACESTORE_FILE": str(home.data / "tracestore" / "traces.db"), **bounds},
             )
         )
     if grafana is None:

@@ -83,22 +83,22 @@ def show_addresses(settings: LabSettings) -> None:
         ("Alertmanager", settings.url("alertmanager")),
         ("alert inbox", settings.url("desk")),
     ]
-    if shutil.which("tempo"):
-        rows.append(("Tempo", settings.url("tempo")))
+    tempo = shutil.which("tempo")
+    rows.append(("Tempo" if tempo else "traces (Tempo's API)", settings.url("tempo")))
     for name, address in rows:
         click.echo(f"  {name:22} {address}")
     if native.grafana_home() is None:
         click.echo(
             "Grafana is not on PATH (`grafana` or `grafana-server`): the built-in viewer shows the same dashboards."
         )
-    if not shutil.which("tempo"):
-        click.echo("Tempo is not on PATH: no traces are made, unless OTEL_EXPORTER_OTLP_ENDPOINT names a collector.")
+    if not tempo:
+        click.echo("Tempo is not on PATH: a store of the lab keeps traces and logs, for this machine only.")
 
 
 def _chosen() -> dict[str, str]:
     """What the environment or .env sets of the service's settings and for how long Prometheus keeps what it scraped."""
     written = read_env_file(ROOT)
-    names = (*native.SERVICE_SETTINGS, "PROMETHEUS_RETENTION")
+    names = (*native.SERVICE_SETTINGS, *native.TRACESTORE_SETTINGS, "PROMETHEUS_RETENTION")
     values = {name: os.environ.get(name, written.get(name)) for name in names}
     # no endpoint is a setting too: no traces
     return {name: value for name, value in values.items() if value or (value == "" and name.startswith("OTEL"))}
@@ -111,9 +111,7 @@ def _check_ports(settings: LabSettings, programs: list[Program]) -> None:
     for field in fields(LabSettings):
         part, port = field.name.removesuffix("_port"), getattr(settings, field.name)
         count = {"todo": native.REPLICAS, "redis": native.REDIS_NODES}.get(part, 1)
-        if part in {"grafana", "tempo", "viewer"} and part not in names:
-            continue
-        if part == "locust" or (part == "otlp" and "tempo" not in names):
+        if part == "locust" or (part in {"grafana", "viewer"} and part not in names):
             continue
         for n in range(count):
             wanted[port + n] = field.name.upper()

@@ -30,6 +30,7 @@ MOST_MEGABYTES = 256
     "--file",
     type=click.Path(path_type=Path, dir_okay=False),
     default=ROOT / ".stack" / "data" / "tracestore" / "traces.db",
+    envvar="TRACESTORE_FILE",
     help="SQLite file.  [default: .stack/data/tracestore/traces.db]",
 )
 @click.option("--port", type=click.IntRange(1, 65535), help="Port of the API.  [default: TEMPO_PORT, 3200]")

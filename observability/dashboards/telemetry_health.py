@@ -142,13 +142,14 @@ TRACES = Row(
         ),
         lines(
             "Spans sent, and spans that Tempo took (good: alike)",
-            "Sent counts what the collector acknowledged. "
+            "Sent counts what the collector acknowledged; Tempo is the lab's store of traces where there is none. "
             "0 from Tempo while sent is not: the collector is another, or Tempo is away.",
             "ops",
             [
                 Query(or_zero("sum(rate(telemetry_spans_exported_total[1m]))"), "sent", BLUE),
                 Query(
-                    or_zero("sum(rate(tempo_distributor_spans_received_total[1m]))"),
+                    "sum(rate(tempo_distributor_spans_received_total[1m]))"
+                    ' or sum(rate(tracestore_records_received_total{signal="traces"}[1m])) or vector(0)',
                     "Tempo took",
                     ORANGE,
                     is_dashed=True,

@@ -55,6 +55,7 @@ WATCHERS = {
     "prometheus_tsdb_head_series_created_total",
     "alertmanager_notifications_failed_total",
     "tempo_distributor_spans_received_total",
+    "tracestore_records_received_total",
     "grafana_datasource_request_total",
 }
 # the desk's counters of the gateway's trouble log

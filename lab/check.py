@@ -1,9 +1,12 @@
-"""`glasshouse check`: asks a running stack every query of every panel, and says which panels would be blank or slow."""
+"""`glasshouse check`: asks a running stack every query of every panel, and says which would be blank, slow or made up.
+
+Made up is a panel of nothing but its own `or vector(0)`: what it selects is not there, so it would be 0 for ever.
+"""
 
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import click
 import httpx
@@ -12,14 +15,23 @@ from rich.table import Table
 
 from lab.panels import Dashboard, DashboardError, Panel, Target, Window, expand, load_dashboards
 from lab.prometheus import Prometheus, PrometheusError
+from lab.promql import Selector, selectors
 from lab.settings import SettingError, load_settings
 
 SLOWEST_SECONDS = 0.5
+# there only while an alert is pending or firing
+RARE = {"ALERTS"}
+# metrics of parts that not every stack has, by prefix → job
+OPTIONAL = {"tempo_": "tempo", "tracestore_": "tempo", "grafana_": "grafana", "loki_": "loki"}
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What one query of a panel gave: series and points that can be drawn (NaN cannot), seconds, or an error."""
+    """What one query of a panel gave: series and points that can be drawn (NaN cannot), seconds, or an error.
+
+    `missing` are the series that it selects and that are not there. `is_waiting`: there is nothing to draw yet, of
+    which the panel tells, and all that the query selects is known.
+    """
 
     ref_id: str
     query: str
@@ -27,13 +39,17 @@ class Answer:
     points: int = 0
     seconds: float = 0.0
     error: str = ""
+    missing: tuple[str, ...] = ()
+    is_waiting: bool = False
 
     @property
     def fault(self) -> str:
         """What is wrong with it, or nothing."""
         if self.error:
             return self.error
-        if self.points == 0:
+        if self.missing:
+            return f"no series {', '.join(self.missing)}{', only its fallback' if self.points else ''}"
+        if self.points == 0 and not self.is_waiting:
             return "empty"
         if self.seconds > SLOWEST_SECONDS:
             return f"took {self.seconds * 1000:.0f} ms"
@@ -54,22 +70,64 @@ class Checked:
         return tuple(f"{answer.ref_id}: {answer.fault}" for answer in self.answers if answer.fault)
 
 
+class Known:
+    """Which series a Prometheus has in a window, or will have once its recording rules find something."""
+
+    def __init__(self, prometheus: Prometheus, window: Window) -> None:
+        self._prometheus, self._window = prometheus, window
+        self._found: dict[str, bool] = {}
+        groups = prometheus.get("rules", type="record")["groups"]
+        self._recorded = {rule["name"] for group in groups for rule in group["rules"]}
+
+    def missing(self, query: str) -> tuple[str, ...]:
+        """The selectors of a query that match nothing and that nothing will ever record. Raises `PrometheusError`."""
+        asked = list(selectors(query))
+        there = [one for one in asked if self._knows(one)]
+        # where a query asks for one part or else for another, one of them is enough
+        return tuple(
+            dict.fromkeys(
+                str(one) for one in asked if one not in there and not (there and one.name.startswith(tuple(OPTIONAL)))
+            )
+        )
+
+    def _knows(self, selector: Selector) -> bool:
+        if selector.name in RARE or self._has(selector.exact):
+            return True
+        if selector.name in self._recorded and not self._has(selector.name):
+            return True
+        return any(
+            selector.name.startswith(prefix) and not self._has(f'up{{job="{job}"}}') for prefix, job in OPTIONAL.items()
+        )
+
+    def _has(self, selector: str) -> bool:
+        if selector not in self._found:
+            span = f"{max(1, round(self._window.end - self._window.start))}s"
+            answer = self._prometheus.query(f"count(last_over_time({selector}[{span}]))", at=self._window.end)
+            self._found[selector] = bool(answer)
+        return self._found[selector]
+
+
 def check_panels(prometheus: Prometheus, dashboards: Sequence[Dashboard], window: Window) -> Iterator[Checked]:
     """Asks every query of every panel, with all of each variable chosen. Panels without queries are passed over."""
+    known = Known(prometheus, window)
     for dashboard in dashboards:
         for panel in dashboard.panels:
             if panel.targets:
-                answers = tuple(_ask(prometheus, dashboard, target, window) for target in panel.targets)
+                answers = tuple(_ask(prometheus, known, dashboard, panel, target, window) for target in panel.targets)
                 yield Checked(dashboard, panel, answers)
 
 
-def _ask(prometheus: Prometheus, dashboard: Dashboard, target: Target, window: Window) -> Answer:
+def _ask(
+    prometheus: Prometheus, known: Known, dashboard: Dashboard, panel: Panel, target: Target, window: Window
+) -> Answer:
     query = target.query
     try:
         query = expand(target.query, dashboard.variables, {}, window)
         answer = _timed(prometheus, target, query, window)
         # once more: a neighbour on the machine can make any single answer late
-        return _timed(prometheus, target, query, window) if answer.seconds > SLOWEST_SECONDS else answer
+        if answer.seconds > SLOWEST_SECONDS:
+            answer = _timed(prometheus, target, query, window)
+        return replace(answer, missing=known.missing(query), is_waiting=bool(panel.before) or target.is_bound)
     except (PrometheusError, DashboardError) as error:
         return Answer(target.ref_id, query, error=str(error))
 
@@ -124,6 +182,9 @@ def _newest_exemplar(prometheus: Prometheus, query: str, window: Window) -> list
 def check(url: str | None, tempo: str | None, last: float) -> None:
     """Ask every query of every dashboard panel of a running stack.
 
+    A panel that says what it waits for, such as requests, may be empty. One that shows nothing but its own fallback,
+    such as `or vector(0)`, is at fault: what it selects is not there.
+
     Exit status: 0 all panels have data and answer within 500 ms, 1 some do not, 2 Prometheus does not answer.
     """
     console = Console(width=None if Console().is_terminal else 160)
@@ -145,7 +206,8 @@ def check(url: str | None, tempo: str | None, last: float) -> None:
     for item in faulty:
         for fault in item.faults:
             console.print(f"{item.dashboard.title} / {item.panel.title} / {fault}", style="red", markup=False)
-    console.print(f"{len(checked)} panels, {queries} queries, {len(faulty)} panels at fault")
+    waiting = sum(any(answer.points == 0 for answer in item.answers) for item in checked if not item.faults)
+    console.print(f"{len(checked)} panels, {queries} queries, {len(faulty)} panels at fault, {waiting} wait for data")
     raise SystemExit(1 if faulty or lost else 0)
 
 
@@ -176,7 +238,12 @@ def _table(checked: Sequence[Checked]) -> Table:
             str(sum(answer.series for answer in item.answers)),
             str(sum(answer.points for answer in item.answers)),
             f"{max(answer.seconds for answer in item.answers) * 1000:.0f}",
-            "; ".join(item.faults) or "ok",
+            "; ".join(item.faults) or _state(item),
             style="red" if item.faults else "",
         )
     return table
+
+
+def _state(item: Checked) -> str:
+    is_blank = not any(answer.points for answer in item.answers)
+    return item.panel.before if is_blank and item.panel.before else "ok"

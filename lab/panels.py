@@ -24,7 +24,10 @@ class DashboardError(ValueError):
 
 @dataclass(frozen=True)
 class Target:
-    """One query of a panel. `datasource` is a provisioned uid, and `legend` a template such as `{{replica}}`."""
+    """One query of a panel. `datasource` is a provisioned uid, and `legend` a template such as `{{replica}}`.
+
+    A bound is drawn dashed, and may be hidden (NaN) while the signal is far from it.
+    """
 
     ref_id: str
     datasource: str
@@ -32,6 +35,7 @@ class Target:
     legend: str
     is_instant: bool
     format: Literal["time_series", "table", "heatmap"]
+    is_bound: bool = False
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,10 @@ class Grid:
 
 @dataclass(frozen=True)
 class Panel:
-    """A panel. `source` is its JSON, with the options and the field configuration that drawing it needs."""
+    """A panel. `before` is what it shows in place of data while there is none, or nothing.
+
+    `source` is its JSON, with the options and the field configuration that drawing it needs.
+    """
 
     id: int
     kind: str
@@ -57,6 +64,7 @@ class Panel:
     grid: Grid
     targets: tuple[Target, ...]
     source: Mapping[str, Any]
+    before: str = ""
 
 
 @dataclass(frozen=True)
@@ -197,6 +205,7 @@ def _panels(sources: Sequence[Mapping[str, Any]]) -> Iterator[Panel]:
             grid=Grid(**{side: source["gridPos"][side] for side in "xywh"}),
             targets=tuple(_target(item, source) for item in source.get("targets", [])),
             source=source,
+            before=source.get("fieldConfig", {}).get("defaults", {}).get("noValue", ""),
         )
 
 
@@ -208,7 +217,17 @@ def _target(item: Mapping[str, Any], panel: Mapping[str, Any]) -> Target:
         legend=item.get("legendFormat") or "",
         is_instant=bool(item.get("instant")),
         format=item.get("format") or "time_series",
+        is_bound=item.get("refId") in _dashed(panel),
     )
+
+
+def _dashed(panel: Mapping[str, Any]) -> set[str]:
+    return {
+        override["matcher"].get("options", "")
+        for override in panel.get("fieldConfig", {}).get("overrides", [])
+        if override["matcher"]["id"] == "byFrameRefID"
+        and any(item["id"] == "custom.lineStyle" for item in override["properties"])
+    }
 
 
 def _variable(source: Mapping[str, Any]) -> Variable:
@@ -228,12 +247,13 @@ def _variable(source: Mapping[str, Any]) -> Variable:
 
 
 def _annotation(source: Mapping[str, Any]) -> Annotation:
+    # from schema 42 on, the query stands in `target`, as a panel's does
+    asked = source.get("target") or source
+    legend = source.get("titleFormat", "")
     return Annotation(
         name=source["name"],
         colour=source["iconColor"],
-        title=source.get("titleFormat", ""),
+        title=legend,
         text=source.get("textFormat", ""),
-        target=Target(
-            "Anno", source["datasource"]["uid"], source["expr"], source.get("titleFormat", ""), False, "time_series"
-        ),
+        target=Target("Anno", source["datasource"]["uid"], asked["expr"], legend, False, "time_series"),
     )

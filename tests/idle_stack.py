@@ -9,6 +9,7 @@ from typing import Any
 
 from prometheus_client import generate_latest
 
+from lab.desk.gateway_log import GatewayLog
 from lab.load.metrics import idle_exposition
 from service.telemetry.metrics import Metrics
 from tests.servers.expositions import Page
@@ -31,7 +32,9 @@ def pages() -> dict[str, Page]:
             made[f"/redis/{node}"] = (DATA / f"{kind}.prom").read_bytes
     made["/gateway"] = (DATA / "nginx.prom").read_bytes
     made["/postgres"] = (DATA / "postgres.prom").read_bytes
-    made["/desk"] = lambda: idle_exposition().encode()
+    made["/alertmanager"] = (DATA / "alertmanager.prom").read_bytes
+    gateway_log = GatewayLog(Path("/nonexistent"))
+    made["/desk"] = (idle_exposition() + gateway_log.exposition()).encode
     return made
 
 
@@ -52,5 +55,6 @@ def scrapes(address: str) -> list[dict[str, Any]]:
         },
         {"job_name": "gateway", "static_configs": [target("/gateway")]},
         {"job_name": "postgres", "static_configs": [target("/postgres")]},
+        {"job_name": "alertmanager", "static_configs": [target("/alertmanager")]},
         {"job_name": "desk", "static_configs": [target("/desk")]},
     ]

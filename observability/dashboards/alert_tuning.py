@@ -132,21 +132,21 @@ SIGNALS = (
 
 def _panel(signal: Signal) -> Panel:
     return lines(
-        f"{signal.alert} (bad: {signal.bad})",
-        "The alert's signal and its threshold from alerts/thresholds.yml. "
-        "If the line is crossed on good days, turn it.",
+        signal.alert,
+        f"The alert's signal and its threshold from alerts/thresholds.yml; bad is {signal.bad} it. "
+        "If the line is crossed on good days, tune it.",
         signal.unit,
-        [Query(signal.expr, "signal", BLUE), threshold(signal.alert)],
+        [Query(signal.expr, "signal", BLUE), threshold(signal.alert, signal.unit)],
         width=6,
         height=6,
     )
 
 
 NOW = Row(
-    "What fires",
+    "Firing and pending",
     [
         number(
-            "Firing (good: 0)",
+            "Firing",
             "Pages and tickets that fire now. Each has a runbook in alerts/runbooks.",
             "none",
             or_zero(f"count({FIRING})"),
@@ -154,7 +154,7 @@ NOW = Row(
             height=8,
         ),
         number(
-            "Pending (good: 0)",
+            "Pending",
             "Alerts whose condition holds, but not yet for long enough. "
             "Often pending and never firing: well tuned, or too slow.",
             "none",
@@ -163,8 +163,8 @@ NOW = Row(
             height=8,
         ),
         bars(
-            "The noisiest: times fired in the chosen time",
-            "The five alerts that fired most often. "
+            "Noisiest alerts",
+            "The five alerts that fired most often in the chosen time. "
             "One that fires often and briefly wants a longer time or another threshold.",
             "short",
             Query(f"topk(5, {TIMES_FIRED})", "{{alertname}}"),
@@ -173,8 +173,9 @@ NOW = Row(
             height=8,
         ),
         listing(
-            "How often and how long each fired in the chosen time",
-            "Times fired, time spent firing. Often and short is noise; long and alone is what the runbook is for.",
+            "Alert history",
+            "Times fired and time spent firing in the chosen time. Often and short is noise; "
+            "long and alone is what the runbook is for.",
             "alertname",
             "Alert",
             {
@@ -189,7 +190,7 @@ NOW = Row(
             width=8,
         ),
         timeline(
-            "Each alert over time (bad: firing)",
+            "Alert states",
             "Silent, pending or firing; an alert without a threshold has a row once it was raised."
             " Stripes of pending: the threshold is near the ordinary; of firing: flapping.",
             Query(

@@ -6,6 +6,7 @@ from observability.dashboards.palette import (
     BLUE,
     GOOD,
     GREEN,
+    GREY,
     IDLE,
     NUMBERED,
     ORANGE,
@@ -15,7 +16,7 @@ from observability.dashboards.palette import (
     WARNING,
 )
 from observability.dashboards.panels import bars, lines, number, timeline
-from observability.dashboards.queries import Query, by_replica, or_zero, threshold
+from observability.dashboards.queries import Query, bound, by_replica, or_zero, threshold
 
 BREAKER_STATES = {0: ("closed", GOOD), 1: ("half open", WARNING), 2: ("open", BAD)}
 
@@ -25,22 +26,23 @@ def _of_node(metric: str) -> str:
 
 
 CACHE = Row(
-    "What the cache does for reads",
+    "Cache: hits, errors, latency",
     [
         lines(
-            "Cache hit ratio by cache (good: high and flat)",
+            "Cache hit ratio",
             "Share of reads answered by the cache. At 0: it is away. "
             "Below the dashed line under traffic: see its runbook.",
             "percentunit",
             [
                 Query('max(cache:requests:hit_ratio1m{cache="task"})', "single tasks", BLUE),
                 Query('max(cache:requests:hit_ratio1m{cache="list"})', "lists", ORANGE),
-                threshold("CacheHitRatioLow"),
+                threshold("CacheHitRatioLow", "percentunit"),
             ],
             most=1,
+            before="no reads in this time",
         ),
         lines(
-            "Hit ratio since each replica started (rises from a cold start)",
+            "Hit ratio since start",
             "Hits among all reads since the process began. "
             "It climbs after a cold start and then stays; a slow fall is churn.",
             "percentunit",
@@ -49,16 +51,16 @@ CACHE = Row(
                     by_replica('sum by (instance) (cache_requests_total{result="hit"})')
                     + " / ("
                     + by_replica("sum by (instance) (cache_requests_total)")
-                    + " > 0) or 0 * "
-                    + by_replica("sum by (instance) (cache_requests_total)"),
+                    + " > 0)",
                     "{{replica}}",
                 )
             ],
             most=1,
             colours=NUMBERED,
+            before="no reads since the start",
         ),
         lines(
-            "Reads by what the cache said (bad: bypass, error)",
+            "Cache reads by result",
             "Reads a second. Bypass: the breaker is open and the store answers. Error: Redis failed or took too long.",
             "reqps",
             [
@@ -68,29 +70,31 @@ CACHE = Row(
             is_stacked=True,
         ),
         lines(
-            "95th percentile of cache operations (good: under a few ms)",
+            "p95 cache latency",
             "Time that Redis takes as the replicas see it, the network included. Near 50 ms, operations time out.",
             "s",
             [
                 Query(
-                    f'max(operation:cache_operation_duration_seconds:p95{{operation="{operation}"}}) or vector(0)',
+                    f'max(operation:cache_operation_duration_seconds:p95{{operation="{operation}"}})',
                     operation,
                     colour,
                 )
                 for operation, colour in (("get", BLUE), ("set", ORANGE), ("invalidate", PURPLE))
             ],
+            before="no operations in this time",
         ),
         timeline(
-            "Circuit breaker to Redis (good: closed)",
+            "Circuit breaker",
             "Open: the replica does without Redis, reads go to the store and the rate limit lets "
-            "through. Mend Redis first.",
+            "through. Fix Redis first.",
             Query(by_replica('max by (instance) (circuit_breaker_state{dependency="redis"})', "max"), "{{replica}}"),
             BREAKER_STATES,
             width=8,
         ),
         lines(
-            "Cache outdated as a whole (good: 0)",
-            "How often in the last five minutes a replica outdated all that is cached, since invalidations were lost.",
+            "Cache epochs raised",
+            "How often in five minutes a replica invalidated the whole cache, because invalidations were lost. "
+            "Good is 0.",
             "short",
             [Query(by_replica("increase(cache_epoch_raised_total[5m])"), "{{replica}}")],
             colours=NUMBERED,
@@ -99,18 +103,18 @@ CACHE = Row(
 )
 
 CLUSTER = Row(
-    "The cluster",
+    "Redis Cluster",
     [
         number(
-            "Nodes up (good: 6)",
-            "Redis nodes that answer their exporter. "
+            "Nodes up",
+            "Redis nodes that answer their exporter; good is 6. "
             "If fewer: the role panel shows which, and whether a replica took over.",
             "none",
             or_zero("sum(redis_up)"),
             steps=((0, BAD), (4, WARNING), (6, GOOD)),
         ),
         number(
-            "Cluster state (good: ok)",
+            "Cluster state",
             "Whether every reachable node calls the cluster ok. "
             "Failed: some slots have no master, so their keys are away.",
             "none",
@@ -119,8 +123,8 @@ CLUSTER = Row(
             states={0: ("failed", BAD), 1: ("ok", GOOD)},
         ),
         number(
-            "Slots covered (good: 16 384)",
-            "Slots that have a master in good health, as the most pessimistic node sees it.",
+            "Slots covered",
+            "Slots that have a healthy master, of 16,384, as the most pessimistic node sees it.",
             "none",
             or_zero("min(redis_cluster_slots_ok)"),
             steps=((0, BAD), (16384, GOOD)),
@@ -129,25 +133,27 @@ CLUSTER = Row(
             "Keys",
             "Keys held by the masters. A fall to nearly nothing is a flush or a lost node: expect misses.",
             "short",
-            'sum(redis_db_keys * on (node) group_left () (redis_instance_info{role="master"})) or vector(0)',
+            # a node that was restarted has a second info series for a while: one a node, or the join fails
+            'sum(sum by (node) (redis_db_keys) and on (node) redis_instance_info{role="master"}) or vector(0)',
         ),
         number(
-            "Evicted, 5 min (good: 0)",
-            "Keys thrown out since memory was full. If it happens: more memory, or shorter times to live.",
+            "Evictions, 5 min",
+            "Keys evicted because memory was full. If it happens: more memory, or shorter times to live.",
             "short",
             or_zero("sum(increase(redis_evicted_keys_total[5m]))"),
             steps=((0, GOOD), (1, WARNING)),
         ),
         number(
-            "Replication lag (good: ≤ 1 s)",
+            "Replication lag",
             "Longest silence of a replica towards its master. If it grows, a failover would lose the newest writes.",
             "s",
             or_zero("max(redis_connected_slave_lag_seconds)"),
             steps=((0, GOOD), (5, WARNING), (10, BAD)),
         ),
         timeline(
-            "Role of each node (bad: away; a change is a failover)",
-            "Each node as master, replica or away. A replica that turns master took over from one that failed.",
+            "Role by node",
+            "Each node as master, replica or away; a change is a failover. "
+            "A replica that turns master took over from one that failed.",
             Query(
                 'max by (node) (redis_instance_info{node=~"$node", role="master"}) * 2'
                 ' or max by (node) (redis_instance_info{node=~"$node", role="slave"})'
@@ -158,7 +164,7 @@ CLUSTER = Row(
             height=9,
         ),
         timeline(
-            "Link of each replica to its master (bad: down)",
+            "Replication link by node",
             "Whether a replica follows its master. Down for long: its copy is old, and it must not take over.",
             Query(
                 'min by (node) (redis_master_link_up{node=~"$node"}) + 1'
@@ -172,23 +178,23 @@ CLUSTER = Row(
 )
 
 NODES = Row(
-    "By node",
+    "USE by node: utilization, saturation, errors",
     [
         lines(
-            "Commands a second by node (good: masters alike)",
+            "Command rate by node",
             "Commands that each node runs. One master far above the others holds a hot key.",
             "ops",
             [Query(f"sum by (node) (rate({_of_node('redis_commands_processed_total')}[1m]))", "{{node}}")],
             colours=NUMBERED,
         ),
         lines(
-            "Memory by node, and the least limit",
-            "Memory in use by each node; the dashed line is the least limit that is set. "
+            "Memory by node",
+            "Memory in use by each node; the legend says the lowest limit, drawn once a node comes near. "
             "At the limit, keys are evicted.",
             "bytes",
             [
                 Query(f"max by (node) ({_of_node('redis_memory_used_bytes')})", "{{node}}"),
-                Query("min(redis_memory_max_bytes > 0) or vector(0)", "limit", VERMILLION, is_dashed=True),
+                bound("min(redis_memory_max_bytes > 0)", "bytes", near="max(redis_memory_used_bytes)"),
             ],
             colours=NUMBERED,
         ),
@@ -202,15 +208,13 @@ NODES = Row(
             ),
         ),
         lines(
-            "Evicted and expired keys by node (bad: evictions)",
-            "Keys a second that each node throws out for want of memory (evicted); expiry is "
-            "ordinary and shown as one line.",
+            "Evictions by node",
+            "Keys a second that each node evicts for lack of memory; expiry is ordinary and shown as one line. "
+            "Good is 0.",
             "ops",
             [
                 Query(f"sum by (node) (rate({_of_node('redis_evicted_keys_total')}[1m]))", "evicted on {{node}}"),
-                Query(
-                    "sum(rate(redis_expired_keys_total[1m])) or vector(0)", "expired, all nodes", GREEN, is_dashed=True
-                ),
+                Query("sum(rate(redis_expired_keys_total[1m])) or vector(0)", "expired, all nodes", GREY),
             ],
             colours=NUMBERED,
         ),
@@ -222,8 +226,8 @@ NODES = Row(
             colours=NUMBERED,
         ),
         lines(
-            "Processor time by node (bad: near 1)",
-            "Seconds of processor time a second. Redis runs commands on one core: near 1 it is full.",
+            "CPU utilization by node",
+            "CPU time over one core, on which Redis runs its commands. Near 100 % the node is saturated.",
             "percentunit",
             [
                 Query(
@@ -233,6 +237,7 @@ NODES = Row(
                 )
             ],
             colours=NUMBERED,
+            most=1,
         ),
     ],
 )

@@ -3,16 +3,16 @@
 from observability.dashboards.frame import Dashboard, Row
 from observability.dashboards.palette import BAD, BLUE, GOOD, GREEN, NUMBERED, ORANGE, PURPLE, SKY, VERMILLION, WARNING
 from observability.dashboards.panels import bars, heat, lines, number, timeline
-from observability.dashboards.queries import Query, by_replica, or_zero, threshold
+from observability.dashboards.queries import Query, bound, buckets, by_replica, or_zero, threshold
 
 OPERATIONS = (("SELECT", BLUE), ("INSERT", ORANGE), ("UPDATE", PURPLE), ("DELETE", VERMILLION))
 OURS = 'datname!~"template.*"'
 
 REPLICAS = Row(
-    "As the replicas see it",
+    "Queries, as the replicas see them",
     [
         number(
-            "PostgreSQL (good: up)",
+            "PostgreSQL",
             "Whether the exporter reaches PostgreSQL. Down: cached reads go on, all else answers 503; start it again.",
             "none",
             or_zero("min(pg_up)"),
@@ -20,61 +20,65 @@ REPLICAS = Row(
             states={0: ("down", BAD), 1: ("up", GOOD)},
         ),
         number(
-            "Slowest 5 % over (good: low)",
+            "p95 query latency",
             "Highest 95th percentile among the operations. High: look for locks and for a full pool below.",
             "s",
-            or_zero("max(operation:db_client_operation_duration_seconds:p95)"),
+            "max(operation:db_client_operation_duration_seconds:p95)",
             steps=((0, GOOD), (0.05, WARNING), (0.5, BAD)),
+            before="no queries",
         ),
         number(
-            "Pool in use (good: under 80 %)",
-            "Fullest replica's connections in use over its most. At 100 % queries wait for a connection.",
+            "Pool utilization",
+            "Connections in use over the limit, of the fullest replica; good is under 80 %. "
+            "At 100 % queries wait for a connection.",
             "percentunit",
             'max(sum by (instance) (db_client_connection_count{db_client_connection_state="used"})'
             " / sum by (instance) (db_client_connection_max)) or vector(0)",
             steps=((0, GOOD), (0.8, WARNING), (1, BAD)),
         ),
         number(
-            "Server connections used",
+            "Connections used",
             "Share of PostgreSQL's max_connections in use. Near 100 % new replicas cannot connect.",
             "percentunit",
             or_zero("sum(pg_stat_database_numbackends) / max(pg_settings_max_connections)"),
             steps=((0, GOOD), (0.8, WARNING), (0.95, BAD)),
         ),
         number(
-            "Buffer hits (good: over 99 %)",
-            "Share of blocks found in PostgreSQL's memory over five minutes; 100 % while idle. "
+            "Buffer hit ratio",
+            "Share of blocks found in PostgreSQL's memory over five minutes; good is over 99 %. "
             "Low: more shared_buffers.",
             "percentunit",
             f"sum(rate(pg_stat_database_blks_hit{{{OURS}}}[5m])) / "
             f"(sum(rate(pg_stat_database_blks_hit{{{OURS}}}[5m]))"
-            f" + sum(rate(pg_stat_database_blks_read{{{OURS}}}[5m])) > 0) or vector(1)",
+            f" + sum(rate(pg_stat_database_blks_read{{{OURS}}}[5m])) > 0)",
             steps=((0, BAD), (0.9, WARNING), (0.99, GOOD)),
+            before="no reads",
         ),
         number(
-            "Deadlocks, 5 min (good: 0)",
-            "Transactions that PostgreSQL gave up since they waited on each other. "
+            "Deadlocks, 5 min",
+            "Transactions that PostgreSQL cancelled because they waited on each other; good is 0. "
             "If any: its log names the statements.",
             "short",
             or_zero(f"sum(increase(pg_stat_database_deadlocks{{{OURS}}}[5m]))"),
             steps=((0, GOOD), (1, BAD)),
         ),
         lines(
-            "95th percentile by operation (good: flat and low)",
+            "p95 latency by operation",
             "Waiting for a connection included. All rise: pool or disk. Only writes: a lock.",
             "s",
             [
                 Query(
-                    or_zero(f'max(operation:db_client_operation_duration_seconds:p95{{db_operation_name="{name}"}})'),
+                    f'max(operation:db_client_operation_duration_seconds:p95{{db_operation_name="{name}"}})',
                     name,
                     colour,
                 )
                 for name, colour in OPERATIONS
             ]
-            + [threshold("DatabaseSlow")],
+            + [threshold("DatabaseSlow", "s")],
+            before="no queries in this time",
         ),
         lines(
-            "Operations a second",
+            "Query rate by operation",
             "Statements by kind. More SELECT than usual: the cache is not answering. "
             "None at all under traffic: breaker open.",
             "ops",
@@ -89,22 +93,26 @@ REPLICAS = Row(
             is_stacked=True,
         ),
         lines(
-            "Connections in use by replica, and the pool's most",
-            "Connections of each replica's pool in use. At the dashed line queries wait, and durations grow together.",
+            "Pool connections in use",
+            "Connections of each replica's pool in use. At the limit queries wait, and all durations grow.",
             "short",
             [
                 Query(by_replica('db_client_connection_count{db_client_connection_state="used"}'), "{{replica}}"),
-                Query("min(db_client_connection_max) or vector(0)", "most", VERMILLION, is_dashed=True),
+                bound(
+                    "min(db_client_connection_max)",
+                    near='max(db_client_connection_count{db_client_connection_state="used"})',
+                ),
             ],
             colours=NUMBERED,
         ),
         heat(
-            "How query durations are spread (bad: a second band above)",
-            "Operations a second in each span of duration. A band near two seconds is the time limit.",
-            "sum by (le) (rate(db_client_operation_duration_seconds_bucket[1m]))",
+            "Query duration heatmap",
+            "Queries a second in each span of duration. A band near two seconds is the time limit.",
+            Query(buckets("db_client_operation_duration_seconds_bucket"), "{{le}}"),
+            before="no queries in this time",
         ),
         timeline(
-            "Circuit breaker to the database (good: closed)",
+            "Circuit breaker",
             "Open: the replica answers 503 at once rather than wait. It closes by itself once the database answers.",
             Query(by_replica('max by (instance) (circuit_breaker_state{dependency="database"})', "max"), "{{replica}}"),
             {0: ("closed", GOOD), 1: ("half open", WARNING), 2: ("open", BAD)},
@@ -113,10 +121,10 @@ REPLICAS = Row(
 )
 
 SERVER = Row(
-    "As PostgreSQL sees it",
+    "PostgreSQL server",
     [
         lines(
-            "Transactions (bad: rolled back rise)",
+            "Transaction rate",
             "Transactions a second. Rolled back together with errors at the replicas: see PostgreSQL's log.",
             "ops",
             [
@@ -125,7 +133,7 @@ SERVER = Row(
             ],
         ),
         lines(
-            "Connections by state (bad: idle in transaction)",
+            "Connections by state",
             "Connections by what they do. Idle in transaction holds locks while nothing runs: find "
             "who forgot to commit.",
             "short",
@@ -141,13 +149,14 @@ SERVER = Row(
             is_stacked=True,
         ),
         lines(
-            "Longest transaction (good: under a second)",
-            "Age of the oldest open transaction. One that grows without end blocks others and vacuum.",
+            "Longest transaction",
+            "Age of the oldest open transaction; good is under a second. "
+            "One that grows without end blocks others and vacuum.",
             "s",
             [Query(or_zero("max(pg_stat_activity_max_tx_duration)"), "longest", ORANGE)],
         ),
         bars(
-            "Locks held by mode (bad: exclusive ones that stay)",
+            "Locks by mode",
             "Locks in our database now. Access exclusive that stays blocks every query on its table: "
             "find who holds it.",
             "short",

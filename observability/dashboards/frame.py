@@ -62,6 +62,8 @@ def render(dashboard: Dashboard) -> str:
         .link(_other_dashboards())
     )
     resource = builder.build()
+    # 42 is Grafana 12's and 13's, and the SDK still writes 41; the step between them concerns `hideFrom`, unused here
+    resource.schema_version = 42
     resource.panels = list(_laid_out(dashboard))
     data = json.loads(json.dumps(resource, cls=JSONEncoder))
     for source, item in zip(data["annotations"]["list"], ANNOTATIONS, strict=True):
@@ -80,14 +82,36 @@ class Annotation:
     colour: str
 
 
+def _edges(expr: str) -> str:
+    """The points at which series of `expr` begin and end, told apart by the label `edge`, and nothing between them.
+
+    `expr` has an `@` where an offset goes.
+    """
+    now, before = expr.replace("@", ""), expr.replace("@", " offset $__interval")
+    return (
+        f'label_replace({now} unless {before}, "edge", "started", "", "")'
+        f' or label_replace({before} unless {now}, "edge", "ended", "", "")'
+    )
+
+
 ANNOTATIONS = (
-    Annotation("Load", 'load_phase_info{phase!="idle"}', "{{profile}}", "load phase {{phase}}", PURPLE),
-    Annotation("Restarts", "time() - replica:process_start_time_seconds:max < 30", "{{replica}}", "started", ORANGE),
+    Annotation(
+        "Load", _edges('max by (profile) (load_phase_info{phase!="idle"}@)'), "Load {{profile}}", "{{edge}}", PURPLE
+    ),
+    Annotation(
+        "Restarts",
+        # now there, and not what it was a step ago
+        "replica:process_start_time_seconds:max > time() - 120"
+        " unless replica:process_start_time_seconds:max == replica:process_start_time_seconds:max offset $__interval",
+        "{{replica}}",
+        "started",
+        ORANGE,
+    ),
     Annotation(
         "Alerts",
-        f'ALERTS{{alertstate="firing", {REAL_ALERTS}}}',
+        _edges(f'max by (alertname, severity) (ALERTS{{alertstate="firing", {REAL_ALERTS}}}@)'),
         "{{alertname}}",
-        "{{severity}} firing",
+        "{{severity}} {{edge}}",
         VERMILLION,
     ),
 )
@@ -95,18 +119,24 @@ ANNOTATIONS = (
 
 def _prometheus_annotation(item: Annotation) -> dict[str, Any]:
     """Fields of the Prometheus data source's annotations, which the SDK's model does not have."""
-    return {"titleFormat": item.title, "textFormat": item.text, "tagKeys": "", "step": "15s", "useValueForTime": False}
+    return {
+        "titleFormat": item.title,
+        "textFormat": item.text,
+        "tagKeys": "",
+        "useValueForTime": False,
+        "target": {
+            "datasource": {"type": "prometheus", "uid": "prometheus"},
+            "expr": item.expr,
+            "interval": "15s",
+            "legendFormat": "",
+            "range": True,
+            "refId": "Anno",
+        },
+    }
 
 
 def _annotation(item: Annotation) -> builders.AnnotationQuery:
-    return (
-        builders.AnnotationQuery()
-        .name(item.name)
-        .datasource(PROMETHEUS)
-        .enable(True)
-        .icon_color(item.colour)
-        .expr(item.expr)
-    )
+    return builders.AnnotationQuery().name(item.name).datasource(PROMETHEUS).enable(True).icon_color(item.colour)
 
 
 def _variable(name: str, *, is_shown: bool) -> builders.QueryVariable:
@@ -131,7 +161,7 @@ def _other_dashboards() -> builders.DashboardLink:
         builders.DashboardLink("Dashboards")
         .type(model.DashboardLinkType.DASHBOARDS)
         .tags([TAG])
-        .as_dropdown(False)
+        .as_dropdown(True)
         .include_vars(True)
         .keep_time(True)
         .tooltip("The same time and choices on another dashboard")

@@ -1,52 +1,81 @@
 """Load test: what the generator saw outside, beside what the service saw inside, and where the limit was."""
 
 from observability.dashboards.frame import Dashboard, Row
-from observability.dashboards.palette import BAD, BLUE, GOOD, GREEN, IDLE, NUMBERED, ORANGE, SKY, STATUSES, VERMILLION
+from observability.dashboards.palette import (
+    BAD,
+    BLUE,
+    GOOD,
+    GREEN,
+    IDLE,
+    NUMBERED,
+    ORANGE,
+    PURPLE,
+    SKY,
+    STATUSES,
+    VERMILLION,
+)
 from observability.dashboards.panels import heat, lines, number, timeline
-from observability.dashboards.queries import Query, by_replica, or_zero, quantile, threshold
+from observability.dashboards.queries import (
+    SERVED,
+    Query,
+    bound,
+    buckets,
+    by_replica,
+    or_zero,
+    quantile,
+    share_of_replicas,
+    threshold,
+)
 
-SERVED = 'http_server_request_duration_seconds_bucket{http_route!~"/health.*"}'
+NO_LOAD = "no load in this time"
+NO_REQUESTS = "no requests in this time"
+FAILED = 'sum(load:requests:rate1m{result="error"}) / (sum(load:requests:rate1m) > 0)'
 
 NOW = Row(
-    "The load now",
+    "Load now",
     [
         number(
-            "Aimed at",
+            "Target rate",
             "Requests a second that the profile wants now; 0 while no load runs.",
             "reqps",
             or_zero("max(load_target_rate)"),
             decimals=1,
         ),
         number(
-            "Answered without error",
-            "Requests a second that came back well. Far under what is aimed at: look where the limit is, below.",
+            "Successful rate",
+            "Requests a second that were answered without an error. "
+            "Far under the target rate: look at Saturation, below.",
             "reqps",
             or_zero('sum(load:requests:rate1m{result="ok"})'),
             decimals=1,
         ),
         number(
-            "Failed for the client (good: 0)",
-            "Share of requests that failed as the client saw it, over a minute. The server's side is beside it below.",
+            "Client error rate",
+            "Share of requests that failed as the client saw it, over a minute; good is 0. "
+            "The server's side is beside it below.",
             "percentunit",
-            'sum(load:requests:rate1m{result="error"}) / (sum(load:requests:rate1m) > 0) or vector(0)',
+            FAILED,
             steps=((0, GOOD), (0.001, BAD)),
+            before="no load",
         ),
         number(
-            "95th percentile for the client",
-            "From when a request was due, so that waiting to be sent counts too.",
+            "Client p95",
+            "95th percentile of latency from when a request was due, so that waiting to be sent counts too.",
             "s",
             "load:request_duration_seconds:p95",
             steps=((0, GOOD), (0.1, ORANGE), (0.5, BAD)),
+            before="no load",
         ),
         number(
             "Users",
-            "Concurrent users that the generator keeps; each has at most one request under way.",
+            "Concurrent users that the generator keeps; each has at most one request in flight.",
             "short",
             or_zero("max(load_users)"),
         ),
         number(
-            "Generator (good: has room)",
-            "Whether the generator itself is the bottleneck. If saturated, the figures tell of it, not of the service.",
+            "Generator",
+            "Whether the generator itself is the bottleneck. "
+            "If saturated, the figures describe it, and not the service.",
             "none",
             or_zero("max(load_generator_saturated)"),
             steps=((0, GOOD), (1, BAD)),
@@ -56,98 +85,154 @@ NOW = Row(
 )
 
 OUTSIDE_INSIDE = Row(
-    "Outside beside inside",
+    "RED: client beside server",
     [
         lines(
-            "Offered and answered (bad: they part)",
+            "Request rate: client, server",
             "Requests a second that came due, that were answered, and that the replicas saw. "
             "Where they part, is the loss.",
             "reqps",
             [
                 Query("load:requests_offered:rate1m", "offered", SKY),
                 Query(or_zero("sum(load:requests:rate1m)"), "answered", BLUE),
-                Query("http:requests:rate1m", "seen by the replicas", ORANGE, is_dashed=True),
-                Query(or_zero("max(load_target_rate)"), "aimed at", VERMILLION, is_dashed=True),
+                Query("http:requests:rate1m", "seen by the replicas", ORANGE),
+                Query(or_zero("max(load_target_rate)"), "target", PURPLE),
             ],
-            width=12,
         ),
         lines(
-            "95th percentile outside and inside (bad: they part)",
+            "Unanswered requests",
+            "Requests a second that came due and were neither answered nor failed: they wait, or hang. Good is 0.",
+            "reqps",
+            [
+                Query(
+                    "clamp_min(sum(load:requests_offered:rate1m) - on () (sum(load:requests:rate1m) or vector(0)), 0)",
+                    "unanswered",
+                    VERMILLION,
+                )
+            ],
+        ),
+        lines(
+            "Error rate: client, server",
+            "Share of failed requests. Failed outside and not inside: connections that never reached a replica.",
+            "percentunit",
+            [
+                Query(FAILED, "client", ORANGE),
+                Query("http:errors:ratio_rate1m", "server", BLUE),
+            ],
+            before=NO_LOAD,
+        ),
+        lines(
+            "p95 latency: client, server",
             "The client's view from when a request was due, and the replicas' own. "
             "The gap is queueing before the replica.",
             "s",
             [
-                Query("load:request_duration_seconds:p95", "outside", ORANGE),
-                Query(quantile(0.95, SERVED), "inside", BLUE, has_exemplars=True),
+                Query("load:request_duration_seconds:p95", "client", ORANGE),
+                Query(quantile(0.95, SERVED), "server", BLUE),
             ],
-            width=12,
+            before=NO_LOAD,
         ),
         lines(
-            "Slowest 1 % outside and inside",
-            "99th percentiles; the dashed line is where an alert is raised. Outside alone: gateway or generator.",
+            "p99 latency: client, server",
+            "99th percentiles; the dashed line is where an alert fires. Client alone: gateway or generator.",
             "s",
             [
-                Query("load:request_duration_seconds:p99", "outside", ORANGE),
-                Query("http:request_duration_seconds:p99", "inside", BLUE),
-                threshold("LatencyP99High"),
+                Query("load:request_duration_seconds:p99", "client", ORANGE),
+                Query("http:request_duration_seconds:p99", "server", BLUE),
+                threshold("LatencyP99High", "s"),
             ],
+            before=NO_LOAD,
         ),
         lines(
-            "Failures outside and inside (good: 0)",
-            "Share of failed requests. Failed outside and not inside: connections that never reached a replica.",
-            "percentunit",
-            [
-                Query(
-                    'sum(load:requests:rate1m{result="error"}) / (sum(load:requests:rate1m) > 0) or vector(0)',
-                    "outside",
-                    ORANGE,
-                ),
-                Query("http:errors:ratio_rate1m", "inside", BLUE),
-            ],
-        ),
-        lines(
-            "Answers by status (429: rejected)",
+            "Response rate by status",
             "What the replicas answered a second. 429 belongs to profile abuse; 503 marks the limit.",
             "reqps",
             [Query("status:http_requests:rate1m", "{{http_response_status_code}}")],
             is_stacked=True,
             colours=STATUSES,
+            before=NO_REQUESTS,
         ),
         heat(
-            "Latency outside, spread (bad: a second band above)",
-            "Requests a second in each span of latency, from when they were due.",
-            "load:request_duration_seconds_bucket:rate1m",
+            "Client latency heatmap",
+            "Requests a second in each span of latency, from when they were due. "
+            "A second band above is a new way to be slow.",
+            Query('load:request_duration_seconds_bucket:rate1m{le!~"0.075|0.75"}', "{{le}}"),
+            before=NO_LOAD,
         ),
         heat(
-            "Duration inside, spread (bad: a second band above)",
-            "The replicas' own durations over the same time, to lay beside the client's.",
-            "http:request_duration_seconds_bucket:rate1m",
+            "Server duration heatmap",
+            "The replicas' own durations over the same time, to lay beside the client's; a point is a trace to open.",
+            Query(buckets(SERVED), "{{le}}", has_exemplars=True),
         ),
     ],
 )
 
 LIMIT = Row(
-    "Where the limit was",
+    "Saturation: where the limit was",
     [
         lines(
-            "Processor time of the replicas (limit: 100 %)",
-            "Share of what each replica may use. First to reach 100 %: the replicas are the limit; add some.",
+            "CPU utilization by replica",
+            "CPU time over what one event loop may use: a core, or the replica's limit where that is less. "
+            "First to reach 100 %: the replicas are the limit; add some.",
             "percentunit",
             [Query('replica:process_cpu:ratio_rate1m{replica=~"$replica"}', "{{replica}}")],
             colours=NUMBERED,
+            most=1,
         ),
         lines(
-            "Requests in flight against the bound",
-            "At the dashed line replicas turn requests away: the limit is behind them, or in them.",
-            "short",
+            "CPU throttling by replica",
+            "Part of the time in which the cgroup throttled the replica; good is 0. "
+            "Above the threshold requests wait for the CPU limit.",
+            "percentunit",
             [
-                Query(by_replica("http_server_active_requests"), "{{replica}}"),
-                Query("min(http_server_active_requests_limit) or vector(0)", "bound", VERMILLION, is_dashed=True),
+                Query(by_replica("rate(process_cpu_throttled_seconds_total[1m])"), "{{replica}}"),
+                threshold("CPUThrottled", "percentunit", near="max(rate(process_cpu_throttled_seconds_total[1m]))"),
             ],
             colours=NUMBERED,
         ),
         lines(
-            "Database pool in use (limit: 100 %)",
+            "p99 event loop lag",
+            "How late timers run; good is under 10 ms. High: something blocks the loop, or the CPU is saturated.",
+            "s",
+            [
+                Query('replica:event_loop_lag_seconds:p99{replica=~"$replica"}', "{{replica}}"),
+                threshold("EventLoopLagHigh", "s"),
+            ],
+            colours=NUMBERED,
+        ),
+        lines(
+            "Traffic share by replica",
+            "Part of the requests that each replica answers, from 30 requests a minute on. "
+            "Good is equal: one below the others is slow.",
+            "percentunit",
+            [share_of_replicas()],
+            colours=NUMBERED,
+            most=1,
+            before="no traffic in this time",
+        ),
+        lines(
+            "In-flight requests",
+            "Requests that a replica works on. At its limit, drawn once one comes near, new ones are shed with 503.",
+            "short",
+            [
+                Query(by_replica("http_server_active_requests"), "{{replica}}"),
+                bound("min(http_server_active_requests_limit)", near="max(http_server_active_requests)"),
+            ],
+            colours=NUMBERED,
+        ),
+        lines(
+            "Gateway errors and retries",
+            "Upstream errors, requests retried on another replica, and 5xx answers, a second; good is 0. "
+            "Retries without 5xx: clients saw none.",
+            "reqps",
+            [
+                Query("sum(rate(gateway_upstream_errors_total[1m])) or vector(0)", "upstream errors", VERMILLION),
+                Query("sum(rate(gateway_upstream_retries_total[1m])) or vector(0)", "retries", SKY),
+                Query("sum(rate(gateway_responses_5xx_total[1m])) or vector(0)", "5xx", PURPLE),
+            ],
+        ),
+        lines(
+            "Database pool utilization",
             "Share of each replica's pool in use. At 100 % the database is the limit.",
             "percentunit",
             [
@@ -160,30 +245,34 @@ LIMIT = Row(
                 )
             ],
             colours=NUMBERED,
-        ),
-        lines(
-            "Generator's lag (good: under 10 ms)",
-            "How late requests start. It grows: the generator is the limit; use --workers or another machine.",
-            "s",
-            [Query(or_zero("max(load_generator_lag_seconds)"), "lag", ORANGE)],
-        ),
-        lines(
-            "Hit ratio under this load (good: high)",
-            "Share of reads that the cache answered. A profile of misses puts the load on the database.",
-            "percentunit",
-            [Query("cache:requests:hit_ratio1m_all", "hits", GREEN)],
             most=1,
         ),
+        lines(
+            "Cache hit ratio",
+            "Share of reads that the cache answered. A profile of misses puts the load on the database.",
+            "percentunit",
+            [Query("cache:requests:hit_ratio1m_all", "hit ratio", GREEN)],
+            most=1,
+            before="no reads in this time",
+        ),
+        lines(
+            "Generator lag",
+            "How late requests start; good is under 10 ms. "
+            "It grows: the generator is the limit; use --workers or another machine.",
+            "s",
+            [Query("max(load_generator_lag_seconds)", "lag", ORANGE)],
+            before=NO_LOAD,
+        ),
         timeline(
-            "Phase of the load",
-            "When a load ran, and by which profile. Use it to line up the panels above.",
+            "Load phase",
+            "When a load ran, and in which phase. Use it to line up the panels above.",
             Query(
-                'max by (profile, phase) (load_phase_info{phase!="idle"})'
-                ' or 0 * max by (profile, phase) (load_phase_info{phase="idle"})',
-                "{{profile}} {{phase}}",
+                'max by (phase) (load_phase_info{phase!="idle"}) or 0 * max by (phase) (load_phase_info)',
+                "{{phase}}",
             ),
             {0: ("idle", IDLE), 1: ("running", BLUE)},
-            width=8,
+            width=24,
+            height=5,
         ),
     ],
 )
@@ -192,7 +281,7 @@ DASHBOARD = Dashboard(
     uid="load-test",
     title="Load test",
     description=(
-        "The client's view beside the service's: offered and answered, latency outside and inside, and the limit."
+        "The client's view beside the server's: offered and answered, latency outside and inside, and the limit."
     ),
     rows=[NOW, OUTSIDE_INSIDE, LIMIT],
     variables=["replica"],

@@ -1,4 +1,4 @@
-"""Overview: is it well? What to look at on a wall, or first at night."""
+"""Overview: is it well? What to look at on a wall, or first at night. It fits 1,920 x 1,080 pixels in kiosk mode."""
 
 from observability.dashboards.frame import Dashboard, Row
 from observability.dashboards.palette import (
@@ -14,50 +14,63 @@ from observability.dashboards.palette import (
     WARNING,
 )
 from observability.dashboards.panels import bars, dial, heat, lines, number
-from observability.dashboards.queries import REAL_ALERTS, Query, or_zero, quantile, threshold
+from observability.dashboards.queries import (
+    REAL_ALERTS,
+    SERVED,
+    Query,
+    buckets,
+    or_zero,
+    quantile,
+    share_of_replicas,
+    threshold,
+)
 
 BUDGET_STEPS = ((0, BAD), (0.1, WARNING), (0.5, GOOD))
+NOT_MEASURED = "not measured yet"
 
 NOW = Row(
-    "Is it well?",
+    "Health",
     [
         number(
-            "Alerts firing (good: 0)",
-            "Pages and tickets that are firing. If any: Alert tuning shows which, and its runbook what to do.",
+            "Alerts firing",
+            "Pages and tickets that are firing. Above 0: Alert tuning shows which, and its runbook says what to do.",
             "none",
-            f'count(ALERTS{{alertstate="firing", {REAL_ALERTS}}}) or vector(0)',
+            or_zero(f'count(ALERTS{{alertstate="firing", {REAL_ALERTS}}})'),
             steps=((0, GOOD), (1, BAD)),
         ),
         number(
-            "Requests a second",
-            "Requests that the replicas answer, health checks not counted. "
+            "Request rate",
+            "Requests a second that the replicas answer, health checks not counted. "
             "0 while clients are there: look at the gateway.",
             "reqps",
             "http:requests:rate1m",
             decimals=1,
         ),
         number(
-            "Failed (good: under 0.1 %)",
-            "Share of requests answered 5xx over a minute. "
+            "Error rate",
+            "Share of requests answered 5xx over a minute; good is under 0.1 %. "
             "If it rises, Requests shows the route and Database the usual cause.",
             "percentunit",
             "http:errors:ratio_rate1m",
             steps=((0, GOOD), (0.001, WARNING), (0.01, BAD)),
+            before="no requests",
         ),
         number(
-            "p99 (good: under 100 ms)",
-            "99th percentile of request durations over a minute. If it rises, see which route on Requests.",
+            "p99 latency",
+            "99th percentile of request durations over a minute; good is under 100 ms. "
+            "If it rises, see which route on Requests.",
             "s",
             "http:request_duration_seconds:p99",
             steps=((0, GOOD), (0.1, WARNING), (0.5, BAD)),
+            before="no requests",
         ),
         number(
-            "Cache hit ratio (good: high)",
-            "Share of reads that the cache answered over a minute; 100 % while nobody reads. "
-            "If low, see Cache and Redis.",
+            "Cache hit ratio",
+            "Share of reads that the cache answered over a minute. If low, see Cache and Redis.",
             "percentunit",
             "cache:requests:hit_ratio1m_all",
             steps=((0, WARNING), (0.5, GOOD)),
+            before="no reads",
         ),
         number(
             "Replicas up",
@@ -70,100 +83,123 @@ NOW = Row(
 )
 
 REQUESTS = Row(
-    "Requests",
+    "RED: rate, errors, duration",
     [
         lines(
-            "Requests by status (bad: 5xx)",
-            "Answers a second by status code. 5xx is ours to mend; a surge of 429 means that the rate limit rejects.",
+            "Request rate by status",
+            "Answers a second by status code. 5xx is ours to fix; a surge of 429 means that the rate limit rejects.",
             "reqps",
             [Query("status:http_requests:rate1m", "{{http_response_status_code}}")],
             is_stacked=True,
             colours=STATUSES,
+            height=7,
+            before="no requests in this time",
         ),
         lines(
-            "Failed requests against the alert's threshold",
+            "5xx error rate",
             "Share of requests answered 5xx. Above the dashed line for long enough, an alert fires: "
             "follow its runbook.",
             "percentunit",
-            [Query("http:errors:ratio_rate1m", "failed", ORANGE), threshold("ErrorRatioHigh")],
+            [
+                Query("http:errors:ratio_rate1m", "error rate", ORANGE),
+                threshold("ErrorRatioHigh", "percentunit", near="max(http:errors:ratio_rate1m)"),
+            ],
+            height=7,
+            before="no requests in this time",
         ),
         lines(
-            "Request duration (good: flat and low)",
-            "Percentiles over a minute; the points are traces to open. All rise: saturation. "
-            "Only p99: one route or replica.",
+            "Latency",
+            "Percentiles over a minute. All rise: saturation. Only p99: one route or replica.",
             "s",
             [
                 Query("http:request_duration_seconds:p50", "p50", SKY),
                 Query("http:request_duration_seconds:p95", "p95", BLUE),
-                # exemplars belong to the service's own series, which no recording rule carries on
-                Query(
-                    quantile(0.99, 'http_server_request_duration_seconds_bucket{http_route!~"/health.*"}'),
-                    "p99",
-                    ORANGE,
-                    has_exemplars=True,
-                ),
-                threshold("LatencyP99High", "threshold of p99"),
+                Query(quantile(0.99, SERVED), "p99", ORANGE),
+                threshold("LatencyP99High", "s", "p99 threshold"),
             ],
+            height=7,
+            before="no requests in this time",
         ),
         heat(
-            "How request durations are spread (bad: a second band above)",
-            "Requests a second in each span of duration. "
-            "Two bands are hits and misses; a band near a time limit is a time-out.",
-            "http:request_duration_seconds_bucket:rate1m",
+            "Request duration heatmap",
+            "Requests a second in each span of duration; a point is a trace to open. "
+            "Two bands are hits and misses; a band near a time limit is a timeout.",
+            # exemplars belong to the service's own series, which no recording rule carries on
+            Query(buckets(SERVED), "{{le}}", has_exemplars=True),
+            height=6,
         ),
         lines(
-            "Cache hit ratio by cache (good: high and flat)",
+            "Hit ratio by cache",
             "Share of reads answered by the cache. "
             "A fall to 0 is a cache that is away; a slow rise from 0 is a cold start.",
             "percentunit",
             [
                 Query('max(cache:requests:hit_ratio1m{cache="task"})', "single tasks", BLUE),
                 Query('max(cache:requests:hit_ratio1m{cache="list"})', "lists", ORANGE),
-                threshold("CacheHitRatioLow"),
+                threshold("CacheHitRatioLow", "percentunit"),
             ],
             most=1,
-            width=12,
+            width=6,
+            height=6,
+            before="no reads in this time",
+        ),
+        lines(
+            "Traffic share by replica",
+            "Part of the requests that each replica answers, from 30 requests a minute on. "
+            "Lines that part: one replica is slow, or just started.",
+            "percentunit",
+            [share_of_replicas()],
+            colours=NUMBERED,
+            most=1,
+            width=6,
+            height=6,
+            before="no traffic in this time",
         ),
     ],
 )
 
 STACK = Row(
-    "The stack",
+    "Budget and saturation",
     [
-        lines(
-            "Share of each replica (good: equal)",
-            "Part of the requests that each replica answers. Lines that part: one replica is slow, or just started.",
-            "percentunit",
-            [Query('replica:http_requests:share1m{replica=~"$replica"}', "{{replica}}")],
-            colours=NUMBERED,
-            width=9,
-        ),
         dial(
-            "Availability budget left",
-            "Part of the errors allowed in three days that is still unspent. "
+            "Availability budget",
+            "Error budget left: the part of the errors allowed in three days that is unspent. "
             "Below 10 %: no risky change until it recovers.",
             "percentunit",
-            or_zero("max(slo:availability:error_budget_remaining)"),
+            "max(slo:availability:error_budget_remaining)",
             most=1,
             steps=BUDGET_STEPS,
-            height=8,
+            height=6,
+            before=NOT_MEASURED,
         ),
         dial(
-            "Latency budget left",
-            "Part of the slow reads allowed in three days that is still unspent. Below 10 %: find what got slower.",
+            "Latency budget",
+            "Error budget left: the part of the slow reads allowed in three days that is unspent. "
+            "Below 10 %: find what got slower.",
             "percentunit",
-            or_zero("max(slo:latency:error_budget_remaining)"),
+            "max(slo:latency:error_budget_remaining)",
             most=1,
             steps=BUDGET_STEPS,
-            height=8,
+            height=6,
+            before=NOT_MEASURED,
+        ),
+        lines(
+            "CPU utilization by replica",
+            "CPU time over what one event loop may use: a core, or the replica's limit where that is less. "
+            "Near 100 % it is saturated: add replicas.",
+            "percentunit",
+            [Query('replica:process_cpu:ratio_rate1m{replica=~"$replica"}', "{{replica}}")],
+            colours=NUMBERED,
+            most=1,
+            height=6,
         ),
         bars(
-            "Running now (bad: a part at 0)",
+            "Targets up",
             "Reachable targets of each job as Prometheus sees it. A part at 0 is down, or cannot be scraped.",
             "none",
             Query("sum by (job) (up)", "{{job}}"),
             steps=((0, VERMILLION), (1, GREEN)),
-            width=7,
+            height=6,
         ),
     ],
 )

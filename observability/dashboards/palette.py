@@ -25,8 +25,8 @@ ROUTES = {
 # of the expressions that match, the last one counts
 STATUSES = {
     r"/^2../": BLUE,
-    r"/^201/": SKY,
-    r"/^204/": GREEN,
+    r"/^201/": GREEN,
+    r"/^204/": SKY,
     r"/^3../": GREY,
     r"/^4../": ORANGE,
     r"/^429/": PURPLE,

@@ -5,6 +5,7 @@ Only kinds that Grafana 9 has. A panel's place is not its own affair: `frame` la
 
 from collections.abc import Mapping, Sequence
 from string import ascii_uppercase
+from typing import cast
 
 from grafana_foundation_sdk.builders import (
     bargauge,
@@ -22,10 +23,11 @@ from grafana_foundation_sdk.builders import dashboard as builders
 from grafana_foundation_sdk.models import common as looks
 from grafana_foundation_sdk.models import dashboard as model
 from grafana_foundation_sdk.models import heatmap as heatmap_model
+from grafana_foundation_sdk.models import statetimeline as statetimeline_model
 from grafana_foundation_sdk.models import text as text_model
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
-from observability.dashboards.palette import BLUE
+from observability.dashboards.palette import BLUE, VERMILLION
 from observability.dashboards.queries import Query
 
 PROMETHEUS = model.DataSourceRef(type_val="prometheus", uid="prometheus")
@@ -34,6 +36,10 @@ PROMETHEUS = model.DataSourceRef(type_val="prometheus", uid="prometheus")
 Steps = Sequence[tuple[float, str]]
 # value → (text, colour)
 States = Mapping[int, tuple[str, str]]
+
+# an axis of nothing but zeros reaches this far, where Grafana would choose 100 (10,000 % for a ratio)
+SOFT_MAX = {"percentunit": 0.01, "bytes": 2**20}
+EXEMPLAR = VERMILLION
 
 
 def lines(
@@ -46,9 +52,15 @@ def lines(
     height: int = 8,
     most: float | None = None,
     is_stacked: bool = False,
+    is_log: bool | None = None,
     colours: Mapping[str, str] | None = None,
+    before: str = "",
 ) -> model.Panel:
-    """Signals over time. `colours` maps a regular expression on legends to a colour."""
+    """Signals over time. `colours` maps a regular expression on legends to a colour.
+
+    Durations have a logarithmic axis, since their thresholds lie orders of magnitude above them. `before` is shown
+    in place of the chart while there is nothing to draw.
+    """
     panel = (
         timeseries.Panel()
         .title(title)
@@ -57,25 +69,35 @@ def lines(
         .span(width)
         .height(height)
         .unit(unit)
-        .min(0)
-        .color_scheme(_fixed(BLUE))
+        .color_scheme(_fixed(BLUE) if colours or _has_only_fixed_names(queries) else _by_name())
         .line_width(2)
-        .fill_opacity(30 if is_stacked else 8)
+        .fill_opacity(8)
         .show_points(looks.VisibilityMode.NEVER)
         .span_nulls(15_000)
         .legend(_legend())
         .tooltip(_tooltip())
     )
-    if most is not None:
-        panel = panel.max(most)
+    if is_log if is_log is not None else unit == "s":
+        panel = panel.scale_distribution(
+            common.ScaleDistributionConfig().type(looks.ScaleDistribution.LOG).log(10)
+        ).fill_opacity(0)
+    else:
+        panel = panel.min(0)
+        panel = panel.max(most) if most is not None else panel.axis_soft_max(SOFT_MAX.get(unit, 1))
     if is_stacked:
-        panel = panel.stacking(common.StackingConfig().mode(looks.StackingMode.NORMAL))
+        # no line: that of a series at 0 would run along the top of those below it
+        panel = (
+            panel.stacking(common.StackingConfig().mode(looks.StackingMode.NORMAL).group("A"))
+            .line_width(0)
+            .fill_opacity(70)
+        )
+    if before:
+        panel = panel.no_value(before)
     for pattern, colour in (colours or {}).items():
         panel = panel.override_by_regexp(pattern, [_colour(colour)])
-    for query in queries:
+    for query, target in zip(queries, _range_targets(queries), strict=True):
         if query.colour:
-            panel = panel.override_by_name(query.legend, [_colour(query.colour), *_dashes(query)])
-    for target in _range_targets(queries):
+            panel = panel.override_by_query(target.build().ref_id or "", [_colour(query.colour), *_dashes(query)])
         panel = panel.with_target(target)
     return panel.build()
 
@@ -91,8 +113,9 @@ def number(
     width: int = 4,
     height: int = 4,
     decimals: int | None = None,
+    before: str = "",
 ) -> model.Panel:
-    """One number now, over its course in the chosen time."""
+    """One number now, over its course in the chosen time. `before` is shown while there is none."""
     panel = (
         stat.Panel()
         .title(title)
@@ -111,14 +134,25 @@ def number(
     )
     if decimals is not None:
         panel = panel.decimals(decimals)
+    if before:
+        panel = panel.no_value(before)
     return panel.build()
 
 
 def dial(
-    title: str, description: str, unit: str, expr: str, *, most: float, steps: Steps, width: int = 4, height: int = 4
+    title: str,
+    description: str,
+    unit: str,
+    expr: str,
+    *,
+    most: float,
+    steps: Steps,
+    width: int = 4,
+    height: int = 4,
+    before: str = "",
 ) -> model.Panel:
-    """One number now, between 0 and `most`."""
-    return (
+    """One number now, between 0 and `most`. `before` is shown while there is none."""
+    panel = (
         gauge.Panel()
         .title(title)
         .description(description)
@@ -133,8 +167,10 @@ def dial(
         .reduce_options(_last())
         .show_threshold_markers(True)
         .with_target(_range_targets([Query(expr, title)])[0])
-        .build()
     )
+    if before:
+        panel = panel.no_value(before)
+    return panel.build()
 
 
 def bars(
@@ -170,38 +206,49 @@ def bars(
     return panel.build()
 
 
-def heat(title: str, description: str, buckets: str, *, width: int = 12, height: int = 8) -> model.Panel:
-    """How a duration is spread: `buckets` gives a rate for each `le`."""
+def heat(
+    title: str,
+    description: str,
+    query: Query,
+    *,
+    width: int = 12,
+    height: int = 8,
+    before: str = "no requests in this time",
+) -> model.Panel:
+    """How a duration is spread: `query` gives a rate for each `le`."""
     return (
         heatmap.Panel()
         .title(title)
-        .description(f"{description} No cells: nothing was asked.")
+        .description(description)
         .datasource(PROMETHEUS)
         .span(width)
         .height(height)
         .unit("s")
+        .no_value(before)
         .calculate(False)
         .cell_gap(1)
         .color(
             heatmap.HeatmapColorOptions()
             .mode(heatmap_model.HeatmapColorMode.SCHEME)
-            # cividis reads the same to all kinds of colour vision
-            .scheme("Cividis")
+            # Grafana inverts a scheme on light, so that a low count blends into either ground; reversed, it stands out
+            .scheme("Cool")
+            .reverse(True)
             .scale(heatmap_model.HeatmapColorScale.EXPONENTIAL)
             .exponent(0.5)
             .steps(64)
-            .reverse(False)
         )
         .cell_values(heatmap.CellValues().unit("reqps"))
         .y_axis(heatmap.YAxisConfig().unit("s").axis_placement(looks.AxisPlacement.LEFT))
         .filter_values(heatmap.FilterValueRange().le(1e-9))
-        .show_color_scale(True)
+        .exemplars_color(EXEMPLAR)
+        .show_legend()
         .with_target(
             prometheus.Dataquery()
             .ref_id("A")
             .datasource(PROMETHEUS)
-            .expr(buckets)
+            .expr(query.expr)
             .range()
+            .exemplar(query.has_exemplars)
             .legend_format("{{le}}")
             .format(PromQueryFormat.HEATMAP)
         )
@@ -213,7 +260,7 @@ def timeline(
     title: str, description: str, query: Query, states: States, *, width: int = 12, height: int = 8
 ) -> model.Panel:
     """The state of each series over time."""
-    return (
+    panel = (
         statetimeline.Panel()
         .title(title)
         .description(description)
@@ -221,8 +268,8 @@ def timeline(
         .span(width)
         .height(height)
         .unit("none")
-        .thresholds(_steps([(value, colour) for value, (_, colour) in states.items()]))
-        .color_scheme(_by_threshold())
+        # by threshold, merging equal values would show the thresholds' bounds in place of the states' names
+        .color_scheme(_by_name())
         .mappings(_mappings(states))
         .merge_values(True)
         .show_value(looks.VisibilityMode.AUTO)
@@ -233,6 +280,9 @@ def timeline(
         .with_target(_range_targets([query])[0])
         .build()
     )
+    # no pages: what fires must not be on the second (the SDK knows no 0, which is how Grafana turns paging off)
+    cast(statetimeline_model.Options, panel.options).per_page = 0
+    return panel
 
 
 def listing(
@@ -246,7 +296,10 @@ def listing(
     width: int = 12,
     height: int = 8,
 ) -> model.Panel:
-    """A table with a row for each value of `label`, headed `heading`; `columns`: heading → (unit, expression)."""
+    """A table with a row for each value of `label`, headed `heading`; `columns`: heading → (unit, expression).
+
+    Grafana's `merge` joins rows whose labels are all alike, and the metric's name is one: each column is aggregated.
+    """
     panel = (
         table.Panel()
         .title(title)
@@ -255,6 +308,8 @@ def listing(
         .span(width)
         .height(height)
         .unit("none")
+        # Grafana's 150 pixels a column would push the last ones out of sight
+        .min_width(60)
         .sort_by([common.TableSortByFieldState().display_name(sort_by).desc(True)])
         .with_transformation(model.DataTransformerConfig(id_val="merge", options={}))
         .with_transformation(
@@ -278,7 +333,7 @@ def listing(
     )
     for letter, (name, (unit, expr)) in zip(ascii_uppercase, columns.items(), strict=False):
         panel = panel.override_by_name(name, [model.DynamicConfigValue(id_val="unit", value=unit)])
-        panel = panel.with_target(_instant(expr, name, PromQueryFormat.TABLE, letter))
+        panel = panel.with_target(_instant(f"max by ({label}) ({expr})", name, PromQueryFormat.TABLE, letter))
     return panel.build()
 
 
@@ -343,6 +398,14 @@ def _fixed(colour: str) -> builders.FieldColor:
     return builders.FieldColor().mode(model.FieldColorModeId.FIXED).fixed_color(colour)
 
 
+def _by_name() -> builders.FieldColor:
+    return builders.FieldColor().mode(model.FieldColorModeId.PALETTE_CLASSIC)
+
+
+def _has_only_fixed_names(queries: Sequence[Query]) -> bool:
+    return all(query.colour or "{{" not in query.legend for query in queries)
+
+
 def _by_threshold() -> builders.FieldColor:
     return builders.FieldColor().mode(model.FieldColorModeId.THRESHOLDS)
 
@@ -382,5 +445,5 @@ def _dashes(query: Query) -> list[model.DynamicConfigValue]:
         model.DynamicConfigValue(id_val="custom.lineStyle", value={"fill": "dash", "dash": [10, 6]}),
         model.DynamicConfigValue(id_val="custom.lineWidth", value=1),
         model.DynamicConfigValue(id_val="custom.fillOpacity", value=0),
-        model.DynamicConfigValue(id_val="custom.stacking", value={"mode": "none", "group": "threshold"}),
+        model.DynamicConfigValue(id_val="custom.stacking", value={"mode": "none", "group": "bound"}),
     ]

@@ -14,18 +14,30 @@ from observability.dashboards.palette import (
     WARNING,
 )
 from observability.dashboards.panels import lines, number
-from observability.dashboards.queries import Query, by_replica, or_zero, threshold
+from observability.dashboards.queries import (
+    LEAST_SHARED,
+    Query,
+    bound,
+    by_replica,
+    or_zero,
+    share_of_replicas,
+    threshold,
+)
+
+# over a handful of requests any share is chance
+ENOUGH_TO_SHARE = f"replica:http_requests:imbalance1m and on () sum(replica:http_requests:rate1m) > {LEAST_SHARED}"
 
 BALANCE = Row(
     "Balance",
     [
         number(
-            "Imbalance (good: 1)",
-            "The highest share over the mean share: 1 is perfect balance, 3 of three replicas is one doing all.",
+            "Imbalance",
+            "The highest traffic share over the mean: 1 is perfect balance, 3 of three replicas is one doing all.",
             "none",
-            "replica:http_requests:imbalance1m",
+            ENOUGH_TO_SHARE,
             steps=((0, GOOD), (1.25, WARNING), (1.5, BAD)),
             decimals=2,
+            before="no traffic",
         ),
         number(
             "Replicas up",
@@ -35,20 +47,21 @@ BALANCE = Row(
             steps=((0, BAD), (1, WARNING), (2, GOOD)),
         ),
         number(
-            "Youngest replica (bad: new)",
+            "Newest replica",
             "Time since the newest process started. Small without a deployment: something restarts; see its log.",
             "s",
-            or_zero("min(time() - replica:process_start_time_seconds:max)"),
+            "min(time() - replica:process_start_time_seconds:max)",
         ),
         number(
-            "Turned away, 5 min (good: 0)",
-            "Answered 503 at once, since too many were in flight. If any: more replicas, or find what got slow.",
+            "Shed, 5 min",
+            "Requests answered 503 at once because too many were in flight; good is 0. If any: "
+            "more replicas, or find what got slow.",
             "short",
             or_zero("sum(increase(http_server_requests_shed_total[5m]))"),
             steps=((0, GOOD), (1, BAD)),
         ),
         number(
-            "Gateway's connections",
+            "Connections",
             "Open client connections at nginx. At its limit new clients wait.",
             "short",
             or_zero("sum(nginx_connections_active)"),
@@ -62,52 +75,59 @@ BALANCE = Row(
             states={0: ("down", BAD), 1: ("up", GOOD)},
         ),
         lines(
-            "Share of each replica (good: equal)",
-            "Part of the requests that each replica answers. One below the others is slow or just started.",
+            "Traffic share by replica",
+            "Part of the requests that each replica answers, from 30 requests a minute on. "
+            "One below the others is slow or just started.",
             "percentunit",
-            [Query('replica:http_requests:share1m{replica=~"$replica"}', "{{replica}}")],
+            [share_of_replicas()],
             colours=NUMBERED,
+            most=1,
+            before="no traffic in this time",
         ),
         lines(
-            "Imbalance against the alert's threshold (good: 1)",
-            "The highest share over the mean. "
+            "Imbalance over time",
+            "The highest traffic share over the mean; good is 1. "
             "Above the dashed line one replica carries too much: compare their durations.",
             "none",
-            [Query("replica:http_requests:imbalance1m", "imbalance", BLUE), threshold("ReplicaImbalance")],
+            [Query(ENOUGH_TO_SHARE, "imbalance", BLUE), threshold("ReplicaImbalance")],
+            before="no traffic in this time",
         ),
         lines(
-            "95th percentile of duration by replica (good: alike)",
+            "p95 latency by replica",
             "One replica far above the others is overloaded, throttled or on a slow machine.",
             "s",
             [Query('replica:http_request_duration_seconds:p95{replica=~"$replica"}', "{{replica}}")],
             colours=NUMBERED,
+            before="no requests in this time",
         ),
     ],
 )
 
 ROOM = Row(
-    "Room to breathe",
+    "USE by replica: utilization, saturation, errors",
     [
         lines(
-            "Processor time against its limit (bad: near 100 %)",
-            "Share of the processor time that the replica may use. Near 100 % it is saturated: add replicas.",
+            "CPU utilization by replica",
+            "CPU time over what one event loop may use: a core, or the replica's limit where that is less. "
+            "Near 100 % it is saturated: add replicas.",
             "percentunit",
             [Query('replica:process_cpu:ratio_rate1m{replica=~"$replica"}', "{{replica}}")],
             colours=NUMBERED,
+            most=1,
         ),
         lines(
-            "Held back at the processor limit (good: 0)",
-            "Part of the time in which the cgroup held the replica back. "
+            "CPU throttling by replica",
+            "Part of the time in which the cgroup throttled the replica; good is 0. "
             "Above the dashed line requests wait for the limit.",
             "percentunit",
             [
                 Query(by_replica("rate(process_cpu_throttled_seconds_total[1m])"), "{{replica}}"),
-                threshold("CPUThrottled"),
+                threshold("CPUThrottled", "percentunit", near="max(rate(process_cpu_throttled_seconds_total[1m]))"),
             ],
             colours=NUMBERED,
         ),
         lines(
-            "Memory against its limit (bad: climbs, or near 100 %)",
+            "Memory utilization by replica",
             "Resident memory over the limit. A steady climb is a leak; at the limit the replica is killed.",
             "percentunit",
             [
@@ -115,33 +135,35 @@ ROOM = Row(
                     by_replica('process_resident_memory_bytes{job="todo"} / on (instance) process_memory_limit_bytes'),
                     "{{replica}}",
                 ),
-                threshold("MemoryNearLimit"),
+                threshold("MemoryNearLimit", "percentunit"),
             ],
             colours=NUMBERED,
+            most=1,
         ),
         lines(
-            "Event loop lag, 99th percentile (good: under 10 ms)",
-            "How late timers run. High: something blocks the loop, or the processor is full, and every request waits.",
+            "p99 event loop lag",
+            "How late timers run; good is under 10 ms. High: "
+            "something blocks the loop, or the CPU is saturated, and every request waits.",
             "s",
             [
                 Query('replica:event_loop_lag_seconds:p99{replica=~"$replica"}', "{{replica}}"),
-                threshold("EventLoopLagHigh"),
+                threshold("EventLoopLagHigh", "s"),
             ],
             colours=NUMBERED,
         ),
         lines(
-            "Requests in flight against the bound",
-            "Requests that a replica works on. At the dashed line new ones are turned away with 503.",
+            "In-flight requests",
+            "Requests that a replica works on. At its limit, drawn once one comes near, new ones are shed with 503.",
             "short",
             [
                 Query(by_replica("http_server_active_requests"), "{{replica}}"),
-                Query("min(http_server_active_requests_limit) or vector(0)", "bound", VERMILLION, is_dashed=True),
+                bound("min(http_server_active_requests_limit)", near="max(http_server_active_requests)"),
             ],
             colours=NUMBERED,
         ),
         lines(
-            "Restarts in 10 minutes (good: 0)",
-            "How often each replica's process began anew. "
+            "Restarts, 10 min",
+            "How often each replica's process restarted; good is 0. "
             "Without a deployment: killed for memory, or crashed; see its log.",
             "short",
             [
@@ -159,17 +181,17 @@ GATEWAY = Row(
     "Gateway",
     [
         lines(
-            "Requests at the gateway and at the replicas (good: alike)",
+            "Request rate: gateway, replicas",
             "What nginx takes in, health checks of others included, beside what the replicas answer. "
             "A gap is lost between.",
             "reqps",
             [
                 Query("sum(rate(nginx_http_requests_total[1m])) or vector(0)", "gateway", BLUE),
-                Query("http:requests:rate1m", "replicas", ORANGE, is_dashed=True),
+                Query("http:requests:rate1m", "replicas", ORANGE),
             ],
         ),
         lines(
-            "Connections at the gateway",
+            "Connections by state",
             "Open connections by what they do. Many writing: clients or replicas are slow. "
             "Many waiting: idle keepalive.",
             "short",
@@ -180,8 +202,8 @@ GATEWAY = Row(
             is_stacked=True,
         ),
         lines(
-            "Trouble at the gateway (good: 0)",
-            "Upstream errors, requests tried again elsewhere, and 5xx answers, a second. "
+            "Gateway errors and retries",
+            "Upstream errors, requests retried on another replica, and 5xx answers, a second; good is 0. "
             "Retries without 5xx: clients saw none.",
             "reqps",
             [

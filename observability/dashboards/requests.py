@@ -3,10 +3,12 @@
 from observability.dashboards.frame import Dashboard, Row
 from observability.dashboards.palette import BLUE, ORANGE, PURPLE, ROUTES, SKY, STATUSES, VERMILLION
 from observability.dashboards.panels import heat, lines, listing
-from observability.dashboards.queries import Query, quantile, threshold
+from observability.dashboards.queries import Query, buckets, quantile, threshold
 
+COUNT = "http_server_request_duration_seconds_count"
 ON_ROUTE = 'http_route=~"$route", http_route!~"/health.*"'
 DURATION = f"http_server_request_duration_seconds_bucket{{{ON_ROUTE}}}"
+NO_REQUESTS = "no requests in this time"
 
 
 def _of_route(rule: str) -> str:
@@ -14,30 +16,36 @@ def _of_route(rule: str) -> str:
 
 
 BY_ROUTE = Row(
-    "By route",
+    "RED by route",
     [
         lines(
-            "Requests a second by route",
+            "Request rate by route",
             "Rate of each route. A route that falls alone points at its clients; all at once at the gateway.",
             "reqps",
             [Query(_of_route("route:http_requests:rate1m"), "{{http_route}}")],
             is_stacked=True,
             colours=ROUTES,
+            before=NO_REQUESTS,
         ),
         lines(
-            "Failed requests by route (good: 0)",
+            "Error rate by route",
             "Share of each route's requests answered 5xx. Only writes fail: the database. All fail: the replicas.",
             "percentunit",
-            [Query(_of_route("route:http_errors:ratio_rate1m"), "{{http_route}}"), threshold("ErrorRatioHigh")],
+            [
+                Query(_of_route("route:http_errors:ratio_rate1m"), "{{http_route}}"),
+                threshold("ErrorRatioHigh", "percentunit", near="max(route:http_errors:ratio_rate1m)"),
+            ],
             colours=ROUTES,
+            before=NO_REQUESTS,
         ),
         lines(
-            "95th percentile of duration by route (good: flat and low)",
+            "p95 latency by route",
             "One request in twenty of the route takes longer. "
             "Compare with query latency on Database and hits on Cache.",
             "s",
             [Query(_of_route("route:http_request_duration_seconds:p95"), "{{http_route}}")],
             colours=ROUTES,
+            before=NO_REQUESTS,
         ),
         listing(
             "Slowest routes",
@@ -45,8 +53,8 @@ BY_ROUTE = Row(
             "http_route",
             "Route",
             {
-                "Requests a second": ("reqps", _of_route("route:http_requests:rate1m")),
-                "Failed": ("percentunit", _of_route("route:http_errors:ratio_rate1m")),
+                "Rate": ("reqps", _of_route("route:http_requests:rate1m")),
+                "Error rate": ("percentunit", _of_route("route:http_errors:ratio_rate1m")),
                 "p50": ("s", _of_route("route:http_request_duration_seconds:p50")),
                 "p95": ("s", _of_route("route:http_request_duration_seconds:p95")),
                 "p99": ("s", _of_route("route:http_request_duration_seconds:p99")),
@@ -54,7 +62,7 @@ BY_ROUTE = Row(
             sort_by="p99",
         ),
         lines(
-            "Durations with traces (points: open one)",
+            "Latency with traces",
             "Percentiles of the chosen routes. "
             "Each point is a trace that was kept: open a high one to see where time went.",
             "s",
@@ -62,9 +70,10 @@ BY_ROUTE = Row(
                 Query(quantile(0.50, DURATION), "p50", SKY),
                 Query(quantile(0.95, DURATION), "p95", BLUE),
                 Query(quantile(0.99, DURATION), "p99", ORANGE, has_exemplars=True),
-                threshold("LatencyP99High", "threshold of p99"),
+                threshold("LatencyP99High", "s", "p99 threshold"),
             ],
             width=12,
+            before=NO_REQUESTS,
         ),
     ],
 )
@@ -73,37 +82,37 @@ BY_STATUS = Row(
     "By status and method",
     [
         lines(
-            "Answers by status (bad: 5xx; 429: rejected)",
+            "Request rate by status",
             "Answers a second of the chosen routes by status code. "
-            "503 says a dependency or a bound turned requests away.",
+            "503 says that a dependency or a limit turned requests away; 429 is the rate limit.",
             "reqps",
             [
                 Query(
-                    "sum by (http_response_status_code)"
-                    f" (rate(http_server_request_duration_seconds_count{{{ON_ROUTE}}}[1m]))",
+                    f"sum by (http_response_status_code) (rate({COUNT}{{{ON_ROUTE}}}[1m]))",
                     "{{http_response_status_code}}",
                 )
             ],
             is_stacked=True,
             colours=STATUSES,
+            before=NO_REQUESTS,
         ),
         lines(
-            "Requests by method",
+            "Request rate by method",
             "Reads and writes a second of the chosen routes. More writes than usual empty the list cache more often.",
             "reqps",
             [
                 Query(
-                    "sum by (http_request_method) "
-                    f"(rate(http_server_request_duration_seconds_count{{{ON_ROUTE}}}[1m]))",
+                    f"sum by (http_request_method) (rate({COUNT}{{{ON_ROUTE}}}[1m]))",
                     "{{http_request_method}}",
                 )
             ],
             is_stacked=True,
             colours={"/^GET$/": BLUE, "/^POST$/": ORANGE, "/^PATCH$/": PURPLE, "/^DELETE$/": VERMILLION},
+            before=NO_REQUESTS,
         ),
         lines(
-            "Rate limit (bad: rejected or bypassed rise)",
-            "Requests by what the rate limit said. Rejected: a client is over its limit. "
+            "Rate limit decisions",
+            "Requests by what the rate limit decided. Rejected: a client is over its limit. "
             "Bypassed: Redis does not answer.",
             "reqps",
             [
@@ -117,13 +126,17 @@ BY_STATUS = Row(
 )
 
 SPREAD = Row(
-    "How durations are spread, route by route",
+    "Duration heatmaps",
     [
         heat(
-            f"Durations of {route} (bad: a second band above)",
-            f"Requests a second to {words} in each span of duration. "
+            f"Duration heatmap: {route}",
+            f"Requests a second to {words} in each span of duration; a point is a trace to open. "
             "A new band above the old one is a new way to be slow.",
-            f'route:http_request_duration_seconds_bucket:rate1m{{http_route="{route}"}}',
+            Query(
+                buckets(f'http_server_request_duration_seconds_bucket{{http_route="{route}"}}'),
+                "{{le}}",
+                has_exemplars=True,
+            ),
         )
         for route, words in (("/tasks", "the list, and of new tasks,"), ("/tasks/{task_id}", "single tasks"))
     ],

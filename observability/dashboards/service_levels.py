@@ -3,54 +3,59 @@
 from grafana_foundation_sdk.models.dashboard import Panel
 
 from observability.dashboards.frame import Dashboard, Row
-from observability.dashboards.palette import BAD, BLUE, GOOD, GREEN, ORANGE, PURPLE, SKY, VERMILLION, WARNING
+from observability.dashboards.palette import BAD, BLUE, GOOD, GREEN, ORANGE, PURPLE, SKY, WARNING
 from observability.dashboards.panels import dial, lines, number
-from observability.dashboards.queries import Query, or_zero
+from observability.dashboards.queries import Query, bound, threshold
 
+NOT_MEASURED = "not measured yet"
 BUDGET_STEPS = ((0, BAD), (0.1, WARNING), (0.5, GOOD))
 # short window, long window, severity: the pairs that alert together, from alerts/slo.yml
 PAIRS = (("5m", "1h", "page"), ("30m", "6h", "page"), ("2h", "1d", "ticket"), ("6h", "3d", "ticket"))
 
 
 def _burn_rate(level: str, window: str) -> str:
-    return or_zero(f"max(slo:{level}:error_ratio_rate{window} / on () (1 - slo:{level}:objective))")
+    return f"max(slo:{level}:error_ratio_rate{window} / on () (1 - slo:{level}:objective))"
 
 
 def _summary(level: str, words: str, bad: str) -> list[Panel]:
     return [
         number(
-            f"{words} objective",
+            f"{words} SLO",
             f"What is promised: at most the rest may be {bad}. It is set in alerts/slo.yml.",
             "percentunit",
-            or_zero(f"max(slo:{level}:objective)"),
+            f"max(slo:{level}:objective)",
             decimals=1,
         ),
         dial(
-            f"{words} budget left",
+            f"{words} budget",
             f"Part of the requests that may be {bad} in three days that is unspent. Below 10 %: no risky change.",
             "percentunit",
-            or_zero(f"max(slo:{level}:error_budget_remaining)"),
+            f"max(slo:{level}:error_budget_remaining)",
             most=1,
             steps=BUDGET_STEPS,
+            before=NOT_MEASURED,
         ),
         number(
-            f"{words} burn (good: < 1)",
-            "1 spends exactly the budget in its time; 14.4 spends all of it in five hours and pages.",
+            f"{words} burn rate",
+            "1 spends exactly the budget in its time; "
+            "good is under 1, and 14.4 spends all of it in five hours and pages.",
             "none",
             _burn_rate(level, "1h"),
             steps=((0, GOOD), (1, WARNING), (6, BAD)),
             decimals=1,
+            before=NOT_MEASURED,
         ),
     ]
 
 
 def _budget(level: str, words: str) -> Panel:
     return lines(
-        f"{words}: budget left over time (bad: steep falls)",
+        f"{words} budget left",
         "A steep fall is an outage, a slope a slow burn. The annotations say what happened then.",
         "percentunit",
-        [Query(or_zero(f"max(slo:{level}:error_budget_remaining)"), "left", GREEN)],
+        [Query(f"max(slo:{level}:error_budget_remaining)", "left", GREEN)],
         most=1,
+        before=NOT_MEASURED,
         width=12,
     )
 
@@ -58,23 +63,20 @@ def _budget(level: str, words: str) -> Panel:
 def _burn(level: str, words: str, alert: str) -> list[Panel]:
     return [
         lines(
-            f"{words} burn, {short} and {long} ({severity}s)",
-            f"How fast the budget is spent. Both lines over the dashed one: a {severity}; the short "
-            "one shows that it goes on.",
+            f"{words} burn, {short} and {long}",
+            f"How fast the budget is spent. Both lines over the threshold: a {severity}; "
+            "the short one shows that it goes on.",
             "none",
             [
                 Query(_burn_rate(level, short), short, SKY),
                 Query(_burn_rate(level, long), long, BLUE),
-                Query(_factor(alert, short, long), "threshold", VERMILLION, is_dashed=True),
+                threshold(alert, labels=f', window="{short}"', near=f"max({_burn_rate(level, short)})"),
             ],
             width=6,
+            before=NOT_MEASURED,
         )
         for short, long, severity in PAIRS
     ]
-
-
-def _factor(alert: str, short: str, long: str) -> str:
-    return f'max(alert_threshold{{alert="{alert}", window="{short}"}})'
 
 
 AVAILABILITY, LATENCY = "Availability", "Latency"
@@ -87,18 +89,19 @@ DASHBOARD = Dashboard(
         Row("Now", [*_summary("availability", AVAILABILITY, "5xx"), *_summary("latency", LATENCY, "over 100 ms")]),
         Row("Error budget", [_budget("availability", AVAILABILITY), _budget("latency", LATENCY)]),
         Row(
-            "Errors behind it",
+            "Error ratios",
             [
                 lines(
-                    f"{words}: share of bad requests by window",
+                    f"{words} error ratio by window",
                     f"Share of {bad} over each window. The long ones forget slowly: a short outage stays in them.",
                     "percentunit",
                     [
-                        Query(or_zero(f"max(slo:{level}:error_ratio_rate{window})"), window, colour)
+                        Query(f"max(slo:{level}:error_ratio_rate{window})", window, colour)
                         for window, colour in (("5m", SKY), ("1h", BLUE), ("6h", ORANGE), ("3d", PURPLE))
                     ]
-                    + [Query(or_zero(f"max(1 - slo:{level}:objective)"), "allowed", VERMILLION, is_dashed=True)],
+                    + [bound(f"max(1 - slo:{level}:objective)", "percentunit", "allowed")],
                     width=12,
+                    before=NOT_MEASURED,
                 )
                 for level, words, bad in (
                     ("availability", AVAILABILITY, "requests answered 5xx"),

@@ -15,30 +15,30 @@ JOBS = {
 }
 
 NOW = Row(
-    "Can the figures be believed?",
+    "Health of the telemetry",
     [
         number(
-            "Targets down (good: 0)",
+            "Targets down",
             "Targets that Prometheus cannot scrape. What they would tell is missing everywhere: start them again.",
             "none",
             "count(up == 0) or vector(0)",
             steps=((0, GOOD), (1, BAD)),
         ),
         number(
-            "Slowest scrape (good: < 1 s)",
+            "Slowest scrape",
             "Longest time that a target took to answer. Over five seconds, points go missing.",
             "s",
             "max(scrape_duration_seconds)",
             steps=((0, GOOD), (1, WARNING), (4, BAD)),
         ),
         number(
-            "Series held",
+            "Series in memory",
             "Series in Prometheus's memory. A climb under load means that some label is not bounded.",
             "short",
             "max(prometheus_tsdb_head_series)",
         ),
         number(
-            "Rule failures, 5 min (good: 0)",
+            "Rule failures, 5m",
             "Rules that could not be evaluated. "
             "If any, panels and alerts on them are blind: see the page of Prometheus's rules.",
             "short",
@@ -46,14 +46,14 @@ NOW = Row(
             steps=((0, GOOD), (1, BAD)),
         ),
         number(
-            "Spans lost, 5 min (good: 0)",
+            "Spans lost, 5 min",
             "Spans that never reached the collector. Requests are not slowed by it; see whether Tempo is up.",
             "short",
             or_zero("sum(increase(telemetry_spans_dropped_total[5m]))"),
             steps=((0, GOOD), (1, WARNING)),
         ),
         number(
-            "Exemplars held",
+            "Exemplars stored",
             "Links from points to traces that Prometheus keeps. "
             "0 under traffic: no trace was kept, or the scrape drops them.",
             "short",
@@ -66,27 +66,27 @@ SCRAPES = Row(
     "Scrapes and rules",
     [
         timeline(
-            "Targets (good: up)",
+            "Targets by job",
             "Each job's reachable targets: all, some or none. None: its panels show what was last known, then nothing.",
             Query("(min by (job) (up) + max by (job) (up))", "{{job}}"),
             {0: ("none up", BAD), 1: ("some down", WARNING), 2: ("all up", GOOD)},
             width=8,
         ),
         lines(
-            "Scrape duration by job (good: under a second)",
+            "Scrape duration by job",
             "Slowest target of each job. One that grows has too many series, or too little processor time.",
             "s",
-            [Query("max by (job) (scrape_duration_seconds)", "{{job}}"), threshold("ScrapeSlow")],
+            [Query("max by (job) (scrape_duration_seconds)", "{{job}}"), threshold("ScrapeSlow", "s")],
             colours=JOBS,
         ),
         bars(
-            "Samples of a scrape by job",
+            "Samples per scrape by job",
             "Samples that all targets of a job give at a scrape. Compare after a change: more labels cost memory.",
             "short",
             Query("sum by (job) (scrape_samples_post_metric_relabeling)", "{{job}}"),
         ),
         lines(
-            "Rule evaluation time by group (good: far under 5 s)",
+            "Rule evaluation time by group",
             "How long each group took last time. A group that nears the interval of five seconds comes late.",
             "s",
             [
@@ -98,16 +98,19 @@ SCRAPES = Row(
             ],
         ),
         lines(
-            "Series in memory, and new ones",
-            "Series held, and those born a second. Many births without a restart: a label that changes all the time.",
+            "Series in memory and created",
+            "Series held, and those created a second. Many new ones without a restart: "
+            "a label that changes all the time.",
             "short",
             [
                 Query("max(prometheus_tsdb_head_series)", "held", BLUE),
-                Query(or_zero("sum(rate(prometheus_tsdb_head_series_created_total[1m]))"), "born a second", ORANGE),
+                Query(
+                    or_zero("sum(rate(prometheus_tsdb_head_series_created_total[1m]))"), "created per second", ORANGE
+                ),
             ],
         ),
         listing(
-            "Targets by job",
+            "Scrape cost by job",
             "What each job costs and gives: targets up and asked, samples, and the slowest scrape.",
             "job",
             "Job",
@@ -127,7 +130,7 @@ TRACES = Row(
     "Traces and exemplars",
     [
         lines(
-            "Requests by how they were traced",
+            "Trace sampling decisions",
             "Head: sampled as they began. Tail: failed or slow, kept as they ended. "
             "Many of the tail: something is wrong.",
             "reqps",
@@ -141,7 +144,7 @@ TRACES = Row(
             ],
         ),
         lines(
-            "Spans sent, and spans that Tempo took (good: alike)",
+            "Spans sent and received",
             "Sent counts what the collector acknowledged; Tempo is the lab's store of traces where there is none. "
             "0 from Tempo while sent is not: the collector is another, or Tempo is away.",
             "ops",
@@ -150,14 +153,13 @@ TRACES = Row(
                 Query(
                     "sum(rate(tempo_distributor_spans_received_total[1m]))"
                     ' or sum(rate(tracestore_records_received_total{signal="traces"}[1m])) or vector(0)',
-                    "Tempo took",
+                    "Tempo received",
                     ORANGE,
-                    is_dashed=True,
                 ),
             ],
         ),
         lines(
-            "Spans lost by reason (good: 0)",
+            "Spans lost by reason",
             "Queue full: more spans than can be sent. "
             "Export failed: the collector is away or refuses. No request waits for it.",
             "ops",
@@ -173,14 +175,14 @@ TRACES = Row(
             ],
         ),
         lines(
-            "Exemplars taken in",
+            "Exemplar rate",
             "Exemplars that Prometheus stores a second. "
             "0 under traffic: nothing was sampled, or exemplar storage is off.",
             "ops",
             [Query(or_zero("sum(rate(prometheus_tsdb_exemplar_exemplars_appended_total[1m]))"), "taken in", BLUE)],
         ),
         lines(
-            "Errors of the data sources (good: 0)",
+            "Data source errors",
             "Queries a second that Prometheus refused, and that Grafana saw fail. "
             "If any: a panel asks what cannot be answered.",
             "reqps",
@@ -200,7 +202,7 @@ TRACES = Row(
             ],
         ),
         lines(
-            "Notifications (bad: failed or dropped)",
+            "Notifications",
             "Alerts that Prometheus hands on and that Alertmanager sends. "
             "Failed or dropped: nobody hears of what fires.",
             "ops",

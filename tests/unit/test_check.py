@@ -8,6 +8,7 @@ import pytest
 from lab.check import Answer, find_traces
 from lab.panels import Window, load_dashboards
 from lab.prometheus import Prometheus
+from lab.promql import selectors
 from tests.servers.expositions import Expositions
 from tests.servers.process import free_port
 
@@ -21,10 +22,26 @@ WINDOW = Window.of(1_000, 2_000)
         (Answer("A", "up", series=1, points=3, seconds=0.61), "took 610 ms"),
         (Answer("A", "up", series=0, points=0, seconds=0.01), "empty"),
         (Answer("A", "up(", error="parse error"), "parse error"),
+        (Answer("A", "up", is_waiting=True), ""),
+        (Answer("A", "up", is_waiting=True, missing=("up",)), "no series up"),
+        (Answer("A", "up or vector(0)", series=1, points=3, missing=("up",)), "no series up, only its fallback"),
     ],
 )
 def test_a_query_is_at_fault_when_it_fails_or_is_empty_or_slow(answer: Answer, fault: str) -> None:
     assert answer.fault == fault
+
+
+@pytest.mark.parametrize(
+    ("query", "exact"),
+    [
+        ('sum by (a) (rate(b{c="d", e=~"5.."}[1m])) or vector(0)', ['b{c="d", e!=""}']),
+        ('x{route="/tasks/{task_id}"} / on (a, b) group_left (c) y', ['x{route="/tasks/{task_id}"}', "y"]),
+        ('label_replace(a offset 5m, "b", "$1", "c", "(.+)") > bool 0.5', ["a"]),
+        ('a{b=~".*"} unless c{d!=""}', ["a", "c"]),
+    ],
+)
+def test_selectors_are_found_in_a_query(query: str, exact: list[str]) -> None:
+    assert [selector.exact for selector in selectors(query)] == exact
 
 
 class WithExemplars(Prometheus):

@@ -1,0 +1,244 @@
+"""What a panel's JSON must hold so that Grafana itself draws what was meant: one rule a test."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from lab.panels import Dashboard, Panel, load_dashboards
+from tests.inter import width_of
+
+COMMITTED = load_dashboards()
+# of a window 1,440 pixels wide, what Grafana's docked menu and the page's padding take
+SCREEN, MENU, PADDING = 1440, 300, 32
+GAP = 8
+# a title's left padding, and the description's icon right of it
+HEADER = 8 + 32
+GRAFANA_ROW = 30
+
+
+def _panels(*kinds: str) -> Iterator[tuple[str, Panel]]:
+    for dashboard in COMMITTED:
+        for panel in dashboard.panels:
+            if panel.kind in kinds or not kinds:
+                yield f"{dashboard.uid} / {panel.title}", panel
+
+
+def _defaults(panel: Panel) -> dict[str, Any]:
+    defaults: dict[str, Any] = panel.source["fieldConfig"]["defaults"]
+    return {"custom": {}, **defaults}
+
+
+def _pixels(columns: int) -> float:
+    return (SCREEN - MENU - PADDING + GAP) / 24 * columns - GAP
+
+
+def test_a_merged_table_aggregates_each_query_by_the_label_that_joins_the_rows() -> None:
+    """`merge` joins rows whose labels are all alike, and a bare metric brings its own name as one of them."""
+    tables = list(_panels("table"))
+    assert tables
+    for place, panel in tables:
+        assert any(step["id"] == "merge" for step in panel.source["transformations"]), place
+        keys = [re.match(r"(?:max|min|sum|count) by \((\w+)\) \(", target.query) for target in panel.targets]
+        assert all(keys), place
+        assert len({key[1] for key in keys if key}) == 1, place
+
+
+def test_a_table_fits_its_columns() -> None:
+    for place, panel in _panels("table"):
+        least = _defaults(panel)["custom"]["minWidth"]
+        assert least * (len(panel.targets) + 1) <= _pixels(panel.grid.w) - 2 * GAP, place
+
+
+def test_merged_states_keep_their_names() -> None:
+    """Grafana drops the mappings of merged values where the colour mode is `thresholds`."""
+    timelines = list(_panels("state-timeline"))
+    assert timelines
+    for place, panel in timelines:
+        assert panel.source["options"]["mergeValues"], place
+        assert _defaults(panel)["color"]["mode"] != "thresholds", place
+        (mapping,) = _defaults(panel)["mappings"]
+        assert all(state["text"] and state["color"] for state in mapping["options"].values()), place
+
+
+def test_no_state_is_on_a_second_page() -> None:
+    for place, panel in _panels("state-timeline"):
+        # without the option, it is 20 rows a page
+        assert panel.source["options"]["perPage"] == 0, place
+
+
+def test_a_row_of_a_state_timeline_is_not_named_twice() -> None:
+    for place, panel in _panels("state-timeline"):
+        assert len(re.findall(r"\{\{", panel.targets[0].legend)) == 1, place
+
+
+def test_a_stacked_series_at_zero_draws_no_line() -> None:
+    stacked = [
+        (place, panel)
+        for place, panel in _panels("timeseries")
+        if _defaults(panel)["custom"].get("stacking", {}).get("mode") == "normal"
+    ]
+    assert len(stacked) > 5
+    for place, panel in stacked:
+        assert _defaults(panel)["custom"]["lineWidth"] == 0, place
+        assert _defaults(panel)["custom"]["fillOpacity"] >= 50, place
+        for override in panel.source["fieldConfig"]["overrides"]:
+            assert all(item["id"] != "custom.lineWidth" for item in override["properties"]), place
+
+
+def test_no_title_is_cut_at_1440_pixels() -> None:
+    cut = {
+        place: f"{width_of(panel.title):.0f} of {_pixels(panel.grid.w) - HEADER:.0f} px"
+        for place, panel in _panels()
+        if width_of(panel.title) > _pixels(panel.grid.w) - HEADER
+    }
+    assert not cut
+
+
+def test_a_title_names_and_does_not_judge() -> None:
+    """Good and bad belong to colours and the description."""
+    judged = [place for place, panel in _panels() if re.search(r"\b(good|bad)\b", panel.title)]
+    assert not judged
+
+
+def test_an_axis_of_zeros_does_not_run_to_a_hundred() -> None:
+    """Grafana ends an axis of nothing but zeros at 100, which is 10,000 % where the unit is a ratio."""
+    for place, panel in _panels("timeseries"):
+        defaults = _defaults(panel)
+        is_log = defaults["custom"].get("scaleDistribution", {}).get("type") == "log"
+        assert is_log or "max" in defaults or defaults["custom"].get("axisSoftMax"), place
+        # a logarithmic axis has no 0
+        assert not (is_log and "min" in defaults), place
+
+
+def test_durations_with_a_threshold_have_a_logarithmic_axis() -> None:
+    for place, panel in _panels("timeseries"):
+        if panel.unit == "s":
+            assert _defaults(panel)["custom"]["scaleDistribution"]["type"] == "log", place
+
+
+def test_a_bound_says_its_figure_in_the_legend() -> None:
+    bounds = [
+        (place, target.legend)
+        for place, panel in _panels("timeseries")
+        for target in panel.targets
+        if "alert_threshold" in target.query or target.ref_id in _dashed(panel)
+    ]
+    assert len(bounds) > 40
+    for place, legend in bounds:
+        assert "{{at}}" in legend, place
+
+
+def _dashed(panel: Panel) -> set[str]:
+    return {
+        override["matcher"]["options"]
+        for override in panel.source["fieldConfig"]["overrides"]
+        if any(item["id"] == "custom.lineStyle" for item in override["properties"])
+    }
+
+
+def test_a_hard_limit_is_drawn_only_near_the_signal() -> None:
+    """A limit of 256 above a signal of 1 makes a flat line of the signal."""
+    for place, panel in _panels("timeseries"):
+        for target in panel.targets:
+            if target.legend.startswith("limit"):
+                assert "> bool" in target.query, place
+
+
+def test_series_of_one_panel_are_told_apart() -> None:
+    for place, panel in _panels("timeseries"):
+        if all("{{" not in target.legend or target.ref_id in _dashed(panel) for target in panel.targets):
+            continue
+        overrides = [item for item in panel.source["fieldConfig"]["overrides"] if item["matcher"]["id"] == "byRegexp"]
+        assert overrides or _defaults(panel)["color"]["mode"] == "palette-classic", place
+
+
+def test_success_and_created_have_different_hues() -> None:
+    panel = next(panel for _, panel in _panels() if panel.title == "Request rate by status")
+    colours = [
+        override["properties"][0]["value"]["fixedColor"] for override in panel.source["fieldConfig"]["overrides"]
+    ]
+    assert len(set(colours)) == len(colours)
+    assert {"#0072B2", "#56B4E9"} - {colours[0], colours[1]}
+
+
+def test_a_rare_slow_cell_stands_out_on_dark_and_on_light() -> None:
+    for place, panel in _panels("heatmap"):
+        colour = panel.source["options"]["color"]
+        assert (colour["mode"], colour["scheme"], colour["reverse"]) == ("scheme", "Cool", True), place
+        assert colour["scale"] == "exponential", place
+        assert colour["exponent"] <= 0.5, place
+
+
+def test_heatmaps_of_requests_carry_exemplars() -> None:
+    with_exemplars = 0
+    for place, panel in _panels("heatmap"):
+        (source,) = panel.source["targets"]
+        if "http_server_request_duration_seconds_bucket" in source["expr"]:
+            assert source["exemplar"], place
+            with_exemplars += 1
+    assert with_exemplars >= 3
+
+
+def test_budgets_read_as_unmeasured_before_there_is_data() -> None:
+    budgets = [
+        (place, panel)
+        for place, panel in _panels()
+        if any("error_budget_remaining" in target.query for target in panel.targets)
+    ]
+    assert len(budgets) >= 4
+    for place, panel in budgets:
+        assert all("vector(" not in target.query for target in panel.targets), place
+        assert _defaults(panel)["noValue"], place
+
+
+def test_a_share_needs_traffic() -> None:
+    shares = [target.query for _, panel in _panels() for target in panel.targets if "share1m" in target.query]
+    assert len(shares) >= 3
+    assert all("sum(replica:http_requests:rate1m) >" in query for query in shares)
+
+
+def test_joins_by_replica_survive_two_names_for_one_address() -> None:
+    for place, panel in _panels():
+        for target in panel.targets:
+            if "group_left (replica)" in target.query:
+                assert "topk by (instance) (1, timestamp(service_info" in target.query, place
+
+
+def test_annotations_mark_starts_and_ends() -> None:
+    """A series that lasts would fill every plot with colour for as long."""
+    for dashboard in COMMITTED:
+        for annotation in dashboard.annotations:
+            assert " unless " in annotation.target.query, annotation.name
+            assert "offset $__interval" in annotation.target.query, annotation.name
+
+
+def test_annotations_are_written_as_schema_42_has_them() -> None:
+    for dashboard in COMMITTED:
+        assert dashboard.source["schemaVersion"] == 42
+        for annotation in dashboard.source["annotations"]["list"]:
+            assert annotation["target"]["expr"]
+            assert annotation["target"]["refId"] == "Anno"
+            assert "expr" not in annotation
+
+
+def test_links_to_the_other_dashboards_are_one_menu() -> None:
+    for dashboard in COMMITTED:
+        (link,) = dashboard.source["links"]
+        assert link["asDropdown"], dashboard.uid
+
+
+def _height(dashboard: Dashboard) -> int:
+    return max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in dashboard.source["panels"])
+
+
+def test_the_overview_fits_a_wall_of_1080_pixels() -> None:
+    overview = next(dashboard for dashboard in COMMITTED if dashboard.uid == "overview")
+    assert _height(overview) * (GRAFANA_ROW + GAP) + 2 * GAP <= 1080
+
+
+@pytest.mark.parametrize("word", ["RED", "USE"])
+def test_rows_are_found_by_the_names_of_the_methods(word: str) -> None:
+    rows = {panel["title"] for dashboard in COMMITTED for panel in dashboard.source["panels"] if panel["type"] == "row"}
+    assert any(row.startswith(word) for row in rows)

@@ -22,7 +22,7 @@ SLOWEST_SECONDS = 0.5
 # there only while an alert is pending or firing
 RARE = {"ALERTS"}
 # metrics of parts that not every stack has, by prefix → job
-OPTIONAL = {"tempo_": "tempo", "tracestore_": "tempo", "grafana_": "grafana", "loki_": "loki"}
+OPTIONAL = {"tempo_": "tempo", "tracestore_": "tracestore", "grafana_": "grafana", "loki_": "loki"}
 
 
 @dataclass(frozen=True)

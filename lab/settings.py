@@ -31,6 +31,7 @@ class LabSettings:
     postgres_exporter_port: int = 9187
     gateway_status_port: int = 5001
     otlp_port: int = 4318
+    loki_port: int = 3100
 
     def url(self, part: str) -> str:
         """`http://127.0.0.1:PORT` of a part, named as its port field without `_port`."""

@@ -111,7 +111,7 @@ def _check_ports(settings: LabSettings, programs: list[Program]) -> None:
     for field in fields(LabSettings):
         part, port = field.name.removesuffix("_port"), getattr(settings, field.name)
         count = {"todo": native.REPLICAS, "redis": native.REDIS_NODES}.get(part, 1)
-        if part == "locust" or (part in {"grafana", "viewer"} and part not in names):
+        if part == "locust" or (part in {"grafana", "viewer", "loki"} and part not in names):
             continue
         for n in range(count):
             wanted[port + n] = field.name.upper()
@@ -139,7 +139,7 @@ def _prepare(settings: LabSettings, programs: list[Program]) -> None:
     for directory in (HOME.config, HOME.logs, HOME.data / "gateway", HOME.data / "prometheus", HOME.data / "tempo"):
         directory.mkdir(parents=True, exist_ok=True)
     names = {program.name for program in programs}
-    absent = {"grafana", "tempo"} - names
+    absent = {"grafana", "tempo", "loki"} - names
     (HOME.config / "nginx.conf").write_text(native.gateway_config(settings, HOME))
     (HOME.config / "prometheus.yml").write_text(native.prometheus_config(settings, absent))
     (HOME.config / "alertmanager.yml").write_text(native.alertmanager_config(settings))

@@ -1,4 +1,4 @@
-"""The store's HTTP API: OTLP in; Tempo's API out; its own metrics."""
+"""The store's HTTP API: OTLP in; Tempo's and Loki's API out; its own metrics."""
 
 import asyncio
 import sqlite3
@@ -14,6 +14,7 @@ from litestar.params import FromPath
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from lab.tracestore import traces
+from lab.tracestore.logs import log_search_of, query_range
 from lab.tracestore.metrics import Metrics
 from lab.tracestore.otlp import (
     MOST_BODY_BYTES,
@@ -114,6 +115,10 @@ def create_app(store: Store, metrics: Metrics, hosts: list[str]) -> Litestar:
         values = traces.tag_values(store.file, tag)
         return {"tagValues": [{"type": kind, "value": value} for kind, value in values]}
 
+    @get("/loki/api/v1/query_range", sync_to_thread=True)
+    def log_lines(request: Request[Any, Any, Any]) -> dict[str, Any]:
+        return query_range(store.file, log_search_of(request.query_params))
+
     @get("/api/echo", media_type=MediaType.TEXT, sync_to_thread=False)
     def echo() -> str:
         return "echo"
@@ -137,6 +142,7 @@ def create_app(store: Store, metrics: Metrics, hosts: list[str]) -> Litestar:
             tags_v2,
             values_v1,
             values_v2,
+            log_lines,
             echo,
             ready,
             own_metrics,

@@ -172,6 +172,12 @@ def service_of(pairs: Iterable[KeyValue]) -> str:
     return str(value_of(pairs, "service.name") or "unknown_service")
 
 
+def text_of(value: AnyValue) -> str:
+    """A value as text, nothing where there is none."""
+    found = _value(value)
+    return "" if found is None else str(found)
+
+
 def _value(value: AnyValue) -> Value:
     kind = value.WhichOneof("value")
     if kind is None:

@@ -203,7 +203,7 @@ class _Parser:
         if operator in ("=~", "!~"):
             if not isinstance(value, str):
                 raise QueryError(f"{operator} compares with a string")
-            _check_pattern(value)
+            check_pattern(value)
             self._parameters.append(value)
             return f"({sql} {'NOT ' if operator == '!~' else ''}REGEXP ?)"
         self._parameters.append(value)
@@ -231,7 +231,7 @@ class _Parser:
 
 def _value(field: str, token: _Token) -> str | int | float:
     if token.kind == "string":
-        return _unquoted(token.text)
+        return unquoted(token.text)
     if token.kind == "duration":
         return nanoseconds(token.text)
     if token.kind == "number":
@@ -242,13 +242,15 @@ def _value(field: str, token: _Token) -> str | int | float:
     return names[token.text]
 
 
-def _unquoted(text: str) -> str:
+def unquoted(text: str) -> str:
+    """What a string in double quotes or backquotes says."""
     if text.startswith("`"):
         return text[1:-1]
     return re.sub(r"\\(.)", lambda found: {"n": "\n", "t": "\t"}.get(found[1], found[1]), text[1:-1])
 
 
-def _check_pattern(pattern: str) -> None:
+def check_pattern(pattern: str) -> None:
+    """Raises `QueryError` where a regular expression is none."""
     try:
         re.compile(pattern)
     except re.error as error:

@@ -10,8 +10,10 @@ import msgspec
 
 from lab.panels import Annotation, Dashboard, DashboardError, Panel, Target, Window, expand
 from lab.prometheus import Prometheus, PrometheusError, Series
+from lab.viewer.tracing import LogLine, Logs, TracingError
 
 DATA_SOURCE = "prometheus"
+LOG_SOURCE = "loki"
 MAX_EXEMPLARS = 200
 
 _LEGEND_LABEL = re.compile(r"\{\{\s*([\w.]+)\s*\}\}")
@@ -47,6 +49,7 @@ class Result(msgspec.Struct, frozen=True, rename="camel"):
     problem: str | None = None
     lines: Sequence[Line] = ()
     exemplars: Sequence[Exemplar] = ()
+    logs: Sequence[LogLine] = ()
 
 
 class Answer(msgspec.Struct, frozen=True, rename="camel"):
@@ -69,11 +72,20 @@ class Mark(msgspec.Struct, frozen=True, rename="camel"):
     end: float
 
 
-def answer(prometheus: Prometheus, dashboard: Dashboard, panel: Panel, chosen: Choices, window: Window) -> Answer:
+def answer(
+    prometheus: Prometheus,
+    dashboard: Dashboard,
+    panel: Panel,
+    chosen: Choices,
+    window: Window,
+    logs: Logs | None = None,
+) -> Answer:
     """Asks every query of a panel. What fails becomes a `problem` of its result, so that it never raises."""
     with_exemplars = {item.get("refId", "") for item in panel.source.get("targets", []) if item.get("exemplar")}
     results = [
-        _result(prometheus, dashboard, target, chosen, window, wants_exemplars=target.ref_id in with_exemplars)
+        _log_lines(logs, dashboard, target, chosen, window)
+        if target.datasource == LOG_SOURCE and logs is not None
+        else _result(prometheus, dashboard, target, chosen, window, wants_exemplars=target.ref_id in with_exemplars)
         for target in panel.targets
     ]
     return Answer(window.start, window.step, _count(window), results)
@@ -129,6 +141,17 @@ def _result(
     except (PrometheusError, DashboardError) as error:
         lines, problem = [], str(error).removeprefix(f"{query}: ")
     return Result(target.ref_id, query, target.format, target.is_instant, problem, lines, exemplars)
+
+
+def _log_lines(logs: Logs, dashboard: Dashboard, target: Target, chosen: Choices, window: Window) -> Result:
+    query = target.query
+    try:
+        query = expand(target.query, dashboard.variables, chosen, window)
+        # none is no problem: nothing was logged
+        lines = logs.query(query, window.start, window.end + window.step)
+        return Result(target.ref_id, query, target.format, target.is_instant, logs=lines)
+    except (TracingError, DashboardError) as error:
+        return Result(target.ref_id, query, target.format, target.is_instant, str(error).removeprefix(f"{query}: "))
 
 
 def _exemplars(prometheus: Prometheus, query: str, window: Window) -> list[Exemplar]:

@@ -50,9 +50,9 @@ def view(host: str, port: int | None, prometheus_url: str | None, dashboards: Pa
         app = create_app(
             folder,
             prometheus,
-            settings.url("grafana"),
             settings.url("tempo"),
             hosts=[f"{name}:{port}" for name in _LOOPBACK] if host in _LOOPBACK else ["*"],
+            loki=settings.url("loki"),
         )
         shown = f"[{host}]" if ":" in host else host
         click.echo(f"dashboards: http://{shown}:{port}/   (Prometheus: {prometheus.url})")

@@ -25,6 +25,8 @@ from lab.viewer.assets import STATIC, content_security_policy, page
 from lab.viewer.choices import ChoiceError, chosen, window
 from lab.viewer.folder import Folder
 from lab.viewer.library import library_file
+from lab.viewer.tracing import Logs, Traces, TracingError
+from lab.viewer.tracing_routes import tracing_routes
 
 _LIBRARY_TYPES = {"uplot.iife.min.js": "text/javascript", "uplot.min.css": "text/css"}
 
@@ -39,12 +41,13 @@ class Listed(msgspec.Struct, frozen=True):
 
 
 class Parts(msgspec.Struct, frozen=True, rename="camel"):
-    """What stands behind the page. `problem` says why Prometheus cannot be read; the others are None while away."""
+    """What stands behind the page. `problem` says why Prometheus cannot be read; `has_traces` whether links to
+    traces lead to any.
+    """
 
     prometheus: str
     problem: str | None
-    grafana: str | None
-    tempo: str | None
+    has_traces: bool
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -57,12 +60,14 @@ class Asked(msgspec.Struct, frozen=True):
 AskedOf = NamedDependency[Asked]
 
 
-def create_app(folder: Folder, prometheus: Prometheus, grafana: str, tempo: str, hosts: Sequence[str]) -> Litestar:
+def create_app(folder: Folder, prometheus: Prometheus, tempo: str, hosts: Sequence[str], loki: str = "") -> Litestar:
     """The viewer of a folder of dashboards. `hosts` are the names it answers to, so that no other site's page can
-    reach it by a name that resolves to this machine.
+    reach it by a name that resolves to this machine. Logs are asked of `loki`, and where it is away of `tempo`, whose
+    place the lab's store of traces takes, which has both.
     """
+    logs = Logs(*filter(None, (loki, tempo)))
 
-    @get(["/", "/d/{uid:str}"], media_type=MediaType.HTML, sync_to_thread=False)
+    @get(["/", "/d/{uid:str}", "/traces", "/trace/{uid:str}"], media_type=MediaType.HTML, sync_to_thread=False)
     def show() -> str:
         return page()
 
@@ -90,7 +95,7 @@ def create_app(folder: Folder, prometheus: Prometheus, grafana: str, tempo: str,
 
     @get("/api/dashboards/{uid:str}/panels/{panel_id:int}", sync_to_thread=True)
     def panel(uid: FromPath[str], panel_id: FromPath[int], asked: AskedOf) -> Answer:
-        return answer(prometheus, *folder.panel(uid, panel_id), asked.chosen, asked.window)
+        return answer(prometheus, *folder.panel(uid, panel_id), asked.chosen, asked.window, logs)
 
     @get("/api/parts", sync_to_thread=True)
     def parts() -> Parts:
@@ -99,12 +104,7 @@ def create_app(folder: Folder, prometheus: Prometheus, grafana: str, tempo: str,
             problem = None
         except PrometheusError as error:
             problem = str(error)
-        return Parts(
-            prometheus.url,
-            problem,
-            grafana if _answers(f"{grafana}/api/health") else None,
-            tempo if _answers(f"{tempo}/ready") else None,
-        )
+        return Parts(prometheus.url, problem, _answers(f"{tempo}/ready"))
 
     return Litestar(
         [
@@ -116,6 +116,7 @@ def create_app(folder: Folder, prometheus: Prometheus, grafana: str, tempo: str,
             annotations,
             panel,
             parts,
+            tracing_routes(Traces(tempo), logs),
             create_static_files_router("/static", [STATIC]),
         ],
         dependencies={"asked": Provide(_asked, sync_to_thread=False)},
@@ -123,6 +124,7 @@ def create_app(folder: Folder, prometheus: Prometheus, grafana: str, tempo: str,
             DashboardError: _problem(404),
             ChoiceError: _problem(400),
             PrometheusError: _problem(502),
+            TracingError: _problem(502),
         },
         allowed_hosts=AllowedHostsConfig(list(hosts)),
         compression_config=CompressionConfig("gzip", gzip_compress_level=4),

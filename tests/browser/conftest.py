@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import httpx
@@ -32,7 +32,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 class Viewer:
     """`glasshouse view` as a process."""
 
-    def __init__(self, folder: Path, prometheus: str, dashboards: Path) -> None:
+    def __init__(
+        self, folder: Path, prometheus: str, dashboards: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.process = Process(
@@ -42,6 +44,7 @@ class Viewer:
             ],
             folder / "viewer.log",
             cwd=Path(__file__).parents[2],
+            env=environment,
         )
 
     def __enter__(self) -> "Viewer":

@@ -6,62 +6,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from signal import SIGINT
 
-import httpx
 import pytest
 
 from tests import otlp_records
 from tests.otlp_records import request_spans
 from tests.servers import Process, free_port, wait_for
-
-PROTOBUF = {"Content-Type": "application/x-protobuf"}
-
-
-class TraceStore:
-    """`glasshouse tracestore` on free ports."""
-
-    def __init__(self, folder: Path, *options: str) -> None:
-        self.port, otlp_port = free_port(), free_port()
-        self.file = folder / "traces.db"
-        self.otlp = httpx.Client(base_url=f"http://127.0.0.1:{otlp_port}", trust_env=False, timeout=20)
-        self.api = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", trust_env=False, timeout=20)
-        self.process = Process(
-            [
-                *(sys.executable, "-m", "lab", "tracestore", "--file", str(self.file)),
-                *("--port", str(self.port), "--otlp-port", str(otlp_port), *options),
-            ],
-            folder / "tracestore.log",
-        )
-
-    def start(self) -> None:
-        self.process.start()
-        wait_for(self._is_ready, 30, "the store of traces")
-
-    def post(self, body: bytes) -> httpx.Response:
-        return self.otlp.post("/v1/traces", content=body, headers=PROTOBUF)
-
-    def has(self, trace_id: bytes) -> bool:
-        return self.api.get(f"/api/v2/traces/{trace_id.hex()}").status_code == 200
-
-    def metric(self, name: str) -> float:
-        lines = self.api.get("/metrics").text.splitlines()
-        return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
-
-    def _is_ready(self) -> bool:
-        assert self.process.is_running, self.process.output()
-        try:
-            return self.api.get("/ready").is_success
-        except httpx.HTTPError:
-            return False
+from tests.servers.tracestore import TraceStore
 
 
 @pytest.fixture
 def tracestore(tmp_path: Path) -> Iterator[TraceStore]:
-    store = TraceStore(tmp_path, "--most-megabytes", "2")
-    store.start()
-    yield store
-    store.process.stop()
-    store.otlp.close()
-    store.api.close()
+    with TraceStore(tmp_path, "--most-megabytes", "2") as store:
+        yield store
 
 
 def test_what_was_answered_is_there_after_a_kill_and_what_floods_it_is_bounded(tracestore: TraceStore) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from litestar.testing import TestClient
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, TracesData
 
@@ -266,6 +267,119 @@ def test_a_read_that_takes_too_long_ends_with_a_reason(filled: Client, monkeypat
     answer = filled.get("/api/search", params={"q": '{ span.error.type = "none" }'})
     assert answer.status_code == 503
     assert "ask for" in answer.text
+
+
+LOGGED = '{service_name="todo"}'
+
+
+@pytest.fixture
+def logged(client: Client) -> Client:
+    """Three lines, oldest first: a slow request's, a failed one's, one that tells of no request."""
+    now = time.time_ns()
+    lines = [
+        otlp_records.log_record(
+            "request", SLOW, "WARN", now - 3_000_000_000, route="/tasks/{task_id}", status=200, duration_seconds=0.9
+        ),
+        otlp_records.log_record(
+            "request", FAILED, "ERROR", now - 2_000_000_000, route="/tasks", status=503, error__type="08001"
+        ),
+        otlp_records.log_record("started", b"", "INFO", now - 1_000_000_000),
+    ]
+    assert post(client, otlp_records.logs(lines), "/v1/logs").status_code == 200
+    return client
+
+
+def lines(client: Client, query: str, **parameters: Any) -> list[str]:
+    answer = client.get("/loki/api/v1/query_range", params={"query": query, **parameters})
+    assert answer.status_code == 200, answer.text
+    found = [value for stream in answer.json()["data"]["result"] for value in stream["values"]]
+    return [line for _, line in sorted(found, reverse=parameters.get("direction") != "forward")]
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        (LOGGED, ["started", "request", "request"]),
+        ('{service_name="other"}', []),
+        ('{service_name=~"to.*", service_instance_id!="todo-2"} |= "start"', ["started"]),
+        (LOGGED + ' != "start" !~ "nothing"', ["request", "request"]),
+        (
+            LOGGED + ' | severity_number >= 13 | line_format "{{.status}} {{.route}}"',
+            ["503 /tasks", "200 /tasks/{task_id}"],
+        ),
+        (
+            LOGGED + ' | severity_text=~"WARN|ERROR" and status < 300 | line_format "{{__line__}} {{.absent}}!"',
+            ["request !"],
+        ),
+        (LOGGED + " | status >= 500 or duration_seconds > 0.5", ["request", "request"]),
+        (LOGGED + f' | trace_id="{FAILED.hex()}"', ["request"]),
+        (LOGGED + f' | trace_id="{FAILED.hex()}" or status=200', ["request", "request"]),
+        (LOGGED + ' | trace_id=""', ["started"]),
+        (LOGGED + ' | error_type="08001" | detected_level="error"', ["request"]),
+        (LOGGED + ' | route=~".*"', ["started", "request", "request"]),
+        (LOGGED + " |~ `^st`", ["started"]),
+    ],
+)
+def test_log_queries_find_what_they_ask_for(logged: Client, query: str, expected: list[str]) -> None:
+    assert lines(logged, query) == expected
+
+
+def test_log_lines_come_in_the_order_number_and_time_asked_for(logged: Client) -> None:
+    assert lines(logged, LOGGED, limit=1) == ["started"]
+    assert lines(logged, LOGGED, limit=2, direction="forward") == ["request", "request"]
+    assert lines(logged, LOGGED, start="1", end="2") == []
+    assert lines(logged, LOGGED, start="2020-01-01T00:00:00Z", end=f"{time.time() + 60:.3f}")[0] == "started"
+
+
+def test_a_log_line_carries_its_labels_as_loki_names_them(logged: Client) -> None:
+    answer = logged.get("/loki/api/v1/query_range", params={"query": LOGGED + " | status=503"}).json()
+    (stream,) = answer["data"]["result"]
+    assert stream["stream"] == {
+        "service_name": "todo",
+        "service_instance_id": "todo-1",
+        "scope_name": "service.request",
+        "route": "/tasks",
+        "status": "503",
+        "error_type": "08001",
+        "severity_number": "17",
+        "severity_text": "ERROR",
+        "detected_level": "error",
+        "trace_id": FAILED.hex(),
+    }
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "",
+        "{}",
+        '{a="b"',
+        "{a=5}",
+        '{a="b"} | json',
+        '{a="b"} | line_format "{{ if .x }}"',
+        '{a=~"("}',
+        'rate({a="b"}[5m])',
+        '{a="b"} | status > 5s',
+        '{a="b"} |= 5',
+        '{a="b"} $',
+    ],
+)
+def test_a_log_query_that_is_not_known_is_refused_with_a_reason(client: Client, query: str) -> None:
+    answer = client.get("/loki/api/v1/query_range", params={"query": query})
+    assert answer.status_code == 400
+    assert len(answer.text) > 10
+
+
+@pytest.mark.parametrize("parameters", [{"start": "yesterday"}, {"limit": "0"}, {"end": "1" * 400}])
+def test_a_time_or_limit_of_logs_that_is_wrong_is_refused(client: Client, parameters: dict[str, str]) -> None:
+    assert client.get("/loki/api/v1/query_range", params={"query": LOGGED, **parameters}).status_code == 400
+
+
+def test_a_log_record_without_a_time_is_rejected(client: Client) -> None:
+    record = otlp_records.log_record("late")
+    record.time_unix_nano = 0
+    answer = ExportLogsServiceResponse.FromString(post(client, otlp_records.logs([record]), "/v1/logs").content)
+    assert answer.partial_success.rejected_log_records == 1
 
 
 @pytest.fixture

@@ -62,7 +62,7 @@ def _target(query: str = "up", legend: str = "", *, is_instant: bool = False, da
 @pytest.fixture
 def client() -> Iterator[TestClient[Any]]:
     prometheus = Prometheus(f"http://127.0.0.1:{free_port()}")
-    app = create_app(Folder(DASHBOARDS), prometheus, "http://127.0.0.1:1", "http://127.0.0.1:1", ["testserver.local"])
+    app = create_app(Folder(DASHBOARDS), prometheus, "http://127.0.0.1:1", ["testserver.local"])
     with TestClient(app, raise_server_exceptions=False) as client:
         yield client
 

@@ -9,6 +9,7 @@ import { Live } from "glasshouse/live.js";
 import * as server from "glasshouse/server.js";
 import { followTheme, shownTheme } from "glasshouse/theme.js";
 import { showTraces } from "glasshouse/traces.js";
+import { showTracing } from "glasshouse/tracing/pages.js";
 
 const HIDDEN = 2;
 const banner = element("p", { class: "gh-banner", role: "alert", hidden: true });
@@ -17,6 +18,7 @@ async function start() {
   const uid = /^\/d\/([^/]+)/.exec(location.pathname)?.[1];
   try {
     const all = await server.dashboards();
+    if (showTracing(all)) return;
     if (uid) await showDashboard(decodeURIComponent(uid), all);
     else landing(document.body, all);
   } catch (error) {
@@ -43,7 +45,10 @@ async function showDashboard(uid, all) {
     theme: shownTheme(),
     zoom: (from, to) => address.set({ from: String(from), to: String(to) }),
     linkTo: (other) => address.of(other),
-    showTraces: (dot, dots) => showTraces(document.body, dot ? [dot] : dots, (id) => traceAddress(parts, id)),
+    showTraces: (dot, dots) =>
+      showTraces(document.body, dot ? [dot] : dots, (id) =>
+        parts.hasTraces ? `/trace/${encodeURIComponent(id)}` : null,
+      ),
   });
   const live = new Live(uid, frames, address, view, (heard) => {
     const problem = heard instanceof Error ? heard.message : heard.problem && `Prometheus: ${heard.problem}`;
@@ -90,21 +95,6 @@ async function showDashboard(uid, all) {
     element("main", {}, root),
   );
   await Promise.all([live.refresh(), offer()]);
-}
-
-// Tempo has no page of its own: Grafana shows its traces, and where only Tempo answers, it gives the trace as data
-function traceAddress({ grafana, tempo }, id) {
-  if (grafana) {
-    const panes = {
-      t: {
-        datasource: "tempo",
-        queries: [{ refId: "A", datasource: { type: "tempo", uid: "tempo" }, queryType: "traceql", query: id }],
-        range: { from: "now-24h", to: "now" },
-      },
-    };
-    return `${grafana}/explore?schemaVersion=1&panes=${encodeURIComponent(JSON.stringify(panes))}`;
-  }
-  return tempo ? `${tempo}/api/traces/${encodeURIComponent(id)}` : null;
 }
 
 function tell(problem) {

@@ -18,8 +18,11 @@ export const annotations = (uid, search) => ask(`/api/dashboards/${encodeURIComp
 /** What a panel's queries answer. */
 export const panel = (uid, id, search) => ask(`/api/dashboards/${encodeURIComponent(uid)}/panels/${id}?${search}`);
 
-/** The parts behind the page: where they are, and whether they answer. */
+/** Prometheus: its address, and why it cannot be read, if so; and whether traces can be seen. */
 export const parts = () => ask("/api/parts");
+
+/** What the pages of traces ask for, below `/api/tracing/`. */
+export const askTracing = (path) => ask(`/api/tracing/${path}`);
 
 async function ask(path) {
   let answer;

@@ -5,6 +5,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 # services to bring up with Docker; empty means all
 SERVICES ?=
+# what tests wait for is mostly a timer, so more of them run at once than there are cores
+WORKERS ?= -n 3 --dist loadgroup --no-loadscope-reorder
 # packages that only the tests need
 TEST_PACKAGES := chromium chromium-driver wrk
 
@@ -65,11 +67,10 @@ check: install-dev ## Format, lint, types, rules and thresholds
 
 test: install-dev ## The tests, but for long repetitions; installs what they need on a fresh machine
 	@lab/stack/install.sh $(TEST_PACKAGES)
-	$(BIN)/python -m pytest -m "not long" $(ARGS)
+	$(BIN)/python -m pytest $(WORKERS) -m "not long" $(ARGS)
 
-test-all: install-dev ## Every test, long repetitions too
-	@lab/stack/install.sh $(TEST_PACKAGES)
-	$(BIN)/python -m pytest $(ARGS)
+test-all: test ## The tests, and then the long repetitions
+	$(BIN)/python -m pytest $(WORKERS) -m long $(ARGS)
 
 lock: ## Pin the requirements anew
 	$(PYTHON) -m venv .venv && $(BIN)/pip install -q uv

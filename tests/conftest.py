@@ -1,4 +1,4 @@
-"""Servers that tests share. A test that hurts one repairs it."""
+"""Servers that tests share, and which tests run one after another. A test that hurts a server repairs it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,6 +6,28 @@ from pathlib import Path
 import pytest
 
 from tests.servers import Postgres, RedisCluster
+
+# What waits longest starts first: the stacks mostly wait for timers, and the other tests run meanwhile.
+FOLDERS = ("stack", "browser", "integration", "unit")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Groups the tests for `pytest -n`: a module's tests share servers, and a stack's tests share the stack."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
+    items.sort(key=lambda item: FOLDERS.index(_folder(item)))
+
+
+def _folder(item: pytest.Item) -> str:
+    return item.path.relative_to(Path(__file__).parent).parts[0]
+
+
+def _group(item: pytest.Item) -> str:
+    if _folder(item) in ("stack", "browser"):
+        parameters = getattr(item, "callspec", None)
+        return f"{_folder(item)} {parameters.params.get('stack', '') if parameters else ''}".strip()
+    return str(item.path.relative_to(Path(__file__).parent))
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """The dashboards as a reader sees them, in Chromium."""
 
 import json
+import re
 import time
 from pathlib import Path
 
@@ -34,15 +35,17 @@ DRAWN = {
 
 
 def _open(browser: webdriver.Chrome, address: str) -> None:
-    browser.get(address)
+    """Opens a page that draws once: a refresh would replace elements that a test holds."""
+    browser.get(address if "refresh=" in address else f"{address}{'&' if '?' in address else '?'}refresh=")
     wait_for(lambda: browser.find_elements(By.CLASS_NAME, "gh-panel"), 20, "panels")
     see_all(browser)
     wait_for(lambda: not undrawn(browser), 40, "every panel drawn")
 
 
-def _texts(browser: webdriver.Chrome, selector: str) -> list[str]:
+def _texts(browser: webdriver.Chrome, selector: str, name: str = "innerText") -> list[str]:
+    """A property of each element, in one step: a refresh of the page may replace elements between two."""
     found: list[str] = browser.execute_script(
-        "return [...document.querySelectorAll(arguments[0])].map(shown => shown.innerText)", selector
+        "return [...document.querySelectorAll(arguments[0])].map(shown => shown[arguments[1]])", selector, name
     )
     return found
 
@@ -115,22 +118,30 @@ def test_labels_and_words_of_others_stay_text(browser: webdriver.Chrome, viewer:
 
 def test_overrides_units_and_figures_of_the_legend_follow_the_json(browser: webdriver.Chrome, viewer: Viewer) -> None:
     _open(browser, f"{viewer.url}/d/odd")
-    rows = browser.find_elements(By.CSS_SELECTOR, "[aria-label='hostile names'] .gh-legend tbody tr")
-    quiet = next(row for row in rows if "quiet" in row.text)
-    assert quiet.text.rstrip().endswith(" B")
-    swatch = quiet.find_element(By.CLASS_NAME, "gh-swatch").value_of_css_property("background-color")
-    assert [int(part) for part in swatch.split("(")[1].rstrip(")").split(",")[:3]][1] < 90
-    heading = browser.find_element(By.CSS_SELECTOR, "[aria-label='hostile names'] .gh-legend thead")
-    assert heading.text.split() == ["Name", "last", "max"]
-    assert browser.find_elements(By.CSS_SELECTOR, "[aria-label='hostile names'] .u-axis")[2].rect["x"] > 0
+    # in one step, since a chart is drawn anew when it is resized
+    quiet, colour, heading, right_axis = browser.execute_script(
+        """
+        const panel = document.querySelector("[aria-label='hostile names']");
+        const row = [...panel.querySelectorAll(".gh-legend tbody tr")].find((row) => row.innerText.includes("quiet"));
+        return [
+          row.innerText,
+          getComputedStyle(row.querySelector(".gh-swatch")).backgroundColor,
+          panel.querySelector(".gh-legend thead").innerText,
+          panel.querySelectorAll(".u-axis")[2].getBoundingClientRect().x,
+        ];
+        """
+    )
+    assert quiet.rstrip().endswith(" B")
+    assert int(re.findall(r"\d+", colour)[1]) < 90
+    assert heading.split() == ["Name", "last", "max"]
+    assert right_axis > 0
 
 
 def test_a_name_in_the_legend_shows_its_series_alone(browser: webdriver.Chrome, viewer: Viewer) -> None:
     _open(browser, f"{viewer.url}/d/odd")
 
-    def pressed() -> list[str | None]:
-        names = browser.find_elements(By.CSS_SELECTOR, "[aria-label='hostile names'] .gh-legend-name")
-        return [name.get_attribute("aria-pressed") for name in names]
+    def pressed() -> list[str]:
+        return _texts(browser, "[aria-label='hostile names'] .gh-legend-name", "ariaPressed")
 
     def press() -> None:
         browser.execute_script("""document.querySelector("[aria-label='hostile names'] .gh-legend-name").click()""")

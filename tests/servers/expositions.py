@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Self
@@ -20,7 +21,9 @@ class Expositions:
                 self.send_header("Content-Type", content_type)
                 self.end_headers()
                 if page:
-                    self.wfile.write(page())
+                    # a scrape that ran out of time has gone
+                    with suppress(BrokenPipeError, ConnectionResetError):
+                        self.wfile.write(page())
 
             def log_message(self, format: str, *args: object) -> None:
                 pass

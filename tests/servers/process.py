@@ -9,7 +9,15 @@ from pathlib import Path
 from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM
 
 # Below the range that the kernel takes for outgoing connections, so that none of these is in use by one.
-PORTS = range(20_000, 32_000)
+PORTS = range(22_000, 30_000)
+# A Redis Cluster node takes a second port 10,000 higher, for the other nodes.
+REDIS_PORTS = range(20_000, 22_000)
+BUS_OFFSET = 10_000
+# With `pytest -n` each worker has a share of the ports, and none is handed out twice, so that a server that is slow to
+# bind its port does not lose it to another.
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+_handed_out: set[int] = set()
 
 
 def free_port() -> int:
@@ -23,13 +31,17 @@ def free_block(count: int) -> int:
 
 
 def free_redis_block(count: int) -> int:
-    """As `free_block`, for nodes of a Redis Cluster, which take a second port 10,000 higher, for each other."""
-    return _free(range(PORTS.start, PORTS.stop - 10_000), [*range(count), *range(10_000, 10_000 + count)])
+    """As `free_block`, for nodes of a Redis Cluster."""
+    return _free(REDIS_PORTS, [*range(count), *range(BUS_OFFSET, BUS_OFFSET + count)])
 
 
-def _free(firsts: range, offsets: Iterable[int]) -> int:
-    for first in random.sample(firsts, 200):
-        if all(_is_free(first + offset) for offset in offsets):
+def _free(ports: range, offsets: Iterable[int]) -> int:
+    share = len(ports) // WORKERS
+    firsts = range(ports.start + WORKER * share, ports.start + (WORKER + 1) * share - max(offsets) % BUS_OFFSET)
+    for first in random.sample(firsts, len(firsts)):
+        block = {first + offset for offset in offsets}
+        if not block & _handed_out and all(map(_is_free, block)):
+            _handed_out.update(block)
             return first
     raise AssertionError("no free ports")
 

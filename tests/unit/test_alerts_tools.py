@@ -48,7 +48,9 @@ def _has(image: str) -> bool:
     return done.returncode == 0
 
 
-@pytest.fixture(scope="module", params=["installed", pytest.param("images", marks=pytest.mark.docker)])
+@pytest.fixture(
+    scope="module", params=["installed", pytest.param("images", marks=[pytest.mark.docker, pytest.mark.long])]
+)
 def tools(request: pytest.FixtureRequest) -> Tools:
     """The tools that are installed, and those of the images that compose.yaml names."""
     if request.param == "installed":

@@ -115,7 +115,7 @@ def _scrape_ms(replica: Replica) -> float:
     with httpx.Client(headers={"Accept": "application/openmetrics-text;version=1.0.0"}) as client:
         before = cpu_seconds(process)
         for _ in range(SCRAPES):
-            client.get(f"{replica.url}/metrics").raise_for_status()
+            client.get(replica.metrics_url).raise_for_status()
         return (cpu_seconds(process) - before) / SCRAPES * 1e3
 
 

@@ -24,6 +24,7 @@ class LabSettings:
     desk_port: int = 8060
     locust_port: int = 8089
     todo_port: int = 8000
+    metrics_port: int = 9464
     redis_port: int = 7000
     postgres_port: int = 5433
     redis_exporter_port: int = 9121

@@ -1,16 +1,19 @@
 """`python -m service`: serves until SIGTERM, then stops without losing a request."""
 
 import asyncio
+import logging
 import signal
 import sys
 from contextlib import suppress
 from types import FrameType
+from typing import Literal
 
 import uvicorn
 
 from service.app import Service, create_app
+from service.asgi import App
 from service.resilience import Unavailable
-from service.settings import SettingError, load_settings
+from service.settings import SettingError, Settings, load_settings
 from service.telemetry.logs import set_up_logs
 
 # With the time for draining (3 s at most) and for closing (2 s), all is over within ten seconds.
@@ -19,19 +22,22 @@ LAST_REQUESTS_SECONDS = 0.25
 
 
 class Server(uvicorn.Server):
-    """uvicorn, which on SIGTERM goes on for a while, so that the gateway can turn to other replicas."""
+    """uvicorn with a second listener, for metrics. On SIGTERM it drains first: the gateway turns elsewhere."""
 
-    def __init__(self, config: uvicorn.Config, service: Service, drain_seconds: float) -> None:
+    def __init__(self, config: uvicorn.Config, metrics: uvicorn.Config, service: Service, drain_seconds: float) -> None:
         super().__init__(config)
+        self._metrics = metrics
         self._service = service
         self._drain_seconds = drain_seconds
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_draining = False
 
     async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
-        """Starts, and notes the loop on which the signals are to be handled."""
+        """Starts both listeners, and notes the loop on which the signals are to be handled."""
         self._loop = asyncio.get_running_loop()
+        metrics = await self._listen_for_scrapes()
         await super().startup(sockets)  # type: ignore[arg-type]
+        self.servers.append(metrics)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Drains first, for SIGTERM; stops at once for Ctrl-C, or where it is asked a second time."""
@@ -47,6 +53,20 @@ class Server(uvicorn.Server):
             server.close()
         await asyncio.sleep(LAST_REQUESTS_SECONDS)
         await super().shutdown(sockets)  # type: ignore[arg-type]
+
+    async def _listen_for_scrapes(self) -> asyncio.Server:
+        config = self._metrics
+        config.load()
+
+        def create_protocol() -> asyncio.Protocol:
+            # the connections are this server's, and end with it
+            return config.http_protocol_class(config=config, server_state=self.server_state, app_state={})  # type: ignore[call-arg]
+
+        try:
+            return await asyncio.get_running_loop().create_server(create_protocol, config.host, config.port)
+        except OSError as error:
+            logging.getLogger("service").error("METRICS_PORT=%d cannot be listened on: %s", config.port, error)
+            sys.exit(1)
 
     def _drain(self) -> None:
         self._service.drain()
@@ -70,13 +90,26 @@ def main() -> int:
     except Unavailable as error:
         print(f"todo: DATABASE_URL names no database that can be used: {error}", file=sys.stderr)
         return 1
-    config = uvicorn.Config(
-        service.asgi,
+    server = Server(
+        _server_config(settings, settings.port, service.asgi, lifespan="on"),
+        _server_config(settings, settings.metrics_port, service.metrics_asgi, lifespan="off"),
+        service,
+        settings.drain_seconds,
+    )
+    # which uvicorn raises again, once it has stopped as asked
+    with suppress(KeyboardInterrupt):
+        server.run()
+    return 0 if server.started else 1
+
+
+def _server_config(settings: Settings, port: int, app: App, lifespan: Literal["on", "off"]) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
         host=settings.host,
-        port=settings.port,
+        port=port,
         loop="uvloop",
         http="httptools",
-        lifespan="on",
+        lifespan=lifespan,
         log_config=None,
         access_log=False,
         proxy_headers=False,
@@ -85,11 +118,6 @@ def main() -> int:
         # longer than the gateway keeps an idle connection, so that it is never this side that closes one in use
         timeout_keep_alive=75,
     )
-    server = Server(config, service, settings.drain_seconds)
-    # which uvicorn raises again, once it has stopped as asked
-    with suppress(KeyboardInterrupt):
-        server.run()
-    return 0 if server.started else 1
 
 
 if __name__ == "__main__":

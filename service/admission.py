@@ -14,7 +14,7 @@ from service.telemetry.metrics import Metrics
 from service.telemetry.tracing import trace_id_of
 
 WITHOUT_BODY = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
-EXEMPT = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})
+EXEMPT = frozenset({"/health", "/health/live", "/health/ready"})
 SECURITY_HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),

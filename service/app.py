@@ -8,9 +8,8 @@ from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import structlog
-from litestar import Litestar, Request, Response, get
+from litestar import Litestar
 from litestar.config.compression import CompressionConfig
-from prometheus_client.exposition import choose_encoder
 
 from service.admission import AdmissionMiddleware
 from service.asgi import App, Scope
@@ -23,6 +22,7 @@ from service.problems import answer, answer_and_log
 from service.rate_limit import Limiter, MemoryLimiter, RedisLimiter
 from service.replica import replica_name
 from service.resilience import CLOSED, Unavailable
+from service.scrape import MetricsApp
 from service.settings import Settings
 from service.tasks.cache import RedisCache, TaskCache
 from service.tasks.epoch import Epoch
@@ -69,7 +69,7 @@ class Service:
         tasks = TaskRepository(self._store, TaskCache(server, settings, metrics), self._epoch, metrics, tracing)
         self._health = HealthChecks(self._dependencies())
         self._litestar = Litestar(
-            [task_routes(tasks), health_routes(self._health), metrics_route(metrics), docs_files()],
+            [task_routes(tasks), health_routes(self._health), docs_files()],
             compression_config=CompressionConfig(
                 backend="brotli",
                 brotli_gzip_fallback=True,
@@ -90,7 +90,9 @@ class Service:
             cast(App, self._litestar), settings, self._limiter(), metrics, self._template_of
         )
         self.asgi: App = self._admission
-        """The app for the server to call."""
+        """The app for clients."""
+        self.metrics_asgi: App = MetricsApp(metrics.registry)
+        """The app for Prometheus."""
         if metrics.is_on:
             self.asgi = TelemetryMiddleware(self._admission, metrics, tracing, settings.trace_slow_seconds)
 
@@ -211,14 +213,3 @@ def _note_end(task: asyncio.Task[None]) -> None:
 def create_app(settings: Settings) -> Service:
     """The todo service, ready to be served."""
     return Service(settings)
-
-
-def metrics_route(metrics: Metrics) -> Any:
-    """The route that Prometheus scrapes: OpenMetrics, with exemplars, for who asks for it."""
-
-    @get("/metrics", include_in_schema=False, sync_to_thread=False)
-    def read_metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
-        encoder, media_type = choose_encoder(request.headers.get("accept", ""))
-        return Response(encoder(metrics.registry), media_type=media_type)
-
-    return read_metrics

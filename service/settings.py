@@ -127,6 +127,11 @@ class Settings:
 
     host: str = _setting("127.0.0.1", TEXT, "Address to listen on.")
     port: int = _setting("8000", Parser(_whole(0, 65535), "a port, 0 to 65535"), "Port to listen on; 0 picks one.")
+    metrics_port: int = _setting(
+        "9464",
+        Parser(_whole(0, 65535), "a port, 0 to 65535, other than PORT"),
+        "Port of `/metrics`, for Prometheus alone; clients of the API shall not reach it. 0 picks one.",
+    )
     replica: str = _setting(
         "",
         TEXT,
@@ -233,7 +238,10 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         except (ValueError, OverflowError) as error:
             shown = "(hidden)" if name.endswith("_URL") else repr(text)
             raise SettingError(f"{name}={shown}: must be {parser.allowed}") from error
-    return Settings(**values)
+    settings = Settings(**values)
+    if settings.metrics_port == settings.port != 0:
+        raise SettingError(f"METRICS_PORT={settings.metrics_port}: must be a port other than PORT")
+    return settings
 
 
 def settings_table() -> str:

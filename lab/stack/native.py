@@ -119,12 +119,12 @@ def prometheus_config(settings: LabSettings, absent: set[str]) -> str:
 
     Where Tempo is absent, the store of traces has its address, under a job of its own name.
     """
-    todo = ", ".join(f'"127.0.0.1:{settings.todo_port + n}"' for n in range(REPLICAS))
+    todo = ", ".join(f'"127.0.0.1:{settings.metrics_port + n}"' for n in range(REPLICAS))
     nodes = {f"redis-{n + 1}:6379": f"127.0.0.1:{settings.redis_port + n}" for n in range(REDIS_NODES)}
     text = _substitute(
         ROOT / "observability/prometheus/prometheus.yml",
         {
-            "dns_sd_configs: [{names: [todo], type: A, port: 8000, refresh_interval: 5s}]": (
+            "dns_sd_configs: [{names: [todo], type: A, port: 9464, refresh_interval: 5s}]": (
                 f"static_configs: [{{targets: [{todo}]}}]"
             ),
             "/etc/prometheus/rules/": f"{ROOT}/observability/prometheus/rules/",
@@ -217,7 +217,12 @@ def programs(settings: LabSettings, home: Home, chosen: Mapping[str, str]) -> li
             f"todo-{n + 1}",
             f"{python} -m service",
             f"http://127.0.0.1:{settings.todo_port + n}/health/ready",
-            {**service, "PORT": str(settings.todo_port + n), "REPLICA": f"todo-{n + 1}"},
+            {
+                **service,
+                "PORT": str(settings.todo_port + n),
+                "METRICS_PORT": str(settings.metrics_port + n),
+                "REPLICA": f"todo-{n + 1}",
+            },
         )
         for n in range(REPLICAS)
     ]

@@ -110,7 +110,7 @@ def _check_ports(settings: LabSettings, programs: list[Program]) -> None:
     wanted: dict[int, str] = {}
     for field in fields(LabSettings):
         part, port = field.name.removesuffix("_port"), getattr(settings, field.name)
-        count = {"todo": native.REPLICAS, "redis": native.REDIS_NODES}.get(part, 1)
+        count = {"todo": native.REPLICAS, "metrics": native.REPLICAS, "redis": native.REDIS_NODES}.get(part, 1)
         if part == "locust" or (part in {"grafana", "viewer", "loki"} and part not in names):
             continue
         for n in range(count):

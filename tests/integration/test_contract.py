@@ -222,7 +222,7 @@ def test_a_problem_carries_the_callers_trace(client: httpx.Client) -> None:
     assert assert_problem(client.get("/tasks/nothing", headers=headers), 404)["trace_id"]
 
 
-@pytest.mark.parametrize("path", ["/tasks", "/tasks/nothing", "/health", "/nothing", "/metrics"])
+@pytest.mark.parametrize("path", ["/tasks", "/tasks/nothing", "/health", "/nothing"])
 def test_every_answer_has_security_headers(client: httpx.Client, path: str) -> None:
     headers = client.get(path).headers
     assert {name: headers.get(name) for name in SECURITY} == SECURITY

@@ -115,10 +115,6 @@ def test_the_gateway_tells_who_the_client_is_whatever_it_says_itself(gateway: Ga
     assert left[1] == left[0] - 1
 
 
-def test_metrics_are_not_for_outside(gateway: Gateway) -> None:
-    assert httpx.get(f"{gateway.url}/metrics").status_code == 404
-
-
 def test_every_replica_gets_a_share(gateway: Gateway, three: list[Replica]) -> None:
     def served() -> list[float]:
         return [

@@ -13,6 +13,8 @@ from tests.servers import Process, environment, free_port
 BAD = [
     ("PORT", "http", "a port, 0 to 65535"),
     ("PORT", "70000", "a port, 0 to 65535"),
+    ("METRICS_PORT", "65536", "a port, 0 to 65535"),
+    ("METRICS_PORT", "8000", "a port other than PORT"),
     ("LOG_LEVEL", "loud", "debug, info, warning or error"),
     ("DATABASE_URL", "mysql://localhost/todo", "an SQLAlchemy URL"),
     ("DATABASE_URL", "nonsense", "an SQLAlchemy URL"),
@@ -79,19 +81,21 @@ def run(directory: Path, **settings: str) -> Process:
 
 def test_a_database_that_does_not_answer_is_named(tmp_path: Path) -> None:
     url = f"postgresql+asyncpg://todo:secret@127.0.0.1:{free_port()}/todo"
-    ended = run(tmp_path, DATABASE_URL=url, STARTUP_TIMEOUT_SECONDS="0.5", PORT=str(free_port()))
+    ended = run(tmp_path, DATABASE_URL=url, STARTUP_TIMEOUT_SECONDS="0.5", PORT=str(free_port()), METRICS_PORT="0")
     assert ended.returncode not in (0, None)
     assert "DATABASE_URL" in ended.output()
     assert "Traceback" not in ended.output()
     assert "secret" not in ended.output()
 
 
-def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["PORT", "METRICS_PORT"])
+def test_a_port_that_is_taken_is_named(tmp_path: Path, name: str) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        ended = run(tmp_path, PORT=port)
+        ports = {"PORT": str(free_port()), "METRICS_PORT": str(free_port())} | {name: port}
+        ended = run(tmp_path, **ports)
         assert ended.returncode not in (0, None)
         assert port in ended.output()
         assert "in use" in ended.output()

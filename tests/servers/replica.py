@@ -34,8 +34,11 @@ class Replica(Process):
         self.name = name
         self.port = int(settings["PORT"]) if "PORT" in settings else free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        metrics_port = settings.get("METRICS_PORT") or str(free_port())
+        self.metrics_url = f"http://127.0.0.1:{metrics_port}/metrics"
         defaults = {
             "PORT": str(self.port),
+            "METRICS_PORT": metrics_port,
             "REPLICA": name,
             "RATE_LIMIT": "1000000/minute",
             "DATABASE_URL": f"sqlite+aiosqlite:///{directory / name}.db",
@@ -68,7 +71,7 @@ class Replica(Process):
 
     def metrics(self) -> "Samples":
         """All samples of `/metrics`."""
-        return Samples(httpx.get(f"{self.url}/metrics", timeout=10).text)
+        return Samples(httpx.get(self.metrics_url, timeout=10).text)
 
     @property
     def memory_bytes(self) -> int:

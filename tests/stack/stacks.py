@@ -113,6 +113,7 @@ class NativeStack(Stack):
             {
                 **ports,
                 "TODO_PORT": str(free_block(3)),
+                "METRICS_PORT": str(free_block(3)),
                 "REDIS_PORT": str(free_redis_block(6)),
                 "GLASSHOUSE_HOME": str(home),
             }

@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import httpx
+import msgspec
 
 
 class PrometheusError(Exception):
@@ -51,7 +52,9 @@ class Prometheus:
         """The `data` of an API answer. Raises `PrometheusError`."""
         try:
             answer = self._http.get(f"/api/v1/{path}", params=params)
-            body = answer.json()
+            body = msgspec.json.decode(answer.content)
+        except httpx.TimeoutException as error:
+            raise PrometheusError(f"{self.url} took longer than {self._http.timeout.read:g} s to answer") from error
         except (httpx.HTTPError, ValueError) as error:
             raise PrometheusError(f"{self.url} does not answer: {error}") from error
         if body.get("status") != "success":

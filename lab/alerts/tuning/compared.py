@@ -1,0 +1,71 @@
+"""Now against then, episode by episode; and the backtest against what Prometheus itself says in `ALERTS`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lab.alerts.tuning.backtest import Episode
+from lab.alerts.tuning.form import Watched
+from lab.alerts.tuning.history import History
+
+# labels that a rule adds to those of its signal
+ADDED = {"alertname", "alertstate", "alert", "severity", "part"}
+
+
+@dataclass(frozen=True)
+class Change:
+    """One episode now (with the candidate) against then: `kind` is new, gone, earlier, later or same.
+
+    `seconds` is how much later it fires now; negative is earlier.
+    """
+
+    kind: str
+    labels: Mapping[str, str]
+    then: Episode | None
+    now: Episode | None
+
+    @property
+    def seconds(self) -> float:
+        """How much later it fires now."""
+        return (self.now.fired - self.then.fired) / 1000 if self.now and self.then else 0.0
+
+
+def compare(then: Sequence[Episode], now: Sequence[Episode]) -> list[Change]:
+    """Pairs what overlaps in the same label set, each episode once, and names what is left."""
+    left = list(now)
+    changes: list[Change] = []
+    for old in then:
+        match = next((new for new in left if _same(old.labels, new.labels) and _overlap(old, new)), None)
+        if match is None:
+            changes.append(Change("gone", old.labels, old, None))
+            continue
+        left.remove(match)
+        shift = match.fired - old.fired
+        changes.append(Change("earlier" if shift < 0 else "later" if shift else "same", old.labels, old, match))
+    changes += [Change("new", new.labels, None, new) for new in left]
+    return sorted(changes, key=lambda each: (each.now or each.then).fired)  # type: ignore[union-attr]
+
+
+def told_by_prometheus(history: History, watched: Watched, step: int) -> list[Episode]:
+    """The episodes that `ALERTS` has: what Prometheus itself found, at the rule's evaluations, `step` ms apart."""
+    labels = {"alertname": watched.alert, "alertstate": "firing"}
+    found = []
+    for series in history.select("ALERTS", labels):
+        own = {key: value for key, value in series.labels.items() if key not in ADDED}
+        for stretch in np.split(series.times, np.flatnonzero(np.diff(series.times) > 1.5 * step) + 1):
+            begin, last = int(stretch[0]), int(stretch[-1])
+            found.append(Episode(own, begin, begin, None if last + step > history.end else last + step))
+    return sorted(found, key=lambda each: (each.fired, sorted(each.labels.items())))
+
+
+def _same(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
+    return _own(one) == _own(other)
+
+
+def _own(labels: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for key, value in labels.items() if key not in ADDED}
+
+
+def _overlap(one: Episode, other: Episode) -> bool:
+    return (one.ended is None or other.active < one.ended) and (other.ended is None or one.active < other.ended)

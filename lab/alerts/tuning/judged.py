@@ -1,0 +1,168 @@
+"""Episodes against the truth: how many were faults, how many faults were missed, how soon it was seen."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+
+from lab.alerts.tuning.backtest import Episode
+from lab.alerts.tuning.truth import Fault, Truth, standing
+
+# one that starts so soon after the last one of the same label set ended flaps
+FLAP_MS = 300_000
+# one that clears by itself within this is often noise
+SHORT_MS = 300_000
+
+
+@dataclass(frozen=True)
+class Score:
+    """What an alert was worth over one or more histories. Times to detect are in seconds, one a fault that was seen.
+
+    `unclear` fired during a fault of which no drill says what it does. `missed` and `detected` count faults that must
+    raise the alert.
+    """
+
+    true: int = 0
+    false: int = 0
+    unclear: int = 0
+    missed: int = 0
+    delays: Sequence[float] = ()
+    flaps: int = 0
+    short: int = 0
+    closed: int = 0
+
+    @property
+    def episodes(self) -> int:
+        """All of them."""
+        return self.true + self.false + self.unclear
+
+    @property
+    def precision(self) -> float | None:
+        """True among those that are known to be true or false; None where there is none."""
+        known = self.true + self.false
+        return self.true / known if known else None
+
+    @property
+    def recall(self) -> float | None:
+        """Faults that were seen among those that must be; None where there was none."""
+        wanted = len(self.delays) + self.missed
+        return len(self.delays) / wanted if wanted else None
+
+    @property
+    def median_delay(self) -> float | None:
+        """Median time to detect."""
+        return median(self.delays) if self.delays else None
+
+    @property
+    def worst_delay(self) -> float | None:
+        """Longest time to detect."""
+        return max(self.delays, default=None)
+
+    @property
+    def short_share(self) -> float | None:
+        """Share of the episodes that cleared within five minutes, among those that have cleared."""
+        return self.short / self.closed if self.closed else None
+
+    def __add__(self, other: "Score") -> "Score":
+        return Score(
+            self.true + other.true,
+            self.false + other.false,
+            self.unclear + other.unclear,
+            self.missed + other.missed,
+            [*self.delays, *other.delays],
+            self.flaps + other.flaps,
+            self.short + other.short,
+            self.closed + other.closed,
+        )
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Episodes with their verdicts (`true`, `false`, `unclear`), and the faults that were missed."""
+
+    episodes: Sequence[tuple[Episode, str]] = ()
+    missed: Sequence[Fault] = ()
+    score: Score = field(default_factory=Score)
+
+
+def judge(alert: str, found: Sequence[Episode], truth: Truth) -> Judged:
+    """Holds the episodes of one alert, all label sets together, against the faults of the same time."""
+    verdicts = [(each, _verdict(alert, each, truth)) for each in found]
+    merged = _merged(found)
+    missed: list[Fault] = []
+    delays: list[float] = []
+    for fault, expected in truth.faults:
+        if expected is None or alert not in expected.must:
+            continue
+        ends = None if fault.end is None else fault.end + expected.clears
+        seen = [
+            max(each.fired - fault.begin, 0)
+            for each in found
+            if (ends is None or each.fired <= ends) and (each.ended is None or each.ended > fault.begin)
+        ]
+        if seen:
+            delays.append(min(seen) / 1000)
+        else:
+            missed.append(fault)
+    kinds = [_of_span(span, verdicts) for span in merged]
+    closed = [span for span in merged if span[1] is not None]
+    score = Score(
+        true=kinds.count("true"),
+        false=kinds.count("false"),
+        unclear=kinds.count("unclear"),
+        missed=len(missed),
+        delays=delays,
+        flaps=_flaps(found),
+        short=sum(end - begin < SHORT_MS for begin, end in closed if end is not None),
+        closed=len(closed),
+    )
+    return Judged(verdicts, missed, score)
+
+
+def _verdict(alert: str, episode: Episode, truth: Truth) -> str:
+    there = standing(truth.faults, episode.fired)
+    if any(expected and (alert in expected.must or alert in expected.may) for _, expected in there):
+        return "true"
+    if any(expected is None for _, expected in there):
+        return "unclear"
+    return "false"
+
+
+Span = tuple[int, int | None]
+
+
+def _merged(found: Iterable[Episode]) -> list[Span]:
+    """The times at which any label set fires: an alert of three replicas counts once."""
+    spans: list[Span] = []
+    for each in sorted(found, key=lambda each: each.fired):
+        if spans and (spans[-1][1] is None or each.fired <= spans[-1][1]):
+            last = spans[-1][1]
+            spans[-1] = (spans[-1][0], None if last is None or each.ended is None else max(last, each.ended))
+        else:
+            spans.append((each.fired, each.ended))
+    return spans
+
+
+def _of_span(span: Span, verdicts: Iterable[tuple[Episode, str]]) -> str:
+    """False where all of it was; true where any part was."""
+    inside = {
+        verdict
+        for each, verdict in verdicts
+        if span[0] <= each.fired and (span[1] is None or each.fired < span[1] or each.fired == span[0])
+    }
+    return next(kind for kind in ("true", "unclear", "false") if kind in inside)
+
+
+def _flaps(found: Sequence[Episode]) -> int:
+    ended: dict[frozenset[tuple[str, str]], int] = {}
+    flaps = 0
+    for each in sorted(found, key=lambda each: each.fired):
+        key = _key(each.labels)
+        if key in ended and each.fired - ended[key] < FLAP_MS:
+            flaps += 1
+        if each.ended is not None:
+            ended[key] = each.ended
+    return flaps
+
+
+def _key(labels: Mapping[str, str]) -> frozenset[tuple[str, str]]:
+    return frozenset(labels.items())

@@ -1,0 +1,114 @@
+"""A recording: signals, events, numbers, `ALERTS` and known faults of some minutes, as compressed OpenMetrics.
+
+The format is the one that `promtool tsdb create-blocks-from openmetrics` reads, compressed with xz, so that ten minutes
+of every alert are some kilobytes and can be put into any Prometheus.
+"""
+
+import lzma
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from lab.alerts.tuning.history import History, HistoryError, Samples
+
+SUFFIX = ".om.xz"
+# what a backtest and its reader need
+RECORDED = ("alert_signal", "alert_events", "alert_threshold", "alert_floor", "ALERTS", "fault_active")
+# when Prometheus was started, since what is pending begins anew then
+STARTED = ("process_start_time_seconds", {"job": "prometheus"})
+# measured values are noise beyond these digits, and noise does not compress
+DIGITS = {"alert_signal": 6, "alert_events": 6}
+# a few lines of text on top, written as comments
+ABOUT = "# ABOUT "
+_LINE = re.compile(r"^(?P<name>[A-Za-z_:][\w:]*)(?:\{(?P<labels>.*)\})? (?P<value>\S+) (?P<time>\S+)$")
+_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+_ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n"}
+
+
+class Recording:
+    """The samples of a recording in memory. `about` says how it was made."""
+
+    def __init__(self, name: str, series: Iterable[Samples], about: str = "") -> None:
+        self.name, self.about = name, about
+        self.series = [each for each in series if len(each.times)]
+        if not self.series:
+            raise HistoryError(
+                f"{name}: nothing was recorded in that time: is Prometheus running, with the alerts' rules?"
+            )
+        self.begin = int(min(each.times[0] for each in self.series))
+        self.end = int(max(each.times[-1] for each in self.series))
+
+    def select(self, name: str, labels: Mapping[str, str]) -> list[Samples]:
+        """The series of that name that have these labels."""
+        return [each for each in self.series if each.name == name and labels.items() <= each.labels.items()]
+
+
+def take(history: History, name: str, about: str) -> Recording:
+    """What a history has of the recorded metrics. Raises `PrometheusError` and `HistoryError`."""
+    series = [each for metric in RECORDED for each in history.select(metric, {})]
+    return Recording(name, series + history.select(*STARTED), about)
+
+
+def save(recording: Recording, file: Path) -> None:
+    """Writes a recording; the same recording gives the same bytes."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(lzma.compress("".join(_lines(recording)).encode(), preset=9))
+
+
+def load(file: Path) -> Recording:
+    """Reads a recording. Raises `HistoryError` for what is broken or missing."""
+    try:
+        text = lzma.decompress(file.read_bytes()).decode()
+    except FileNotFoundError:
+        raise HistoryError(f"{file}: there is no such recording") from None
+    except (OSError, lzma.LZMAError, UnicodeDecodeError, EOFError) as error:
+        raise HistoryError(f"{file}: is broken ({error}): take it from git again, or record anew") from error
+    if not text.rstrip().endswith("# EOF"):
+        raise HistoryError(f"{file}: is cut off: take it from git again, or record anew")
+    about = "\n".join(line.removeprefix(ABOUT) for line in text.splitlines() if line.startswith(ABOUT))
+    return Recording(file.name.removesuffix(SUFFIX), _parsed(text, file), about)
+
+
+def _lines(recording: Recording) -> Iterator[str]:
+    for line in recording.about.splitlines():
+        yield f"{ABOUT}{line}\n"
+    seen = ""
+    for each in sorted(recording.series, key=lambda each: (each.name, sorted(each.labels.items()))):
+        if each.name != seen:
+            seen = each.name
+            yield f"# TYPE {seen} gauge\n"
+        labels = ",".join(f'{key}="{_escaped(value)}"' for key, value in sorted(each.labels.items()))
+        head = f"{each.name}{{{labels}}}" if labels else each.name
+        digits = DIGITS.get(each.name, 13)
+        for time, value in zip(each.times.tolist(), each.values.tolist(), strict=True):
+            yield f"{head} {value:.{digits}g} {time / 1000:.3f}\n"
+    yield "# EOF\n"
+
+
+def _parsed(text: str, file: Path) -> Iterator[Samples]:
+    points: dict[tuple[str, str], tuple[list[int], list[float]]] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.startswith("#"):
+            continue
+        found = _LINE.match(line)
+        try:
+            if not found:
+                raise ValueError
+            times, values = points.setdefault((found["name"], found["labels"] or ""), ([], []))
+            times.append(round(float(found["time"]) * 1000))
+            values.append(float(found["value"]))
+        except ValueError:
+            raise HistoryError(f"{file}: line {number} is no sample of OpenMetrics: record anew") from None
+    for (name, labels), (times, values) in points.items():
+        pairs = {key: re.sub(r"\\(.)", _unescaped, value) for key, value in _LABEL.findall(labels)}
+        yield Samples(name, pairs, np.array(times, np.int64), np.array(values))
+
+
+def _escaped(text: str) -> str:
+    return "".join(_ESCAPES.get(each, each) for each in text)
+
+
+def _unescaped(found: re.Match[str]) -> str:
+    return "\n" if found[1] == "n" else found[1]

@@ -1,0 +1,92 @@
+"""What was truly a fault: the events that the lab caused, and which alerts each must and may raise."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from lab.alerts.tuning.history import History
+
+# 1 while a fault that the lab caused stands, with the part, the kind and, of a drill, its name
+FAULT = "fault_active"
+# a fault whose samples are further apart than this was two
+GAP_MS = 30_000
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that the lab broke, from `begin` to `end` in unix ms; `end` is None while it still stands."""
+
+    part: str
+    kind: str
+    begin: int
+    end: int | None
+    drill: str = ""
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a fault does to the alerts: `must` fire within so many ms, and `may`; both clear within `clears` ms."""
+
+    must: Mapping[str, int] = field(default_factory=dict)
+    may: frozenset[str] = frozenset()
+    clears: int = 120_000
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The faults of a history with what is expected of each; None where no drill describes a fault of that kind."""
+
+    faults: Sequence[tuple[Fault, Expected | None]] = ()
+
+
+def faults_of(history: History) -> list[Fault]:
+    """The faults that a history tells of, in order of their begin; their times are as exact as its samples."""
+    found: list[Fault] = []
+    for series in history.select(FAULT, {}):
+        standing = series.values > 0
+        times = series.times[standing]
+        if not len(times):
+            continue
+        cuts = np.flatnonzero(np.diff(times) > GAP_MS) + 1
+        for stretch in np.split(times, cuts):
+            last = int(stretch[-1])
+            after = series.times[series.times > last]
+            end = int(after[0]) if len(after) and after[0] - last <= GAP_MS else last
+            labels = series.labels
+            found.append(
+                Fault(
+                    labels.get("part", ""),
+                    labels.get("kind", ""),
+                    int(stretch[0]),
+                    None if end >= history.end else end,
+                    labels.get("drill", ""),
+                )
+            )
+    return sorted(found, key=lambda each: each.begin)
+
+
+def truth_of(history: History, expectations: "Expectations") -> Truth:
+    """The faults of a history, each with what its drill expects."""
+    return Truth([(fault, expectations.of(fault)) for fault in faults_of(history)])
+
+
+@dataclass(frozen=True)
+class Expectations:
+    """What drills say: by their names, and by part and kind for a fault that was caused by hand."""
+
+    by_drill: Mapping[str, Expected] = field(default_factory=dict)
+    by_kind: Mapping[tuple[str, str], Expected] = field(default_factory=dict)
+
+    def of(self, fault: Fault) -> Expected | None:
+        """What is expected of a fault; None where nobody has said."""
+        return self.by_drill.get(fault.drill) or self.by_kind.get((fault.part, fault.kind))
+
+
+def standing(faults: Iterable[tuple[Fault, Expected | None]], fired: int) -> list[tuple[Fault, Expected | None]]:
+    """The faults that stood, or whose consequences may still have shown, when something fired at `fired` ms."""
+    return [
+        (fault, expected)
+        for fault, expected in faults
+        if fault.begin <= fired and (fault.end is None or fired <= fault.end + (expected or Expected()).clears)
+    ]

@@ -21,8 +21,8 @@ COMMANDS: dict[str, str] = {
     "desk": "lab.desk.command:desk",
     "check": "lab.check:check",
     "tracestore": "lab.tracestore.command:tracestore",
-    "load": "lab.load.command:load",
-    "worker": "lab.load.command:worker",
+    "load": "lab.loadtest.command:load",
+    "worker": "lab.loadtest.command:worker",
     "report": "lab.report.command:report",
     "runs": "lab.report.command:runs",
 }

@@ -1,6 +1,6 @@
 """What the parts of a stack expose that is well and that nobody uses, as Prometheus reads it.
 
-The service's and the load generator's metrics come from their own code; those of the exporters were taken from Debian
+The service's and the desk's metrics come from their own code; those of the exporters were taken from Debian
 12's, the oldest that are supported, and hold only names that the newest have too.
 """
 
@@ -10,7 +10,8 @@ from typing import Any
 from prometheus_client import generate_latest
 
 from lab.desk.gateway_log import GatewayLog
-from lab.load.metrics import idle_exposition
+from lab.load.measured import Measured
+from lab.load.metrics import metrics
 from service.telemetry.metrics import Metrics
 from tests.servers.expositions import Page
 
@@ -34,8 +35,13 @@ def pages() -> dict[str, Page]:
     made["/postgres"] = (DATA / "postgres.prom").read_bytes
     made["/alertmanager"] = (DATA / "alertmanager.prom").read_bytes
     gateway_log = GatewayLog(Path("/nonexistent"))
-    made["/desk"] = (idle_exposition() + gateway_log.exposition()).encode
+    made["/desk"] = gateway_log.exposition().encode
     return made
+
+
+def load_metric_names() -> set[str]:
+    """What a load generator writes to Prometheus while it runs; an idle stack has none of it."""
+    return {sample.name for metric in metrics(Measured(), "ramp", "ramp") for sample in metric.samples}
 
 
 def scrapes(address: str) -> list[dict[str, Any]]:

@@ -1,1 +1,1 @@
-"""The desk: the alert inbox, and the metrics of what has no server of its own."""
+"""The desk: the alert inbox, and counters of the gateway's troubles."""

@@ -1,14 +1,13 @@
-"""The desk's HTTP: what Alertmanager and the load generator push, what people and Prometheus read."""
+"""The desk's HTTP: what Alertmanager pushes, what people and Prometheus read."""
 
 from typing import Any
 
 import msgspec
-from litestar import Litestar, MediaType, Request, Response, get, post, put
+from litestar import Litestar, MediaType, Request, Response, get, post
 
 from lab.desk.gateway_log import GatewayLog
 from lab.desk.inbox import Inbox, Message
 from lab.desk.page import render
-from lab.desk.relay import Relay
 
 MOST_BODY_BYTES = 2 << 20
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -18,7 +17,7 @@ SECURITY_HEADERS = {
 }
 
 
-def create_app(inbox: Inbox, relay: Relay, log: GatewayLog, dashboards: str) -> Litestar:
+def create_app(inbox: Inbox, log: GatewayLog, dashboards: str) -> Litestar:
     """The desk. `dashboards` is the base URL that the inbox links its dashboards to."""
 
     @get("/", media_type=MediaType.HTML)
@@ -42,16 +41,12 @@ def create_app(inbox: Inbox, relay: Relay, log: GatewayLog, dashboards: str) -> 
         if _message(await request.body()).status == "firing":
             inbox.beat()
 
-    @put("/load", status_code=204)
-    async def take_load(request: Request[Any, Any, Any]) -> None:
-        relay.put((await request.body()).decode())
-
     @get("/metrics")
     async def metrics() -> Response[bytes]:
-        return Response((relay.exposition() + log.exposition()).encode(), media_type=METRICS_TYPE)
+        return Response(log.exposition().encode(), media_type=METRICS_TYPE)
 
     return Litestar(
-        [page, feed, take_alerts, take_heartbeat, take_load, metrics],
+        [page, feed, take_alerts, take_heartbeat, metrics],
         openapi_config=None,
         request_max_body_size=MOST_BODY_BYTES,
         response_headers=SECURITY_HEADERS,

@@ -1,4 +1,4 @@
-"""`glasshouse desk`: the alert inbox, and the metrics of what has no server of its own."""
+"""`glasshouse desk`: the alert inbox, and the counters of the gateway's troubles."""
 
 from pathlib import Path
 
@@ -9,7 +9,6 @@ from prometheus_client import disable_created_metrics
 from lab.desk.app import create_app
 from lab.desk.gateway_log import GatewayLog
 from lab.desk.inbox import Inbox
-from lab.desk.relay import Relay
 from lab.settings import SettingError, load_settings
 
 
@@ -25,7 +24,7 @@ from lab.settings import SettingError, load_settings
 )
 @click.option("--dashboards", envvar="DASHBOARDS_URL", help="Where dashboards are; by default Grafana's port here.")
 def desk(host: str, port: int | None, trouble_log: Path, dashboards: str | None) -> None:
-    """Run the desk: inbox of alerts, relay of the load generator's metrics, counters of the gateway's troubles.
+    """Run the desk: inbox of alerts, and counters of the gateway's troubles.
 
     Exit status: 2 a setting does not parse or the port is taken.
     """
@@ -35,7 +34,7 @@ def desk(host: str, port: int | None, trouble_log: Path, dashboards: str | None)
         click.echo(f"glasshouse desk: {error}", err=True)
         raise SystemExit(2) from error
     disable_created_metrics()  # type: ignore[no-untyped-call]
-    app = create_app(Inbox(), Relay(), GatewayLog(trouble_log), (dashboards or settings.url("grafana")).rstrip("/"))
+    app = create_app(Inbox(), GatewayLog(trouble_log), (dashboards or settings.url("grafana")).rstrip("/"))
     server = uvicorn.Server(
         uvicorn.Config(app, host=host, port=port or settings.desk_port, access_log=False, log_level="warning")
     )

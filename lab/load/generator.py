@@ -16,13 +16,15 @@ import gevent.socket
 from locust.env import Environment
 from locust.runners import LocalRunner, MasterRunner
 
-from lab.load.conductor import Conductor, WorkerLostError
-from lab.load.messages import End, Failed, Plan, decode_plan
+from lab.load.coordinator import Coordinator, WorkerLostError
+from lab.load.messages import Failed, Plan, decode_plan
 from lab.load.output import Output
-from lab.load.visitor import Visitor
+from lab.load.user import TodoUser
 from lab.load.worker import Worker
 
 WORKERS_JOIN_SECONDS = 30.0
+# What was stopped tells within so long what came of its requests.
+STOP_SECONDS = 1.2
 
 
 def main() -> None:
@@ -42,16 +44,16 @@ def main() -> None:
 
 def work_for(master: str, port: int) -> None:
     """Is a worker until the master quits."""
-    environment = Environment(user_classes=[Visitor])
+    environment = Environment(user_classes=[TodoUser])
     runner = environment.create_worker_runner(master, port)
-    Visitor.worker = Worker(environment, runner)
+    TodoUser.worker = Worker(runner)
     runner.greenlet.join()
 
 
 def lead(plan: Plan, workers: int, bind: str, port: int) -> None:
-    """Conducts the plan: alone, or with workers that join at `bind`:`port`."""
+    """Coordinates the plan: alone, or with workers that join at `bind`:`port`."""
     output = Output()
-    environment = Environment(user_classes=[Visitor], host=plan.host)
+    environment = Environment(user_classes=[TodoUser], host=plan.host)
     runner: LocalRunner | MasterRunner
     if workers:
         runner = master = environment.create_master_runner(bind, port)
@@ -60,15 +62,18 @@ def lead(plan: Plan, workers: int, bind: str, port: int) -> None:
             return
     else:
         runner = environment.create_local_runner()
-        Visitor.worker = Worker(environment, runner)
-    conductor = Conductor(plan, runner, output)
+        TodoUser.worker = Worker(runner)
+    coordinator = Coordinator(plan, runner, output)
     runner.start(plan.users, spawn_rate=plan.users)
-    playing = gevent.spawn(conductor.play)
+    playing = gevent.spawn(coordinator.play)
     closing = gevent.spawn(_until_closed)
     gevent.wait([playing, closing], count=1)
+    if not playing.dead:
+        coordinator.stop()
+        playing.join(STOP_SECONDS)
     if playing.dead:
         try:
-            output.write(End(playing.get()))
+            output.write(playing.get())
         except WorkerLostError as error:
             output.write(Failed(str(error)))
     runner.quit()

@@ -4,23 +4,31 @@ import msgspec
 from msgspec import Struct, field
 
 from lab.load.arrivals import Phase
-from lab.load.latencies import Latencies
+from lab.load.requests import Traffic
+from lab.runs.histogram import dec_hook, enc_hook
+from lab.runs.tally import Failure, Tally, merge_failures
 
 
 class Plan(Struct, frozen=True, tag="plan"):
-    """To the generator, once: what to do. `tasks` are the id and the ETag of each prepared task."""
+    """To the generator, once: what to do. `tasks` are the id and the ETag of each prepared task.
+
+    `phases` is None for a profile that looks for a rate, whose rounds follow from what comes of them.
+    """
 
     profile: str
     rate: float
     seconds: float
+    phases: list[Phase] | None
+    traffic: Traffic
     users: int
     seed: int
     host: str
     tasks: list[tuple[str, str]]
+    ends_on_worker_loss: bool = False
 
 
 class Round(Struct, frozen=True, tag="round"):
-    """From the conductor to each worker: send your share of the arrivals of these phases, beginning now."""
+    """From the coordinator to each worker: send your share of the arrivals of these phases, beginning now."""
 
     plan: Plan
     number: int
@@ -30,27 +38,16 @@ class Round(Struct, frozen=True, tag="round"):
     workers: int
 
 
-class RouteSample(Struct):
-    """What came of the requests of one method and route. `latencies` has all of them, errors too."""
-
-    method: str
-    route: str
-    ok: int = 0
-    errors: int = 0
-    latencies: Latencies = field(default_factory=Latencies)
-
-    def merge(self, other: "RouteSample") -> None:
-        """Adds another sample of the same method and route."""
-        self.ok += other.ok
-        self.errors += other.errors
-        self.latencies.merge(other.latencies)
-
-
 class Sample(Struct, tag="sample"):
     """What happened since the sample before it, in one worker or in all.
 
-    `lag` is how late the latest start was (seconds), and `dispatch_lag` how much of it was the generator's own doing,
-    the rest being the wait for a free user. `outstanding` counts requests that are due and not yet answered.
+    Times are in seconds. `sent` counts requests that were written to a connection, `resent` those that had to be
+    written to a second one because the first was closed while idle. `lag` is the age of the oldest request that waits
+    or waited to be sent, `dispatch_lag` how much of it was the generator's own doing, the rest being the wait for a
+    free user; `late_dispatch` and `late_start` count the requests of which each was over `LATE_SECONDS`. `oldest` is
+    the age of the oldest request without an answer, `waiting` how many have no user, `outstanding` how many have no
+    answer. `cpu` is the processor time a second of the busiest process. `held` is the highest rate that a profile
+    which looks for one has seen to hold.
     """
 
     elapsed: float = 0.0
@@ -58,36 +55,51 @@ class Sample(Struct, tag="sample"):
     phase: str = ""
     target_rate: float = 0.0
     offered: int = 0
-    routes: list[RouteSample] = field(default_factory=list)
+    sent: int = 0
+    resent: int = 0
+    tallies: list[Tally] = field(default_factory=list)
     statuses: dict[str, int] = field(default_factory=dict)
-    failures: dict[str, int] = field(default_factory=dict)
+    failures: dict[str, Failure] = field(default_factory=dict)
     lag: float = 0.0
     dispatch_lag: float = 0.0
+    late_start: int = 0
+    late_dispatch: int = 0
+    oldest: float = 0.0
     users: int = 0
+    waiting: int = 0
     outstanding: int = 0
+    cpu: float = 0.0
+    held: float | None = None
+    lost_workers: list[str] = field(default_factory=list)
     finished: bool = False
 
     def merge(self, other: "Sample") -> None:
-        """Adds what another worker counted, or the same one later. Time and phase stay as they are."""
+        """Adds what another worker counted, or the same one later; takes nothing of `other` over. Time stays."""
         self.offered += other.offered
-        known = {(each.method, each.route): each for each in self.routes}
-        for route in other.routes:
-            mine = known.get((route.method, route.route))
+        self.sent += other.sent
+        self.resent += other.resent
+        known = {(each.method, each.route): each for each in self.tallies}
+        for tally in other.tallies:
+            mine = known.get((tally.method, tally.route))
             if mine is None:
-                self.routes.append(route)
-            else:
-                mine.merge(route)
-        for mine_counts, others in ((self.statuses, other.statuses), (self.failures, other.failures)):
-            for name, count in others.items():
-                mine_counts[name] = mine_counts.get(name, 0) + count
+                mine = Tally(tally.method, tally.route)
+                self.tallies.append(mine)
+            mine.merge(tally)
+        for name, count in other.statuses.items():
+            self.statuses[name] = self.statuses.get(name, 0) + count
+        merge_failures(self.failures, other.failures)
         self.lag = max(self.lag, other.lag)
         self.dispatch_lag = max(self.dispatch_lag, other.dispatch_lag)
+        self.late_start += other.late_start
+        self.late_dispatch += other.late_dispatch
+        self.cpu = max(self.cpu, other.cpu)
 
 
 class End(Struct, frozen=True, tag="end"):
-    """The generator's last word: the rate that the profile found, if it looked for one."""
+    """The generator's last word: the rate that the profile found, and where the service collapsed, if it did."""
 
     found: float | None = None
+    collapsed: float | None = None
 
 
 class Failed(Struct, frozen=True, tag="failed"):
@@ -98,8 +110,8 @@ class Failed(Struct, frozen=True, tag="failed"):
 
 FromGenerator = Sample | End | Failed
 
-encode = msgspec.json.Encoder().encode
+encode = msgspec.json.Encoder(enc_hook=enc_hook).encode
 decode_plan = msgspec.json.Decoder(Plan).decode
 decode_round = msgspec.json.Decoder(Round).decode
-decode_sample = msgspec.json.Decoder(Sample).decode
-decode_from_generator: msgspec.json.Decoder[FromGenerator] = msgspec.json.Decoder(FromGenerator)
+decode_sample = msgspec.json.Decoder(Sample, dec_hook=dec_hook).decode
+decode_from_generator: msgspec.json.Decoder[FromGenerator] = msgspec.json.Decoder(FromGenerator, dec_hook=dec_hook)

@@ -1,90 +1,75 @@
-"""The generator's own metrics, as text for Prometheus."""
+"""The generator's own metrics. Each series has the label `run` as well, which `RemoteWriter` adds."""
 
 from collections.abc import Iterator
 
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    InfoMetricFamily,
-    Metric,
-)
-from prometheus_client.registry import Collector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
-from lab.load.latencies import BOUNDS, Latencies
-from lab.load.measured import Measured, limit_of
-from lab.load.messages import RouteSample
+from lab.load.limits import limit_of
+from lab.load.measured import Measured
 from lab.load.requests import Operation
+from lab.runs.latencies import Latencies
+from lab.runs.service_levels import BUCKETS
+from lab.runs.tally import Tally
 
 LABELS = ["http_request_method", "http_route"]
+# The seconds that decide whether the generator is the bottleneck at the moment.
+RECENT = 5
 
 
-def exposition(measured: Measured, profile: str = "none", phase: str = "idle") -> str:
-    """The metrics of a run so far, every series that can be among them, in Prometheus' text format."""
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Snapshot(measured, profile, phase))
-    return generate_latest(registry).decode()
+def metrics(measured: Measured, profile: str, phase: str, prepared: int = 0) -> Iterator[Metric]:
+    """The metrics of a run so far; every counter of a run is there from its beginning."""
+    total, now = measured.total, measured.latest
+    yield _counter("load_requests_offered", "Requests that came due.", total.offered)
+    yield _counter("load_requests_sent", "Requests that were written to a connection.", total.sent)
+    yield _counter("load_preparation_requests", "Requests that made the tasks before the load.", prepared)
+    requests = CounterMetricFamily("load_requests", "Requests by what came of them.", labels=[*LABELS, "result"])
+    durations = HistogramMetricFamily(
+        "load_request_duration_seconds", "Latency from when a request was due, however it ended.", labels=LABELS
+    )
+    for tally in _by_route(total.tallies):
+        results = {"answered": tally.answered, "failed": tally.failed, "dropped": tally.dropped}
+        for result, count in results.items():
+            requests.add_metric([tally.method, tally.route, result], count)
+        durations.add_metric([tally.method, tally.route], _buckets(tally.latencies), sum_value=tally.latencies.seconds)
+    yield requests
+    yield durations
+    yield _gauge("load_users", "Users, each with at most one request under way.", now.users)
+    yield _gauge("load_target_rate", "Requests a second that are aimed at.", now.target_rate)
+    yield _gauge("load_requests_waiting", "Requests that are due and wait for a free user.", now.waiting)
+    yield _gauge("load_requests_outstanding", "Requests that are due and have no answer.", now.outstanding)
+    yield _gauge("load_oldest_request_seconds", "Age of the oldest request without an answer.", now.oldest)
+    yield _gauge("load_generator_lag_seconds", "Age of the oldest request that waits to be sent.", now.lag)
+    yield _gauge("load_generator_cpu_ratio", "Processor time a second of the busiest process.", now.cpu)
+    yield _gauge(
+        "load_generator_saturated",
+        "Whether the generator (its processor or its users) bounds the load.",
+        float(limit_of(measured.seconds[-RECENT:]) is not None),
+    )
+    info = GaugeMetricFamily("load_phase_info", "What the generator is doing; 1.", labels=["profile", "phase"])
+    info.add_metric([profile, phase], 1)
+    yield info
 
 
-def idle_exposition() -> str:
-    """The metrics when no load ever ran: all there, all zero."""
-    return exposition(Measured())
-
-
-class _Snapshot(Collector):
-    def __init__(self, measured: Measured, profile: str, phase: str) -> None:
-        self._measured, self._profile, self._phase = measured, profile, phase
-
-    def collect(self) -> Iterator[Metric]:
-        total, prepared, now = self._measured.total, self._measured.prepared, self._measured.latest
-        busy = self._phase != "idle"
-        offered = CounterMetricFamily("load_requests_offered", "Requests that came due.")
-        offered.add_metric([], total.offered + prepared.offered)
-        yield offered
-        requests = CounterMetricFamily(
-            "load_requests", "Requests that were answered or failed.", labels=[*LABELS, "result"]
-        )
-        durations = HistogramMetricFamily(
-            "load_request_duration_seconds", "Latency from when a request was due.", labels=LABELS
-        )
-        for route in _routes([*total.routes, *prepared.routes]):
-            requests.add_metric([route.method, route.route, "ok"], route.ok)
-            requests.add_metric([route.method, route.route, "error"], route.errors)
-            durations.add_metric(
-                [route.method, route.route], _buckets(route.latencies), sum_value=route.latencies.seconds
-            )
-        yield requests
-        yield durations
-        yield _gauge("load_users", "Users, each with at most one request under way.", now.users if busy else 0)
-        yield _gauge("load_target_rate", "Requests a second that are aimed at.", now.target_rate if busy else 0)
-        yield _gauge("load_generator_lag_seconds", "How late requests start, at worst.", now.lag if busy else 0)
-        yield _gauge(
-            "load_generator_saturated",
-            "Whether the generator (its processor time or its users) bounds the load.",
-            float(busy and limit_of(now) is not None),
-        )
-        info = InfoMetricFamily("load_phase", "What the generator is doing.", labels=["profile"])
-        info.add_metric([self._profile], {"phase": self._phase})
-        yield info
+def _counter(name: str, meaning: str, value: float) -> Metric:
+    return CounterMetricFamily(name, meaning, value=value)
 
 
 def _gauge(name: str, meaning: str, value: float) -> Metric:
     return GaugeMetricFamily(name, meaning, value=value)
 
 
-def _routes(samples: list[RouteSample]) -> list[RouteSample]:
-    by_name: dict[tuple[str, str], RouteSample] = {}
+def _by_route(tallies: list[Tally]) -> list[Tally]:
+    by_name: dict[tuple[str, str], Tally] = {}
     for operation in Operation:
-        by_name[operation.method, operation.route] = RouteSample(operation.method, operation.route)
-    for sample in samples:
-        by_name.setdefault((sample.method, sample.route), RouteSample(sample.method, sample.route)).merge(sample)
+        by_name[operation.method, operation.route] = Tally(operation.method, operation.route)
+    for tally in tallies:
+        by_name.setdefault((tally.method, tally.route), Tally(tally.method, tally.route)).merge(tally)
     return list(by_name.values())
 
 
 def _buckets(latencies: Latencies) -> list[tuple[str, float]]:
     cumulated, buckets = 0, []
-    for bound, count in zip([*map(str, BOUNDS), "+Inf"], latencies.coarse, strict=True):
+    for bound, count in zip([*map(str, BUCKETS), "+Inf"], latencies.buckets, strict=True):
         cumulated += count
         buckets.append((bound, float(cumulated)))
     return buckets

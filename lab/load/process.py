@@ -9,8 +9,8 @@ from typing import IO, Self
 
 from lab.load.messages import Failed, FromGenerator, Plan, decode_from_generator, encode
 
-# Ctrl-C is answered within two seconds, report included; a process that has not stopped by then is killed.
-STOP_SECONDS = 1.0
+# A process that was asked to stop and has not by then is killed. It waits for what is under way a part of that.
+STOP_SECONDS = 2.0
 
 
 class Generator:
@@ -19,6 +19,8 @@ class Generator:
     def __init__(self, plan: Plan, workers: int, remote_workers: int, port: int, log: Path) -> None:
         self.messages: Queue[FromGenerator | None] = Queue()
         """What the generator says; None when it has ended."""
+        self.worker_pids: list[int] = []
+        """The workers on this machine, in the order in which they were started."""
         self._log = log
         self._processes: list[subprocess.Popen[bytes]] = []
         total = workers + remote_workers
@@ -26,7 +28,8 @@ class Generator:
         lead = ["--workers", str(total), "--bind", bind, "--port", str(port)] if total else []
         self._lead = self._start(lead, subprocess.PIPE)
         for _ in range(workers):
-            self._start(["--master", "127.0.0.1", "--port", str(port)], subprocess.DEVNULL)
+            worker = self._start(["--master", "127.0.0.1", "--port", str(port)], subprocess.DEVNULL)
+            self.worker_pids.append(worker.pid)
         _pipe(self._lead.stdin).write(encode(plan) + b"\n")
         _pipe(self._lead.stdin).flush()
         threading.Thread(target=self._read, daemon=True).start()
@@ -37,10 +40,14 @@ class Generator:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def stop(self) -> None:
-        """Asks the generator to end, and sees that it does."""
+    def end_load(self) -> None:
+        """Asks the generator to send nothing more; it says what came of what it has sent, and ends."""
         if self._lead.stdin and not self._lead.stdin.closed:
             self._lead.stdin.close()
+
+    def stop(self) -> None:
+        """Asks the generator to end, and sees that it does."""
+        self.end_load()
         for process in self._processes:
             try:
                 process.wait(STOP_SECONDS)

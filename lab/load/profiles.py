@@ -1,7 +1,5 @@
 """The profiles: each a shape of arrivals over time and a kind of traffic."""
 
-from collections.abc import Generator
-from dataclasses import dataclass
 from typing import ClassVar
 
 from lab.load.arrivals import Phase
@@ -16,17 +14,6 @@ MIX = {
 }
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What came of a round: did it meet the service levels, and how many requests a second were answered."""
-
-    met: bool
-    achieved: float
-
-
-Rounds = Generator[list[Phase], Outcome, float | None]
-
-
 class Profile:
     """A load to put on the stack. `rate` is its highest rate in arrivals a second, `seconds` its length."""
 
@@ -35,6 +22,8 @@ class Profile:
     default_seconds: ClassVar[float] = 60.0
     traffic: ClassVar[Traffic] = Traffic(MIX)
     begins_cold: ClassVar[bool] = False
+    is_search: ClassVar[bool] = False
+    """Whether it looks for a rate, so that its rounds follow from what comes of them."""
 
     def __init__(self, rate: float | None = None, seconds: float | None = None) -> None:
         self.rate = self.default_rate if rate is None else rate
@@ -43,11 +32,6 @@ class Profile:
     def phases(self) -> list[Phase]:
         """The phases of a profile whose shape is known beforehand: by default one, at the full rate."""
         return [Phase(self.name, self.seconds, self.rate, self.rate)]
-
-    def rounds(self) -> Rounds:
-        """Phases to run without a gap, again and again; told what came of them. Returns the rate found, if any."""
-        yield self.phases()
-        return None
 
 
 class Smoke(Profile):
@@ -151,46 +135,15 @@ class Breakpoint(Profile):
 
     Steps of a fixed rate with a pause between, each judged alone; a step that breaks is tried again, since on a
     shared machine a single bad one says little. The rate rises by 30 % a step, and three bisections on a logarithmic
-    scale narrow the answer to 3.3 %. `rate` bounds the search.
+    scale narrow the answer to 3.3 %. A service that answers nothing at all twice in a row has collapsed, and is not
+    asked any more. `rate` bounds the search.
     """
 
     name = "breakpoint"
     default_rate = 2000.0
     default_seconds = 300.0
     traffic = Traffic({Operation.READ: 0.8, Operation.CREATE: 0.1, Operation.CHANGE: 0.1})
-
-    first_rate: ClassVar[float] = 40.0
-    step_seconds: ClassVar[float] = 5.0
-    growth: ClassVar[float] = 1.3
-    bisections: ClassVar[int] = 3
-
-    def rounds(self) -> Rounds:
-        """Steps. Returns the highest rate that met the service levels, None if not even the first did."""
-        self._left = self.seconds
-        held, rate = None, min(self.first_rate, self.rate)
-        while self._left > 0 and (yield from self._holds(rate)):
-            held = rate
-            if rate >= self.rate:
-                return held
-            rate = min(rate * self.growth, self.rate)
-        broke = rate
-        for _ in range(self.bisections):
-            if held is None or self._left <= 0:
-                break
-            middle = (held * broke) ** 0.5
-            if (yield from self._holds(middle)):
-                held = middle
-            else:
-                broke = middle
-        return held
-
-    def _holds(self, rate: float) -> Generator[list[Phase], Outcome, bool]:
-        for _ in range(2):
-            self._left -= self.step_seconds
-            outcome = yield [Phase(f"{rate:.0f}/s", self.step_seconds, rate, rate)]
-            if outcome.met:
-                return True
-        return False
+    is_search = True
 
 
 PROFILES: dict[str, type[Profile]] = {

@@ -9,9 +9,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from lab.load.latencies import quantile
-from lab.load.measured import Measured, Second, limit_of
+from lab.load.limits import limit_of
+from lab.load.measured import Measured
 from lab.load.watch import Inside
+from lab.runs.second import Second, latencies_of
 
 # Rates and percentiles are of the last seconds, so that they follow the load.
 RECENT = 5
@@ -37,19 +38,17 @@ def display(console: Console, profile: str, seconds: float) -> Display:
 
 
 class Recent:
-    """Rates and percentiles of the last seconds of a run. Latencies in seconds."""
+    """Rates and percentiles of the last seconds of a run. Latencies in seconds; None where nothing ended."""
 
     def __init__(self, seconds: list[Second]) -> None:
         last = seconds[-RECENT:]
         span = sum(each.span for each in last)
         self.offered = sum(each.offered for each in last) / span if span > 0 else 0.0
-        self.achieved = sum(each.ok for each in last) / span if span > 0 else 0.0
-        fine: dict[int, int] = {}
-        for each in last:
-            for counts in (each.reads, each.writes):
-                for bucket, count in counts.items():
-                    fine[bucket] = fine.get(bucket, 0) + count
-        self.p50, self.p95, self.p99 = (quantile(fine, q) for q in (0.5, 0.95, 0.99))
+        self.answered = sum(each.answered for each in last) / span if span > 0 else 0.0
+        self.limit = limit_of(last)
+        latencies = latencies_of(last)
+        quantiles = [latencies.quantile(q) if latencies.count else None for q in (0.5, 0.95, 0.99)]
+        self.p50, self.p95, self.p99 = quantiles
 
 
 class Lines:
@@ -74,14 +73,17 @@ class Lines:
             f"{now.elapsed:5.0f}/{self._seconds:.0f} s",
             f"{now.phase:8}",
             f"offered {recent.offered:6.1f}/s",
-            f"achieved {recent.achieved:6.1f}/s",
-            f"errors {measured.errors}",
+            f"answered {recent.answered:6.1f}/s",
+            f"failed {measured.failed}",
+            f"dropped {measured.dropped}",
+            f"open {now.outstanding}, oldest {_ms(now.oldest)}",
             f"p50 {_ms(recent.p50)} p95 {_ms(recent.p95)} p99 {_ms(recent.p99)}",
             f"hits {_percent(inside.hit_ratio)}",
             "replicas " + (" ".join(f"{name} {share:.0%}" for name, share in inside.shares.items()) or "-"),
         ]
         if inside.firing:
             parts.append("firing " + ",".join(inside.firing))
+        parts += now.lost_workers
         self._console.print("  ".join(parts), highlight=False, soft_wrap=True)
 
 
@@ -113,21 +115,25 @@ class LivePanel:
         """Draws the newest state."""
         now = measured.latest
         self._bar.update(self._task, completed=now.elapsed, description=f"{self._profile}: {now.phase}")
-        self._live.update(Group(self._bar, _figures(measured), _balance(inside), _alerts(inside)))
+        lost = [Text(each, style="bold red") for each in now.lost_workers]
+        self._live.update(Group(self._bar, _figures(measured), *lost, _balance(inside), _alerts(inside)))
 
 
 def _figures(measured: Measured) -> RenderableType:
     recent = Recent(measured.seconds)
     table = Table(box=None, pad_edge=False, expand=True)
+    now = measured.latest
     values = {
         "offered": f"{recent.offered:.1f}/s",
-        "achieved": f"{recent.achieved:.1f}/s",
+        "answered": f"{recent.answered:.1f}/s",
         "p50": _ms(recent.p50),
         "p95": _ms(recent.p95),
         "p99": _ms(recent.p99),
-        "errors": f"[red]{measured.errors}[/]" if measured.errors else "0",
-        "users": f"{measured.latest.outstanding} of {measured.latest.users} busy",
-        "generator": f"[yellow]limited by {limit}[/]" if (limit := limit_of(measured.latest)) else "keeps up",
+        "failed": f"[red]{measured.failed}[/]" if measured.failed else "0",
+        "dropped": f"[red]{measured.dropped}[/]" if measured.dropped else "0",
+        "open": f"{now.outstanding}, oldest {_ms(now.oldest)}",
+        "users": f"{now.outstanding - now.waiting} of {now.users} busy",
+        "generator": f"[yellow]limited by {recent.limit}[/]" if recent.limit else "keeps up",
     }
     for name in values:
         table.add_column(name, style="bold", header_style="dim", no_wrap=True)
@@ -156,7 +162,9 @@ def _bar(share: float) -> Text:
     return Text.assemble(("█" * full, "cyan"), ("░" * (BAR - full), "dim"))
 
 
-def _ms(seconds: float) -> str:
+def _ms(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
     return f"{seconds * 1000:.1f} ms" if seconds < 1 else f"{seconds:.2f} s"
 
 

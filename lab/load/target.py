@@ -2,6 +2,8 @@
 
 import ipaddress
 import socket
+from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -11,6 +13,16 @@ from lab.load.errors import CannotRunError
 
 # requests that `check_target` itself makes
 TARGET_CHECKS = 1
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where to connect to, resolved once, and the address of this machine to connect from, if one is asked for."""
+
+    host: str
+    family: int
+    socket_address: Any
+    source: str | None = None
 
 
 def check_target(host: str, allow_remote: bool) -> None:
@@ -25,7 +37,7 @@ def check_target(host: str, allow_remote: bool) -> None:
     if not allow_remote and not addresses <= local_addresses():
         raise CannotRunError(f"{parts.hostname} is not this machine: load it only with leave, and say --allow-remote")
     try:
-        answer = httpx.get(f"{host}/health/live", timeout=5, trust_env=False)
+        answer = httpx.get(f"{host}/health/live", timeout=5, trust_env=False, follow_redirects=False)
     except httpx.HTTPError as error:
         raise CannotRunError(
             f"nothing answers at {host} ({error}): start the stack, `make native` or `make up`"
@@ -54,3 +66,10 @@ def on_loopback(host: str) -> bool:
 def client_address(client: int) -> str:
     """The loopback address of a client: 127.0.1.1 for number 0, and so on (all of 127/8 is local on Linux)."""
     return str(ipaddress.IPv4Address("127.0.1.1") + client)
+
+
+def resolve(host: str, source: str | None = None) -> Address:
+    """The one address that every connection to the base URL `host` goes to. Raises `OSError`."""
+    parts = urlsplit(host)
+    family, _, _, _, address = socket.getaddrinfo(parts.hostname, parts.port or 80, type=socket.SOCK_STREAM)[0]
+    return Address(parts.netloc.rpartition("@")[2], family, address, source)

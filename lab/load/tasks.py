@@ -25,6 +25,10 @@ class Tasks:
         """Whether its id is known."""
         return number in self._ids
 
+    def id(self, number: int) -> str:
+        """Its id."""
+        return self._ids[number]
+
     def path(self, number: int) -> str:
         """Where the task is."""
         return f"/tasks/{self._ids[number]}"

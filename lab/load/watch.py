@@ -5,10 +5,9 @@ import time
 from dataclasses import dataclass, field
 
 from lab.prometheus import Prometheus, PrometheusError
+from lab.runs.queries import REAL_ALERTS, hit_ratio_query
 
 ASK_SECONDS = 2.0
-# all but the heartbeat that fires always
-REAL_ALERTS = 'severity!="none"'
 
 
 @dataclass(frozen=True)
@@ -19,12 +18,6 @@ class Inside:
     shares: dict[str, float] = field(default_factory=dict)
     firing: tuple[str, ...] = ()
     error: str | None = None
-
-
-def hit_ratio_query(seconds: float) -> str:
-    """PromQL for hits per lookup over the last `seconds`; all lookups count, as in `cache:requests:hit_ratio1m_all`."""
-    window = f"[{max(15, round(seconds))}s]"
-    return f'sum(increase(cache_requests_total{{result="hit"}}{window})) / sum(increase(cache_requests_total{window}))'
 
 
 class Watch:

@@ -4,81 +4,172 @@ Open loop, with one bound. A Locust user is one greenlet with one request under 
 outstanding than there are users. What comes beyond waits in the queue here, and its wait counts in its latency and
 shows as lag: the latencies stay true (no coordinated omission), only the service sees fewer requests at a time than
 it would from unbounded clients.
+
+Nothing that came due is lost: every request ends as answered, failed or dropped, at the latest `ANSWER_SECONDS` after
+it was due.
 """
 
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import gevent
 from gevent.queue import Queue
-from locust.env import Environment
 from locust.rpc.protocol import Message
 from locust.runners import Runner
 
 from lab.load.arrivals import due_times, share_of
-from lab.load.messages import Round, RouteSample, Sample, decode_round, encode
-from lab.load.profiles import PROFILES
+from lab.load.limits import LATE_SECONDS
+from lab.load.messages import Round, Sample, decode_round, encode
 from lab.load.requests import Request, RequestStream
-from lab.load.target import client_address, on_loopback
+from lab.load.target import Address, client_address, on_loopback, resolve
 from lab.load.tasks import Tasks
+from lab.runs.tally import Failure, Kind, Tally, merge_failures
 
 SAMPLE_SECONDS = 1.0
+# A request without a whole answer so long after it was due has failed; one that no user took by then was dropped.
+ANSWER_SECONDS = 10.0
+DROP_SECONDS = 5.0
+# When the load is stopped, how long requests under way may still be answered.
+GRACE_SECONDS = 0.5
+
+
+@dataclass(eq=False)
+class Due:
+    """A request that came due at `moment` (`time.perf_counter`)."""
+
+    moment: float
+    request: Request
+    is_ended: bool = False
 
 
 class Worker:
-    """Sends its share of the arrivals. The users take requests from it; the conductor gets samples every second."""
+    """Sends its share of the arrivals. The users take requests from it; the coordinator gets samples every second."""
 
-    def __init__(self, environment: Environment, runner: Runner) -> None:
+    def __init__(self, runner: Runner) -> None:
         self.tasks = Tasks()
-        self.addresses: list[str] = []
-        """Where the profile's clients connect from; empty where all come from wherever this process is."""
-        self.users = 0
-        """How many there are in this worker."""
+        self.answer_seconds = ANSWER_SECONDS
         self.has_abuser = False
         """Whether the first of the profile's clients may be rejected."""
         self._runner = runner
-        self._due: Queue[tuple[float, Request]] = Queue()
+        self._addresses: list[Address] = []
+        self._queue: Queue[Due] = Queue()
+        self._outstanding: dict[Due, None] = {}
         self._sample = Sample()
-        self._routes: dict[tuple[str, str], RouteSample] = {}
-        self._outstanding = 0
+        self._tallies: dict[tuple[str, str], Tally] = {}
         self._round = 0
         self._stream: RequestStream | None = None
-        environment.events.request.add_listener(self._on_request)  # type: ignore[no-untyped-call]
+        self._is_stopped = False
+        self._cpu = (time.perf_counter(), time.process_time())
         runner.register_message("round", self._on_round)
+        runner.register_message("stop", self._on_stop)
         runner.greenlet.spawn(self._report)
 
-    def take(self) -> tuple[float, Request]:
-        """Waits for the next request and gives it with the moment at which it was due (`time.perf_counter`)."""
-        due, request = self._due.get()
-        self._sample.lag = max(self._sample.lag, time.perf_counter() - due)
-        return due, request
+    def address_of(self, client: int) -> Address:
+        """Where a client of the profile connects to, and from."""
+        return self._addresses[client % len(self._addresses)]
+
+    def take(self) -> Due:
+        """Waits for the next request that is not too old to be sent."""
+        while True:
+            due: Due = self._queue.get()
+            waited = time.perf_counter() - due.moment
+            self._note_start(waited)
+            if waited <= DROP_SECONDS:
+                return due
+            self._drop(due)
+
+    def answered(self, due: Due, status: int, sent: int) -> None:
+        """A request was answered as it should be, and written `sent` times."""
+        if self._ends(due, sent):
+            self._note_status(status)
+            self._tally(due).answer(time.perf_counter() - due.moment)
+
+    def failed(self, due: Due, kind: str, seen: str, status: int, sent: int) -> None:
+        """A request failed. `status` is 0 where none came."""
+        if self._ends(due, sent):
+            self._note_status(status)
+            self._fail(due, kind, seen)
+
+    def _ends(self, due: Due, sent: int) -> bool:
+        self._sample.sent += bool(sent) and not due.is_ended
+        self._sample.resent += max(0, sent - 1)
+        is_first = not due.is_ended
+        due.is_ended = True
+        self._outstanding.pop(due, None)
+        return is_first
+
+    def _drop(self, due: Due) -> None:
+        self._ends(due, 0)
+        self._tally(due).drop(time.perf_counter() - due.moment)
+
+    def _fail(self, due: Due, kind: str, seen: str) -> None:
+        self._tally(due).fail(time.perf_counter() - due.moment)
+        operation = due.request.operation
+        name = f"{operation.method} {operation.route}: {kind}"
+        merge_failures(self._sample.failures, {name: Failure(1, seen)})
+
+    def _tally(self, due: Due) -> Tally:
+        operation = due.request.operation
+        key = operation.method, operation.route
+        if key not in self._tallies:
+            self._tallies[key] = Tally(*key)
+        return self._tallies[key]
+
+    def _note_status(self, status: int) -> None:
+        name = str(status) if status else "none"
+        self._sample.statuses[name] = self._sample.statuses.get(name, 0) + 1
+
+    def _note_start(self, waited: float) -> None:
+        self._sample.lag = max(self._sample.lag, waited)
+        self._sample.late_start += waited > LATE_SECONDS
 
     def _on_round(self, msg: Message, **_: Any) -> None:
         self._runner.greenlet.spawn(self._play, decode_round(msg.data["json"]))
 
+    def _on_stop(self, **_: Any) -> None:
+        self._is_stopped = True
+
     def _play(self, order: Round) -> None:
         began = time.perf_counter()
         self._round = order.number
+        ends = began + sum(phase.seconds for phase in order.phases)
         self._dispatch(began, self._requests(order))
         # the round is over when its time is, not when its last request was answered, whichever comes later
-        gevent.sleep(max(0.0, began + sum(phase.seconds for phase in order.phases) - time.perf_counter()))
-        while self._outstanding:
+        given_up = ends + ANSWER_SECONDS + GRACE_SECONDS
+        while not self._is_stopped and time.perf_counter() < (given_up if self._outstanding else ends):
+            self._drop_old()
             gevent.sleep(0.02)
+        if self._outstanding:
+            self._give_up()
         self._send(finished=True)
 
+    def _give_up(self) -> None:
+        deadline = time.perf_counter() + GRACE_SECONDS
+        while not self._queue.empty():
+            self._drop(self._queue.get())
+        while self._outstanding and time.perf_counter() < deadline:
+            gevent.sleep(0.02)
+        for due in list(self._outstanding):
+            # it is under way: a user has it, and would have written it by now
+            self._ends(due, 1)
+            self._note_status(0)
+            self._fail(due, Kind.UNANSWERED, f"after {time.perf_counter() - due.moment:.1f} s")
+
     def _requests(self, order: Round) -> Iterator[Request]:
-        traffic = PROFILES[order.plan.profile].traffic
+        traffic = order.plan.traffic
         # Clients that cannot be told apart by loopback addresses are told apart by the worker that plays them.
-        apart = len(traffic.clients) > 1 and order.workers > 1 and not on_loopback(order.plan.host)
+        many = len(traffic.clients) > 1
+        apart = many and order.workers > 1 and not on_loopback(order.plan.host)
         worker, workers = (0, 1) if apart else (order.worker, order.workers)
         if self._stream is None:
             self.tasks.prepared(order.plan.tasks)
-            self.users = order.plan.users
-            self.has_abuser = len(traffic.clients) > 1
+            self.has_abuser = many
             self._stream = RequestStream(traffic, order.plan.seed, worker, workers)
-            if len(traffic.clients) > 1 and on_loopback(order.plan.host):
-                self.addresses = [client_address(client) for client in range(len(traffic.clients))]
+            sources = [client_address(each) for each in range(len(traffic.clients))]
+            is_local = many and on_loopback(order.plan.host)
+            self._addresses = [resolve(order.plan.host, source) for source in (sources if is_local else [None])]
         requests = self._stream.draw(share_of(due_times(order.phases), worker, workers), order.began)
         if not apart:
             return requests
@@ -86,46 +177,48 @@ class Worker:
 
     def _dispatch(self, began: float, requests: Iterator[Request]) -> None:
         for request in requests:
-            due = began + request.due
-            gevent.sleep(max(0.0, due - time.perf_counter()))
-            self._sample.dispatch_lag = max(self._sample.dispatch_lag, time.perf_counter() - due)
+            moment = began + request.due
+            while not self._is_stopped and (wait := moment - time.perf_counter()) > 0:
+                gevent.sleep(min(wait, 0.1))
+            if self._is_stopped:
+                return
+            late = time.perf_counter() - moment
+            self._sample.dispatch_lag = max(self._sample.dispatch_lag, late)
+            self._sample.late_dispatch += late > LATE_SECONDS
             self._sample.offered += 1
-            self._outstanding += 1
-            self._due.put((due, request))
+            due = Due(moment, request)
+            self._outstanding[due] = None
+            self._queue.put(due)
 
-    def _on_request(
-        self,
-        request_type: str,
-        name: str,
-        response_time: float,
-        exception: Exception | None,
-        response: Any,
-        **_: Any,
-    ) -> None:
-        self._outstanding -= 1
-        route = self._routes.setdefault((request_type, name), RouteSample(request_type, name))
-        route.latencies.add(response_time / 1000)
-        status = str(response.status_code) if response.status_code else "none"
-        self._sample.statuses[status] = self._sample.statuses.get(status, 0) + 1
-        if exception is None:
-            route.ok += 1
-        else:
-            route.errors += 1
-            reason = f"{request_type} {name}: {exception}"
-            self._sample.failures[reason] = self._sample.failures.get(reason, 0) + 1
+    def _drop_old(self) -> None:
+        """Drops what no user took in time, where no user is free to find out."""
+        now = time.perf_counter()
+        while not self._queue.empty() and now - self._queue.peek().moment > DROP_SECONDS:
+            due = self._queue.get()
+            self._note_start(now - due.moment)
+            self._drop(due)
 
     def _report(self) -> None:
         while True:
             gevent.sleep(SAMPLE_SECONDS)
+            self._drop_old()
             self._send()
 
     def _send(self, finished: bool = False) -> None:
-        sample, routes = self._sample, self._routes
-        self._sample, self._routes = Sample(), {}
-        sample.routes = list(routes.values())
+        sample, tallies = self._sample, self._tallies
+        self._sample, self._tallies = Sample(), {}
+        now, cpu = time.perf_counter(), time.process_time()
+        sample.tallies = list(tallies.values())
         sample.round = self._round
         sample.users = self._runner.user_count
-        sample.outstanding = self._outstanding
+        sample.outstanding = len(self._outstanding)
+        sample.waiting = self._queue.qsize()
+        if sample.waiting:
+            sample.lag = max(sample.lag, now - self._queue.peek().moment)
+        oldest = next(iter(self._outstanding), None)
+        sample.oldest = now - oldest.moment if oldest else 0.0
+        sample.cpu = (cpu - self._cpu[1]) / max(0.01, now - self._cpu[0])
+        self._cpu = now, cpu
         sample.finished = finished
         self._runner.send_message("sample", {"json": encode(sample).decode()})
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
-from lab.load.measured import Second
+from lab.runs.second import Second
 
 RESAMPLES = 1000
 CONFIDENCE = 0.99
@@ -14,11 +14,11 @@ MOST_BLOCKS = 40
 
 
 class Slice(Struct):
-    """Some seconds of a run taken together. `reads` and `writes` are fine buckets of latencies."""
+    """Some seconds of a run taken together. `reads` and `writes` are the counts of their histograms."""
 
     seconds: float
-    ok: int
-    errors: int
+    answered: int
+    bad: int
     reads: dict[int, int]
     writes: dict[int, int]
 
@@ -27,7 +27,7 @@ Figure = Callable[[Slice], float]
 
 
 def intervals(
-    before: Sequence[Second], after: Sequence[Second], figures: Sequence[Figure], seed: int = 0
+    before: Sequence[Slice], after: Sequence[Slice], figures: Sequence[Figure], seed: int = 0
 ) -> list[tuple[float, float]]:
     """For each figure the 99 % interval of its change from one run to the other.
 
@@ -50,15 +50,21 @@ def intervals(
     return [(each[tail], each[-1 - tail]) for each in map(sorted, changes)]
 
 
-def taken_together(seconds: Sequence[Second]) -> Slice:
-    """All the seconds as one slice."""
+def slice_of(second: Second) -> Slice:
+    """One second as a slice."""
+    bad = second.failed + second.dropped
+    return Slice(second.span, second.answered, bad, second.reads.counts, second.writes.counts)
+
+
+def taken_together(seconds: Sequence[Slice]) -> Slice:
+    """All of them as one slice."""
     whole = Slice(0.0, 0, 0, {}, {})
     for each in seconds:
-        _add(whole, Slice(each.span, each.ok, each.errors, each.reads, each.writes))
+        _add(whole, each)
     return whole
 
 
-def _blocks(seconds: Sequence[Second]) -> tuple[list[Slice], int]:
+def _blocks(seconds: Sequence[Slice]) -> tuple[list[Slice], int]:
     """Every block of the run, one beginning at each second and the last wrapping round; and how many make a run."""
     length = max(LEAST_BLOCK_SECONDS, -(-len(seconds) // MOST_BLOCKS))
     twice = [*seconds, *seconds]
@@ -75,8 +81,8 @@ def _drawn(blocks: tuple[list[Slice], int], draw: random.Random) -> Slice:
 
 def _add(whole: Slice, part: Slice) -> None:
     whole.seconds += part.seconds
-    whole.ok += part.ok
-    whole.errors += part.errors
+    whole.answered += part.answered
+    whole.bad += part.bad
     for mine, others in ((whole.reads, part.reads), (whole.writes, part.writes)):
         for bucket, count in others.items():
             mine[bucket] = mine.get(bucket, 0) + count

@@ -1,17 +1,17 @@
 """`glasshouse report` and `glasshouse runs`."""
 
 import sys
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 from rich.console import Console
 from rich.table import Table
 
-from lab.load.summary import print_summary, terminal
-from lab.report.compare import Change, compare, differences_in_settings
+from lab.report.compare import Change, compare, differences_in_settings, oddities
 from lab.report.page import write_page
-from lab.report.record import RUNS, Run, UnreadableRunError, folder_of, load, names
+from lab.report.summary import print_summary, terminal
+from lab.runs.record import RUNS, Run, UnreadableRunError, folder_of, load, names
 from lab.settings import SettingError, load_settings
 
 RUNS_OPTION = click.option(
@@ -56,7 +56,7 @@ def runs(runs: Path) -> None:
     """List the runs that were kept, oldest first."""
     console = terminal()
     table = Table(box=None)
-    for heading in ("run", "began", "rate", "time", "answered", "errors", "reads p99", "verdict"):
+    for heading in ("run", "began (UTC)", "rate", "time", "answered", "failed", "dropped", "reads p99", "verdict"):
         table.add_column(heading, no_wrap=True)
     for name in names(runs):
         try:
@@ -69,11 +69,12 @@ def runs(runs: Path) -> None:
 def _row(run: Run) -> list[str]:
     return [
         run.id,
-        datetime.fromtimestamp(run.began).strftime("%Y-%m-%d %H:%M:%S"),
+        datetime.fromtimestamp(run.began, UTC).strftime("%Y-%m-%d %H:%M:%S"),
         f"{run.settings.rate:g}/s",
         f"{run.seconds_run:.0f} s",
         str(run.answered),
-        str(run.errors),
+        str(run.failed),
+        str(run.dropped),
         f"{run.reads.p99 * 1000:.1f} ms",
         verdict(run),
     ]
@@ -83,7 +84,9 @@ def verdict(run: Run) -> str:
     """One word or two."""
     if run.cut_short:
         return "cut short"
-    if run.profile == "breakpoint" and run.found is not None:
+    if run.lost_workers:
+        return "worker lost"
+    if run.is_search and run.found is not None:
         return f"holds {run.found:.0f}/s"
     return "met" if run.met else "missed"
 
@@ -104,6 +107,8 @@ def print_comparison(console: Console, before: Run, after: Run) -> list[Change]:
             _word(change),
         )
     console.print(table)
+    for oddity in oddities(before, after):
+        console.print(f"compares only so far: {oddity}", style="yellow", highlight=False, soft_wrap=True)
     for difference in differences_in_settings(before, after):
         console.print(f"asked for differently: {difference}", style="yellow")
     if not any(change.is_real for change in changes):

@@ -5,12 +5,14 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from lab.load.latencies import quantile
-from lab.report.bootstrap import Slice, intervals, taken_together
-from lab.report.record import Run
+from lab.report.bootstrap import Slice, intervals, slice_of, taken_together
+from lab.runs.histogram import quantile_of_counts
+from lab.runs.record import Run
 
 # Of a difference between two proportions, as many standard errors as 99 % confidence asks for.
 Z99 = 2.576
+# Two blocks of the bootstrap; a run that is shorter has too few to draw from.
+LEAST_SECONDS = 10.0
 
 
 class Change(Struct, frozen=True):
@@ -57,20 +59,20 @@ class _Kind(Struct, frozen=True):
 
 
 def _latency(kind: str, q: float) -> Callable[[Slice], float]:
-    return lambda part: quantile(getattr(part, kind), q) * 1000
+    return lambda part: quantile_of_counts(getattr(part, kind), q) * 1000
 
 
 def _answered(part: Slice) -> float:
-    return (part.ok + part.errors) / part.seconds if part.seconds else 0.0
+    return part.answered / part.seconds if part.seconds else 0.0
 
 
-def _error_share(part: Slice) -> float:
-    return 100 * part.errors / (part.ok + part.errors) if part.ok + part.errors else 0.0
+def _bad_share(part: Slice) -> float:
+    return 100 * part.bad / (part.answered + part.bad) if part.answered + part.bad else 0.0
 
 
 KINDS = [
     _Kind("answered", "/s", _answered, 0.05, 0.5, more_is_worse=False),
-    _Kind("errors", "%", _error_share, 0.0, 0.1),
+    _Kind("failed or dropped", "%", _bad_share, 0.0, 0.1),
     *(
         _Kind(f"{kind} p{round(q * 100)}", "ms", _latency(kind, q), 0.2, 0.5)
         for kind in ("reads", "writes")
@@ -81,8 +83,9 @@ KINDS = [
 
 def compare(before: Run, after: Run) -> list[Change]:
     """The change of each figure."""
-    bounds = intervals(before.seconds, after.seconds, [kind.figure for kind in KINDS])
-    old, new = taken_together(before.seconds), taken_together(after.seconds)
+    slices_before, slices_after = ([slice_of(each) for each in run.seconds] for run in (before, after))
+    bounds = intervals(slices_before, slices_after, [kind.figure for kind in KINDS])
+    old, new = taken_together(slices_before), taken_together(slices_after)
     changes = []
     for kind, (low, high) in zip(KINDS, bounds, strict=True):
         one, other = kind.figure(old), kind.figure(new)
@@ -94,10 +97,27 @@ def compare(before: Run, after: Run) -> list[Change]:
 
 def differences_in_settings(before: Run, after: Run) -> list[str]:
     """What was asked for differently, in words; such runs compare only so far."""
-    asked = [("profile", before.profile, after.profile)]
+    asked: list[tuple[str, object, object]] = []
     for name in ("rate", "seconds", "users", "seed", "host", "workers"):
         asked.append((name, getattr(before.settings, name), getattr(after.settings, name)))
     return [f"{name}: {one} and {other}" for name, one, other in asked if one != other]
+
+
+def oddities(before: Run, after: Run) -> list[str]:
+    """Why the comparison of two runs says little, in words."""
+    said = []
+    if before.profile != after.profile:
+        said.append(f"the profiles differ: {before.profile} and {after.profile}")
+    for run in (before, after):
+        if run.cut_short:
+            said.append(f"{run.id} was cut short: {run.cut_short}")
+        if run.lost_workers:
+            said.append(f"{run.id}: {'; '.join(run.lost_workers)}")
+        if run.seconds_run < LEAST_SECONDS:
+            said.append(f"{run.id} lasted {run.seconds_run:.1f} s: too short for an interval that means anything")
+        if run.limit == "generator":
+            said.append(f"{run.id} measured the generator and not the service")
+    return said
 
 
 def _hit_ratio(before: Run, after: Run) -> Change | None:

@@ -4,27 +4,39 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from lab.load.target import TARGET_CHECKS
-from lab.load.watch import REAL_ALERTS, hit_ratio_query
 from lab.prometheus import Prometheus, PrometheusError
-from lab.report.record import Alert, Inside, Trace
+from lab.runs.queries import REAL_ALERTS, hit_ratio_query
+from lab.runs.record import Alert, Inside, Trace
 
 # Longer than two scrape intervals: the last scrape before the run is in it.
 BEFORE_SECONDS = 12.0
 SCRAPE_WAIT_SECONDS = 15.0
+# a target that was not scraped for so long is down, and not waited for
+STALE_SECONDS = 20.0
+# of the targets whose counters are read, the one that was scraped longest ago; 0 where there is none
+SCRAPED = 'min(timestamp(up{job=~"todo|gateway"} == 1))'
 SLOWEST = 10
 SERVED = 'http_server_request_duration_seconds_count{http_route!~"/health.*"}'
 
 
-def wait_for_scrapes(prometheus: Prometheus, after: float, is_stopped: Callable[[], bool]) -> bool:
-    """Waits, unless stopped, until replicas, gateway and desk were scraped after `after`, unix seconds.
+def wait_for_first_scrapes(prometheus_url: str, after: float, is_stopped: Callable[[], bool]) -> None:
+    """Waits for counts to begin with: what anyone asked before `after` is then in them. Not where it cannot be."""
+    with Prometheus(prometheus_url, timeout=3.0) as prometheus:
+        try:
+            if prometheus.value(SCRAPED) > after - STALE_SECONDS:
+                _wait_for_scrapes(prometheus, after, is_stopped)
+        except PrometheusError:
+            return
+
+
+def _wait_for_scrapes(prometheus: Prometheus, after: float, is_stopped: Callable[[], bool]) -> bool:
+    """Waits, unless stopped, until replicas and gateway were scraped after `after`, unix seconds.
 
     Raises `PrometheusError`.
     """
-    query = 'min(timestamp(up{job=~"todo|gateway|desk"}))'
     deadline = time.monotonic() + SCRAPE_WAIT_SECONDS
-    while prometheus.value(query) <= after:
-        if is_stopped() or time.monotonic() > deadline:
+    while (scraped := prometheus.value(SCRAPED)) <= after:
+        if not scraped or is_stopped() or time.monotonic() > deadline:
             return False
         time.sleep(0.25)
     return True
@@ -53,13 +65,13 @@ def _rise(points: list[list[Any]], began: float) -> float:
 
 
 def look_inside(
-    prometheus_url: str, began: float, load_began: float, ended: float, is_stopped: Callable[[], bool]
+    prometheus_url: str, run: str, began: float, load_began: float, ended: float, is_stopped: Callable[[], bool]
 ) -> Inside:
     """All of it for a run. What cannot be had stands in `missing`; unless stopped, waits for the last scrape."""
     inside = Inside()
     with Prometheus(prometheus_url, timeout=3.0) as prometheus:
         try:
-            complete = wait_for_scrapes(prometheus, ended, is_stopped)
+            complete = _wait_for_scrapes(prometheus, ended, is_stopped)
         except PrometheusError as error:
             inside.missing.append(f"all that Prometheus would say: {error}")
             return inside
@@ -68,6 +80,7 @@ def look_inside(
         now = time.time()
         parts: list[tuple[str, Callable[[], None]]] = [
             ("requests counted inside", lambda: _counts(prometheus, inside, began, now)),
+            ("other runs", lambda: _other_runs(prometheus, inside, run, began, now)),
             ("cache hit ratio", lambda: _hit_ratio(prometheus, inside, now - load_began, now)),
             ("latency inside", lambda: _latency(prometheus, inside, now - load_began, now)),
             ("alerts", lambda: _alerts(prometheus, inside, load_began, now)),
@@ -98,15 +111,24 @@ def _counts(prometheus: Prometheus, inside: Inside, began: float, ended: float) 
     rejected = rise(prometheus, 'rate_limit_decisions_total{decision="rejected"}', began, ended)
     inside.rejected = round(sum(rejected.values()))
     inside.gateway_requests = _gateway_count(prometheus, began, ended)
+    retries = rise(prometheus, "gateway_upstream_retries_total", began, ended)
+    inside.retries = round(sum(retries.values())) if retries else None
 
 
 def _gateway_count(prometheus: Prometheus, began: float, ended: float) -> int | None:
     requests = rise(prometheus, "nginx_http_requests_total", began, ended)
     if not requests:
         return None
-    # nginx counts the exporter's own question too, one for each scrape, and ours whether the host is there
-    scrapes = _scrapes(prometheus, "nginx_http_requests_total", began, ended)
-    return round(sum(requests.values())) - scrapes - TARGET_CHECKS
+    # nginx counts the exporter's own question too, one for each scrape
+    return round(sum(requests.values())) - _scrapes(prometheus, "nginx_http_requests_total", began, ended)
+
+
+def _other_runs(prometheus: Prometheus, inside: Inside, run: str, began: float, ended: float) -> None:
+    for name in ("load_requests_sent_total", "load_preparation_requests_total"):
+        for labels, count in rise(prometheus, f'{name}{{run!="{run}"}}', began, ended).items():
+            if count:
+                other = dict(labels).get("run", "?")
+                inside.other_runs[other] = inside.other_runs.get(other, 0) + round(count)
 
 
 def _scrapes(prometheus: Prometheus, selector: str, began: float, ended: float) -> int:

@@ -95,9 +95,7 @@ def _edges(expr: str) -> str:
 
 
 ANNOTATIONS = (
-    Annotation(
-        "Load", _edges('max by (profile) (load_phase_info{phase!="idle"}@)'), "Load {{profile}}", "{{edge}}", PURPLE
-    ),
+    Annotation("Load", _edges('max by (profile) (load:phase{phase!="idle"}@)'), "Load {{profile}}", "{{edge}}", PURPLE),
     Annotation(
         "Restarts",
         # now there, and not what it was a step ago

@@ -21,7 +21,6 @@ from observability.dashboards.queries import (
     bound,
     buckets,
     by_replica,
-    or_zero,
     quantile,
     share_of_replicas,
     threshold,
@@ -29,7 +28,7 @@ from observability.dashboards.queries import (
 
 NO_LOAD = "no load in this time"
 NO_REQUESTS = "no requests in this time"
-FAILED = 'sum(load:requests:rate1m{result="error"}) / (sum(load:requests:rate1m) > 0)'
+FAILED = "load:errors:ratio_rate1m"
 
 NOW = Row(
     "Load now",
@@ -38,7 +37,7 @@ NOW = Row(
             "Target rate",
             "Requests a second that the profile wants now; 0 while no load runs.",
             "reqps",
-            or_zero("max(load_target_rate)"),
+            "load:target_rate",
             decimals=1,
         ),
         number(
@@ -46,12 +45,12 @@ NOW = Row(
             "Requests a second that were answered without an error. "
             "Far under the target rate: look at Saturation, below.",
             "reqps",
-            or_zero('sum(load:requests:rate1m{result="ok"})'),
+            'sum(load:requests:rate1m{result="answered"})',
             decimals=1,
         ),
         number(
             "Client error rate",
-            "Share of requests that failed as the client saw it, over a minute; good is 0. "
+            "Share of requests that failed or were dropped, over a minute; good is 0. "
             "The server's side is beside it below.",
             "percentunit",
             FAILED,
@@ -70,14 +69,14 @@ NOW = Row(
             "Users",
             "Concurrent users that the generator keeps; each has at most one request in flight.",
             "short",
-            or_zero("max(load_users)"),
+            "load:users",
         ),
         number(
             "Generator",
             "Whether the generator itself is the bottleneck. "
             "If saturated, the figures describe it, and not the service.",
             "none",
-            or_zero("max(load_generator_saturated)"),
+            "load:generator_saturated",
             steps=((0, GOOD), (1, BAD)),
             states={0: ("has room", GOOD), 1: ("saturated", BAD)},
         ),
@@ -94,22 +93,25 @@ OUTSIDE_INSIDE = Row(
             "reqps",
             [
                 Query("load:requests_offered:rate1m", "offered", SKY),
-                Query(or_zero("sum(load:requests:rate1m)"), "answered", BLUE),
+                Query('sum(load:requests:rate1m{result="answered"})', "answered", BLUE),
                 Query("http:requests:rate1m", "seen by the replicas", ORANGE),
-                Query(or_zero("max(load_target_rate)"), "target", PURPLE),
+                Query("load:target_rate", "target", PURPLE),
             ],
         ),
         lines(
-            "Unanswered requests",
-            "Requests a second that came due and were neither answered nor failed: they wait, or hang. Good is 0.",
+            "Failed and dropped requests",
+            "Requests a second that failed, and that were dropped because no user was free to send them; good is 0.",
             "reqps",
             [
-                Query(
-                    "clamp_min(sum(load:requests_offered:rate1m) - on () (sum(load:requests:rate1m) or vector(0)), 0)",
-                    "unanswered",
-                    VERMILLION,
-                )
+                Query('sum(load:requests:rate1m{result="failed"})', "failed", VERMILLION),
+                Query('sum(load:requests:rate1m{result="dropped"})', "dropped", PURPLE),
             ],
+        ),
+        lines(
+            "Outstanding requests",
+            "Requests that came due and have no answer yet. It grows: the service hangs, or the users do not suffice.",
+            "short",
+            [Query("load:requests_outstanding", "outstanding", ORANGE)],
         ),
         lines(
             "Error rate: client, server",
@@ -257,19 +259,16 @@ LIMIT = Row(
         ),
         lines(
             "Generator lag",
-            "How late requests start; good is under 10 ms. "
-            "It grows: the generator is the limit; use --workers or another machine.",
+            "Age of the oldest request that waits to be sent; good is under 10 ms. "
+            "It grows: the generator is the limit; use --users, --workers or another machine.",
             "s",
-            [Query("max(load_generator_lag_seconds)", "lag", ORANGE)],
+            [Query("load:generator_lag_seconds", "lag", ORANGE)],
             before=NO_LOAD,
         ),
         timeline(
             "Load phase",
             "When a load ran, and in which phase. Use it to line up the panels above.",
-            Query(
-                'max by (phase) (load_phase_info{phase!="idle"}) or 0 * max by (phase) (load_phase_info)',
-                "{{phase}}",
-            ),
+            Query("max by (phase) (load:phase)", "{{phase}}"),
             {0: ("idle", IDLE), 1: ("running", BLUE)},
             width=24,
             height=5,

@@ -2,29 +2,33 @@ import math
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
-import time
+from collections.abc import Iterator
 from pathlib import Path
+from xml.etree import ElementTree
 
+import msgspec
+import psutil
 import pytest
 
 from lab.load.arrivals import due_times
+from lab.load.definition import define
 from lab.load.measured import Measured
 from lab.load.messages import End, Failed, Plan, Sample
+from lab.load.metrics import metrics
 from lab.load.prepare import prepare
 from lab.load.process import Generator
 from lab.load.profiles import PROFILES
+from lab.load.remote_write import RemoteWriter
 from lab.load.requests import RequestStream
-from lab.report.record import Run, load
-from tests.integration.todo_stub import TodoStub
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from lab.loadtest.background import BackgroundLoad
+from lab.prometheus import Prometheus
+from lab.runs.record import Run, load
+from tests.integration.todo_stub import FOREVER, Reply, TodoStub
+from tests.servers.conditions import wait_for
+from tests.servers.process import free_port
+from tests.servers.prometheus import PrometheusServer
 
 
 def generate(
@@ -35,11 +39,12 @@ def generate(
     seconds: float = 3,
     users: int = 100,
     workers: int = 0,
-) -> Measured:
-    shape = PROFILES[profile]
+) -> tuple[Measured, int]:
+    """What was measured, and how many requests prepared it."""
+    shape = define(profile, rate, seconds)
     tasks, prepared = prepare(stub.url, shape.traffic.prepared, seed=1)
-    plan = Plan(profile, rate, seconds, users, 1, stub.url, tasks)
-    measured = Measured(prepared=prepared)
+    plan = Plan(profile, rate, seconds, shape.phases, shape.traffic, users, 1, stub.url, tasks)
+    measured = Measured()
     with Generator(plan, workers, 0, free_port(), folder / "generator.log") as generator:
         while (message := generator.messages.get(timeout=60)) is not None:
             assert not isinstance(message, Failed), message
@@ -47,12 +52,12 @@ def generate(
                 measured.add(message)
             else:
                 assert isinstance(message, End)
-    return measured
+    return measured, prepared
 
 
 def glasshouse(*arguments: str, runs: Path, **environment: str) -> subprocess.Popen[str]:
     # what the lab asks beside the service is not there: it says so and goes on
-    away = {"PROMETHEUS_PORT": str(free_port()), "DESK_PORT": str(free_port()), "LOCUST_PORT": str(free_port())}
+    away = {"PROMETHEUS_PORT": str(free_port()), "LOCUST_PORT": str(free_port())}
     return subprocess.Popen(
         [sys.executable, "-m", "lab", "load", *arguments, "--runs", str(runs)],
         env={**os.environ, **away, **environment},
@@ -69,11 +74,11 @@ def only_run(runs: Path) -> Run:
 
 def test_a_stall_of_one_second_shows_in_the_p99_as_it_truly_was(tmp_path: Path) -> None:
     rate, seconds, stall = 50.0, 8.0, 1.0
-    due = list(due_times(PROFILES["steady"](rate, seconds).phases()))
+    due = list(due_times(define("steady", rate, seconds).phases or []))
     stalled = 200
     prepared = PROFILES["steady"].traffic.prepared
     with TodoStub(stall_at=prepared + stalled, stall_seconds=stall) as stub:
-        measured = generate(stub, tmp_path, rate=rate, seconds=seconds)
+        measured, _ = generate(stub, tmp_path, rate=rate, seconds=seconds)
     # whatever was due while the server stood still waited until it went on; the rest took next to nothing
     waits = sorted(max(0.0, due[stalled] + stall - each) if each >= due[stalled] else 0.0 for each in due)
     truth = waits[math.ceil(0.99 * len(waits)) - 1]
@@ -85,29 +90,39 @@ def test_a_stall_of_one_second_shows_in_the_p99_as_it_truly_was(tmp_path: Path) 
 def test_with_fewer_users_than_are_due_the_wait_for_a_user_still_counts_as_latency(tmp_path: Path) -> None:
     prepared = PROFILES["steady"].traffic.prepared
     with TodoStub(stall_at=prepared + 40, stall_seconds=1.0) as stub:
-        measured = generate(stub, tmp_path, rate=40, seconds=4, users=2)
-    slow = [each for each in measured.latencies.fine.items() if each[1]]
-    assert measured.answered == 160
+        measured, _ = generate(stub, tmp_path, rate=40, seconds=4, users=2)
+    assert measured.total.offered == measured.answered == measured.latencies.count == 160
     assert measured.latencies.quantile(0.99) > 0.8
-    assert measured.limit in ("users", "generator")
     assert measured.total.lag > 0.5
-    assert slow
 
 
-def test_every_request_that_was_offered_is_counted_once_on_both_sides(tmp_path: Path) -> None:
+def test_what_no_user_takes_is_dropped_and_a_long_stall_shows_as_it_truly_was(tmp_path: Path) -> None:
+    rate, seconds, users = 20.0, 3.0, 10
+    prepared = PROFILES["steady"].traffic.prepared
+
+    def stalls(number: int, method: str, right: bytes) -> Reply | None:
+        return Reply(right, wait_seconds=7.0) if number >= 20 else None
+
+    with TodoStub(misbehaves=stalls, good=prepared) as stub:
+        measured, _ = generate(stub, tmp_path, rate=rate, seconds=seconds, users=users)
+        assert measured.total.sent + prepared == stub.total
+    # from the 21st on, ten find a user and wait for 7 s; the other thirty find none
+    assert (measured.answered, measured.failed, measured.dropped) == (30, 0, 30)
+    assert measured.latencies.count == measured.total.offered == 60
+    assert measured.latencies.quantile(0.99) >= 7.0
+    assert measured.latencies.quantile(0.55) >= 5.0
+    assert measured.total.lag >= 5.0
+    assert max(each.oldest for each in measured.seconds) > 5.0
+    assert measured.limit == "users"
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_every_request_that_was_offered_is_counted_once_on_both_sides(tmp_path: Path, workers: int) -> None:
     with TodoStub() as stub:
-        measured = generate(stub, tmp_path, profile="write-heavy", rate=60, seconds=3)
-        assert measured.sent == sum(stub.counts.values())
+        measured, prepared = generate(stub, tmp_path, profile="write-heavy", rate=60, seconds=3, workers=workers)
+        assert prepared + measured.total.sent == stub.total
     assert measured.total.offered == measured.answered == 180
-    assert measured.errors == 0
-
-
-def test_locust_workers_together_send_each_arrival_once(tmp_path: Path) -> None:
-    with TodoStub() as stub:
-        measured = generate(stub, tmp_path, rate=60, seconds=3, workers=2)
-        assert measured.sent == sum(stub.counts.values())
-    assert measured.answered == 180
-    assert measured.errors == 0
+    assert measured.failed == measured.dropped == measured.total.resent == 0
 
 
 def test_a_seed_repeats_the_same_requests(tmp_path: Path) -> None:
@@ -133,15 +148,32 @@ def test_the_clients_of_the_abuse_profile_have_addresses_of_their_own(tmp_path: 
     }
 
 
-def test_requests_that_should_not_have_failed_give_exit_status_1_and_are_named(tmp_path: Path) -> None:
+def test_a_run_leaves_summaries_for_a_ci_server_and_its_exit_status_is_theirs(tmp_path: Path) -> None:
     with TodoStub(fail_every=5) as stub:
-        process = glasshouse("smoke", "--time=2s", "--rate=20", f"--host={stub.url}", runs=tmp_path)
+        process = glasshouse(
+            "smoke",
+            "--time=2s",
+            "--rate=20",
+            f"--host={stub.url}",
+            "--threshold=errors<50%",
+            "--threshold=errors<1%",
+            f"--junit={tmp_path / 'junit.xml'}",
+            f"--json={tmp_path / 'run.json'}",
+            runs=tmp_path / "runs",
+        )
         output, _ = process.communicate(timeout=60)
-    run = only_run(tmp_path)
+    run = only_run(tmp_path / "runs")
     assert process.returncode == 1
-    assert run.errors > 0
+    assert run.failed > 0
     assert "status 503" in output
     assert "service levels missed" in output
+    cases = {each.get("name"): each for each in ElementTree.parse(tmp_path / "junit.xml").getroot().iter("testcase")}
+    assert cases["errors<50%"].find("failure") is None
+    assert cases["errors<1%"].find("failure") is not None
+    summary = msgspec.json.decode((tmp_path / "run.json").read_bytes())
+    assert (summary["id"], summary["met"], summary["failed"]) == (run.id, False, run.failed)
+    # the run's own page has them as well
+    assert "errors&lt;1%" in (tmp_path / "runs" / run.id / "report.html").read_text()
 
 
 def test_a_run_without_prometheus_goes_on_and_says_what_is_missing(tmp_path: Path) -> None:
@@ -149,27 +181,178 @@ def test_a_run_without_prometheus_goes_on_and_says_what_is_missing(tmp_path: Pat
         process = glasshouse("smoke", "--time=2s", f"--host={stub.url}", runs=tmp_path)
         output, _ = process.communicate(timeout=60)
     run = only_run(tmp_path)
-    assert process.returncode == 0, output
-    assert any("Prometheus" in what for what in run.inside.missing)
-    assert any("desk" in what for what in run.inside.missing)
+    assert process.returncode in (0, 1), output
+    assert (run.failed, run.dropped) == (0, 0)
+    assert any("all that Prometheus would say" in what for what in run.inside.missing)
+    assert any("the generator's metrics" in what for what in run.inside.missing)
     assert (tmp_path / run.id / "report.html").exists()
+
+
+def test_a_load_is_aborted_when_its_condition_says_so(tmp_path: Path) -> None:
+    def never(number: int, method: str, right: bytes) -> Reply | None:
+        return Reply(right, wait_seconds=FOREVER) if number >= 20 else None
+
+    with TodoStub(misbehaves=never, good=PROFILES["smoke"].traffic.prepared) as stub:
+        process = glasshouse(
+            "smoke", "--time=60s", "--rate=20", f"--host={stub.url}", "--abort-on=p99>500ms for 2s", runs=tmp_path
+        )
+        output, _ = process.communicate(timeout=60)
+    run = only_run(tmp_path)
+    assert process.returncode == 1
+    assert run.cut_short
+    assert run.cut_short.startswith("aborted: p99>500ms for 2s (last ")
+    assert f"cut short: {run.cut_short}" in output
+    assert run.seconds_run < 30
+    assert run.offered == run.answered + run.failed + run.dropped > 20
+    assert {name.split(": ")[1] for name in run.failures} == {"unanswered when the load was stopped"}
+
+
+def workers_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """The worker processes of a load that runs."""
+    below = psutil.Process(process.pid).children(recursive=True)
+    return [each for each in below if "--master" in each.cmdline()]
+
+
+@pytest.mark.case("load, worker")
+@pytest.mark.parametrize("on_loss", ["continue", "end"])
+def test_a_worker_that_is_killed_is_said_soon_and_the_run_is_not_met(tmp_path: Path, on_loss: str) -> None:
+    seconds, rate = 12, 40
+    with TodoStub() as stub:
+        process = glasshouse(
+            "steady",
+            f"--time={seconds}s",
+            f"--rate={rate}",
+            "--workers=2",
+            f"--on-worker-loss={on_loss}",
+            f"--host={stub.url}",
+            runs=tmp_path,
+        )
+        prepared = PROFILES["steady"].traffic.prepared
+        wait_for(lambda: stub.total > prepared + 60, 40, "load")
+        lost = workers_of(process)[0]
+        lost.kill()
+        output, _ = process.communicate(timeout=60)
+        sent = stub.total
+    run = only_run(tmp_path)
+    assert process.returncode == 1
+    assert len(run.lost_workers) == 1
+    said_at = re.search(r"worker [12] of 2 was lost at (\d+) s", output)
+    assert said_at
+    assert run.offered == run.answered + run.failed + run.dropped
+    if on_loss == "end":
+        assert run.cut_short == run.lost_workers[0]
+        return
+    assert run.cut_short is None
+    assert run.offered == seconds * rate
+    assert run.dropped > 0
+    # what the lost one had sent and not told of is counted as dropped
+    assert run.prepared + run.answered <= sent
+    assert any(line.startswith("failed: ") and "worker was lost" in line for line in output.splitlines())
+    assert "the run failed all the same" in output or "service levels missed" in output
+
+
+@pytest.mark.long
+def test_a_breakpoint_on_a_service_that_collapses_says_at_which_rate_it_last_held(tmp_path: Path) -> None:
+    good = PROFILES["breakpoint"].traffic.prepared + 40 * 5 + 52 * 5 + 30
+
+    def collapses(number: int, method: str, right: bytes) -> Reply | None:
+        return Reply(right, wait_seconds=FOREVER)
+
+    with TodoStub(misbehaves=collapses, good=good) as stub:
+        process = glasshouse("breakpoint", f"--host={stub.url}", runs=tmp_path)
+        output, _ = process.communicate(timeout=200)
+    run = only_run(tmp_path)
+    assert process.returncode == 0, output
+    # on a machine that is too busy for 100 ms it breaks earlier, and says so all the same
+    assert run.found in (40.0, 52.0)
+    assert run.collapsed
+    assert f"last held at {run.found:.0f} requests a second; at {run.collapsed:.0f} the service collapsed" in output
+    assert run.offered == run.answered + run.failed + run.dropped
 
 
 def test_ctrl_c_stops_the_load_and_keeps_what_was_measured(tmp_path: Path) -> None:
     with TodoStub() as stub:
         process = glasshouse("steady", "--time=60s", "--rate=30", f"--host={stub.url}", runs=tmp_path)
         prepared = PROFILES["steady"].traffic.prepared
-        while sum(stub.counts.values()) < prepared + 60:
-            assert process.poll() is None
-            time.sleep(0.05)
+        wait_for(lambda: stub.total >= prepared + 60, 40, "load")
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=10)
-        sent = sum(stub.counts.values())
+        process.communicate(timeout=20)
+        sent = stub.total
     run = only_run(tmp_path)
     assert process.returncode == 1
     assert run.cut_short == "stopped by SIGINT"
-    assert 0 < run.answered <= sent - prepared
+    assert run.offered == run.answered + run.failed + run.dropped
+    assert run.prepared + run.sent + run.resent == sent
     assert "cut short" in (tmp_path / run.id / "report.html").read_text()
+
+
+def test_other_tools_start_and_stop_a_load(tmp_path: Path) -> None:
+    with TodoStub() as stub:
+        options = [f"--host={stub.url}", "--time=60s", "--rate=30", f"--prometheus=http://127.0.0.1:{free_port()}"]
+        with BackgroundLoad("steady", options, runs=tmp_path, log=tmp_path / "load.log") as background:
+            wait_for(lambda: stub.total >= 230, 40, "load")
+            assert background.exit_status is None
+        assert background.exit_status == 1
+        assert "cut short: stopped by SIGINT" in (tmp_path / "load.log").read_text()
+
+
+@pytest.fixture(scope="module")
+def prometheus(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Iterator[Prometheus]:
+    rules = [root / "observability/prometheus/rules/load.yml"]
+    with (
+        PrometheusServer(tmp_path_factory.mktemp("prometheus"), [], rules) as server,
+        Prometheus(server.url) as asked,
+    ):
+        yield asked
+
+
+def test_two_runs_have_their_own_series_and_end_them(prometheus: Prometheus) -> None:
+    measured = Measured()
+    measured.total.offered = 7
+    one, other = (RemoteWriter(prometheus.url, run) for run in ("a", "b"))
+    for phase in ("prepare", "ramp"):
+        assert one.write(metrics(measured, "ramp", phase))
+        assert other.write(metrics(Measured(), "spike", phase))
+    by_run = {each.labels["run"]: each.value for each in prometheus.query("load_requests_offered_total")}
+    assert by_run == {"a": 7, "b": 0}
+    phases = [(each.labels["run"], each.labels["phase"]) for each in prometheus.query("load_phase_info")]
+    assert sorted(phases) == [("a", "ramp"), ("b", "ramp")]
+    one.end()
+    assert {each.labels["run"] for each in prometheus.query('{__name__=~"load_.+"}')} == {"b"}
+    other.end()
+    assert prometheus.query('{__name__=~"load_.+"}') == []
+    # what they counted is still there to be looked at
+    assert len(prometheus.query("last_over_time(load_requests_offered_total[1m])")) == 2
+
+
+def test_two_runs_at_once_are_both_right(tmp_path: Path, prometheus: Prometheus) -> None:
+    with TodoStub() as stub:
+        both = [
+            glasshouse(
+                "smoke",
+                "--time=4s",
+                f"--rate={rate}",
+                f"--host={stub.url}",
+                runs=tmp_path,
+                PROMETHEUS_PORT=prometheus.url.rsplit(":", 1)[1],
+            )
+            for rate in (10, 20)
+        ]
+        for process in both:
+            process.communicate(timeout=60)
+        runs = sorted((load(str(folder)) for folder in tmp_path.iterdir()), key=lambda run: run.offered)
+        assert [run.offered for run in runs] == [40, 80]
+        assert sum(run.prepared + run.sent + run.resent for run in runs) == stub.total
+    for run in runs:
+        query = f'max_over_time(load_requests_offered_total{{run="{run.id}"}}[1m])'
+        assert prometheus.value(query) == run.offered
+
+
+def test_a_prometheus_that_takes_no_remote_write_is_named(tmp_path: Path) -> None:
+    with TodoStub(misbehaves=lambda *_: Reply(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")) as stub:
+        writer = RemoteWriter(stub.url, "a")
+        assert not writer.write(metrics(Measured(), "ramp", "ramp"))
+        assert writer.reason == "it was started without --web.enable-remote-write-receiver"
 
 
 @pytest.mark.parametrize(
@@ -182,6 +365,11 @@ def test_ctrl_c_stops_the_load_and_keeps_what_was_measured(tmp_path: Path) -> No
         (["--time=25h"], "must be a time from 1s to 24h"),
         (["--host=http://192.0.2.1:5000"], "not this machine.*--allow-remote"),
         (["--host=ftp://127.0.0.1"], "must be a base URL"),
+        (["--workers=3", "--users=2"], "--users 2 is fewer than the 3 workers"),
+        (["--workers=many"], "must be from 0 to 64, or auto"),
+        (["--abort-on=p99"], "must be like"),
+        (["--threshold=p99<1s for"], "must be like"),
+        (["./no/such.toml"], "no/such.toml: No such file"),
     ],
 )
 def test_what_cannot_be_run_is_told_in_one_line_with_exit_status_2(

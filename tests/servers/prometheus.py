@@ -36,6 +36,7 @@ class PrometheusServer:
                 f"--storage.tsdb.path={folder / 'data'}",
                 f"--web.listen-address=127.0.0.1:{port}",
                 "--enable-feature=exemplar-storage",
+                "--web.enable-remote-write-receiver",
             ],
             folder / "prometheus.log",
         )

@@ -10,8 +10,6 @@ from litestar.testing import TestClient
 from lab.desk.app import create_app
 from lab.desk.gateway_log import GatewayLog
 from lab.desk.inbox import MOST_NOTIFICATIONS, Inbox
-from lab.desk.relay import Relay
-from lab.load.metrics import idle_exposition
 from tests.servers.replica import Samples
 
 
@@ -50,7 +48,7 @@ def log(tmp_path: Path) -> Path:
 @pytest.fixture
 def desk(log: Path) -> TestClient[Any]:
     """A client of a desk."""
-    return TestClient(create_app(Inbox(), Relay(), GatewayLog(log), "http://127.0.0.1:3000"))
+    return TestClient(create_app(Inbox(), GatewayLog(log), "http://127.0.0.1:3000"))
 
 
 def line(status: int, addresses: str, statuses: str) -> str:
@@ -109,14 +107,6 @@ def test_the_dead_mans_switch_is_a_heartbeat_and_no_notification(desk: TestClien
 def test_what_is_no_notification_is_refused(desk: TestClient[Any], body: bytes) -> None:
     assert desk.post("/alerts", content=body).status_code == 400
     assert desk.get("/inbox.json").json()["received"] == 0
-
-
-def test_the_load_generators_metrics_are_served_again(desk: TestClient[Any]) -> None:
-    assert counters(desk).value("load_requests_offered_total") == 0
-    pushed = idle_exposition().replace("load_users 0.0", "load_users 7.0")
-    assert desk.put("/load", content=pushed).status_code == 204
-    assert counters(desk).value("load_users") == 7
-    assert desk.put("/load", content="nonsense").status_code == 400
 
 
 def test_without_a_log_the_counters_are_zero(desk: TestClient[Any]) -> None:

@@ -77,7 +77,7 @@ def metric_names(promql: str) -> set[str]:
 @pytest.fixture(scope="module")
 def known_names() -> set[str]:
     """Every metric that something in the stack exposes or records."""
-    names = set(WATCHERS)
+    names = set(WATCHERS) | idle_stack.load_metric_names()
     for page in idle_stack.pages().values():
         for line in page().decode().splitlines():
             if line and not line.startswith("#"):

@@ -1,59 +1,64 @@
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.core import Metric
 
-from lab.desk.relay import GONE_SECONDS, Relay
-from lab.load.measured import Measured, limit_of
-from lab.load.messages import RouteSample, Sample
-from lab.load.metrics import exposition, idle_exposition
+from lab.load.limits import limit_of
+from lab.load.measured import Measured
+from lab.load.messages import Sample
+from lab.load.metrics import metrics
+from lab.runs.second import Second
+from lab.runs.tally import Failure, Tally
 
 
-def values(text: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+def values(families: list[Metric]) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
-        for family in text_string_to_metric_families(text)
+        for family in families
         for sample in family.samples
     }
 
 
-def sample(elapsed: float, ok: int, errors: int = 0) -> Sample:
-    route = RouteSample("GET", "/tasks/{task_id}", ok, errors)
-    for _ in range(ok + errors):
-        route.latencies.add(0.004)
-    return Sample(elapsed=elapsed, offered=ok + errors, routes=[route], users=7, target_rate=3.0)
+def sample(elapsed: float, answered: int, failed: int = 0, dropped: int = 0) -> Sample:
+    tally = Tally("GET", "/tasks/{task_id}")
+    for _ in range(answered):
+        tally.answer(0.004)
+    for _ in range(failed):
+        tally.fail(0.004)
+    for _ in range(dropped):
+        tally.drop(5.0)
+    return Sample(
+        elapsed=elapsed, offered=tally.ended, sent=answered + failed, tallies=[tally], users=7, target_rate=3.0
+    )
 
 
-def test_an_idle_relay_has_every_series_of_a_running_one_and_all_are_zero() -> None:
+def test_a_run_has_every_counter_from_its_beginning() -> None:
     measured = Measured()
     measured.add(sample(1, 3, 1))
-    idle, busy = values(idle_exposition()), values(exposition(measured, "ramp", "ramp"))
+    before = values(list(metrics(Measured(), "ramp", "prepare")))
+    after = values(list(metrics(measured, "ramp", "ramp")))
     info = "load_phase_info"
-    assert {key for key in idle if key[0] != info} == {key for key in busy if key[0] != info}
-    assert all(value == 0 for (name, _), value in idle.items() if name != info)
-    assert (info, frozenset({("profile", "none"), ("phase", "idle")})) in idle
+    assert {key for key in before if key[0] != info} == {key for key in after if key[0] != info}
+    assert all(value == 0 for (name, _), value in before.items() if name != info)
+    assert (info, frozenset({("profile", "ramp"), ("phase", "prepare")})) in before
 
 
-def test_counters_add_up_over_samples_and_preparation() -> None:
-    measured = Measured(prepared=Sample(offered=2, routes=[RouteSample("POST", "/tasks", ok=2)]))
-    measured.add(sample(1, 3, 1))
-    measured.add(sample(2, 5))
-    found = values(exposition(measured, "ramp", "ramp"))
-    read = {("http_request_method", "GET"), ("http_route", "/tasks/{task_id}")}
-    assert found["load_requests_total", frozenset({*read, ("result", "ok")})] == 8
-    assert found["load_requests_total", frozenset({*read, ("result", "error")})] == 1
-    assert found["load_requests_offered_total", frozenset()] == 11
-    assert found["load_request_duration_seconds_bucket", frozenset({*read, ("le", "0.005")})] == 9
-    assert found["load_request_duration_seconds_bucket", frozenset({*read, ("le", "0.0025")})] == 0
-    assert measured.sent == 11
-    assert measured.answered == 9
-
-
-def test_the_last_word_of_a_run_keeps_its_counters_and_says_idle() -> None:
+def test_counters_add_up_and_preparation_is_in_none_of_them() -> None:
     measured = Measured()
-    measured.add(sample(1, 3))
-    found = values(exposition(measured))
-    assert found["load_users", frozenset()] == 0
-    assert found["load_target_rate", frozenset()] == 0
-    assert found["load_requests_offered_total", frozenset()] == 3
+    measured.add(sample(1, 3, 1))
+    measured.add(sample(2, 5, dropped=2))
+    found = values(list(metrics(measured, "ramp", "ramp", prepared=200)))
+    read = {("http_request_method", "GET"), ("http_route", "/tasks/{task_id}")}
+    results = {
+        result: found["load_requests_total", frozenset({*read, ("result", result)})]
+        for result in ("answered", "failed", "dropped")
+    }
+    assert results == {"answered": 8, "failed": 1, "dropped": 2}
+    assert found["load_requests_offered_total", frozenset()] == sum(results.values())
+    assert found["load_requests_sent_total", frozenset()] == 9
+    assert found["load_preparation_requests_total", frozenset()] == 200
+    assert found["load_request_duration_seconds_bucket", frozenset({*read, ("le", "0.005")})] == 9
+    assert found["load_request_duration_seconds_bucket", frozenset({*read, ("le", "5.0")})] == 9 + 2
+    assert found["load_request_duration_seconds_bucket", frozenset({*read, ("le", "0.0025")})] == 0
+    assert (measured.answered, measured.failed, measured.dropped) == (8, 1, 2)
 
 
 def test_samples_that_were_added_are_not_changed_by_later_ones() -> None:
@@ -61,41 +66,39 @@ def test_samples_that_were_added_are_not_changed_by_later_ones() -> None:
     first = sample(1, 3)
     measured.add(first)
     measured.add(sample(2, 5))
-    assert first.routes[0].ok == 3
+    assert first.tallies[0].answered == 3
+
+
+def test_failures_of_one_kind_keep_one_example() -> None:
+    total = Sample()
+    for number in range(3):
+        total.merge(Sample(failures={"GET /tasks: redirect": Failure(2, f"to {number}")}))
+    assert total.failures == {"GET /tasks: redirect": Failure(6, "to 0")}
+
+
+def seconds(count: int, late_dispatch: int = 0, late_start: int = 0, cpu: float = 0.2) -> list[Second]:
+    measured = Measured()
+    for number in range(count):
+        one = sample(number + 1, 50)
+        one.late_dispatch, one.late_start, one.cpu = late_dispatch, late_start, cpu
+        measured.add(one)
+    return measured.seconds
 
 
 @pytest.mark.parametrize(
-    ("lag", "dispatch_lag", "limit"), [(0.01, 0.01, None), (0.5, 0.01, "users"), (0.5, 0.5, "generator")]
+    ("measured", "limit"),
+    [
+        (seconds(60), None),
+        ([*seconds(59), *seconds(1, late_dispatch=1, late_start=1)], None),
+        ([*seconds(1), *seconds(1, late_dispatch=5, late_start=5)], None),
+        (seconds(60, late_start=20), "users"),
+        (seconds(60, late_dispatch=20, late_start=20), "generator"),
+        (seconds(60, cpu=0.97), "generator"),
+        ([], None),
+    ],
+    ids=["on time", "one late start", "one bad second", "no user free", "late itself", "no core left", "nothing"],
 )
-def test_what_holds_the_load_up_is_named(lag: float, dispatch_lag: float, limit: str | None) -> None:
-    assert limit_of(Sample(lag=lag, dispatch_lag=dispatch_lag)) == limit
-
-
-def test_the_relay_serves_what_was_put_until_its_generator_is_gone() -> None:
-    now = 0.0
-    relay = Relay(clock=lambda: now)
-    measured = Measured()
-    measured.add(sample(1, 3))
-    text = exposition(measured, "ramp", "ramp")
-    relay.put(text)
-    assert relay.exposition() == text
-    now = GONE_SECONDS + 1
-    assert relay.exposition() == idle_exposition()
-
-
-def test_the_relay_keeps_the_last_word_of_a_generator_that_ended() -> None:
-    now = 0.0
-    relay = Relay(clock=lambda: now)
-    measured = Measured()
-    measured.add(sample(1, 3))
-    relay.put(exposition(measured))
-    now = 10 * GONE_SECONDS
-    assert relay.exposition() == exposition(measured)
-
-
-@pytest.mark.parametrize("text", ["", "no metrics at all {", "up 1\n", "load_users 1\nup 1\n", "#" * 300_000])
-def test_the_relay_refuses_what_is_no_load(text: str) -> None:
-    relay = Relay()
-    with pytest.raises(ValueError, match=r"."):
-        relay.put(text)
-    assert relay.exposition() == idle_exposition()
+def test_what_holds_the_load_up_is_named_and_a_single_late_start_is_nothing(
+    measured: list[Second], limit: str | None
+) -> None:
+    assert limit_of(measured) == limit

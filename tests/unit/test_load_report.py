@@ -1,16 +1,36 @@
 import random
+import re
+import time
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import msgspec
 import pytest
 
-from lab.load.latencies import Latencies
-from lab.load.measured import Second
-from lab.load.service_levels import ServiceLevels
-from lab.report.compare import compare
+from lab.loadtest.results import write_json, write_junit
+from lab.report.compare import compare, oddities
+from lab.report.counts import count_lines
 from lab.report.inside import rise
-from lab.report.record import FORMAT, Figures, Inside, Machine, Run, Settings, UnreadableRunError, load, names, save
+from lab.report.summary import breakpoint_fact, facts
+from lab.runs.check import Check
+from lab.runs.histogram import Histogram
+from lab.runs.record import (
+    FORMAT,
+    Figures,
+    Inside,
+    Machine,
+    Run,
+    Settings,
+    UnreadableRunError,
+    load,
+    names,
+    run_id,
+    save,
+)
+from lab.runs.second import Second
+from lab.runs.service_levels import ServiceLevels
+from lab.runs.tally import Failure
 
 
 def seconds(seed: int, slower: float = 1.0, length: int = 60) -> list[Second]:
@@ -19,16 +39,16 @@ def seconds(seed: int, slower: float = 1.0, length: int = 60) -> list[Second]:
     for number in range(length):
         kinds = []
         for _ in range(2):
-            latencies = Latencies()
+            histogram = Histogram()
             for _ in range(15):
-                latencies.add(draw.lognormvariate(-5.5, 0.5) * slower)
-            kinds.append(latencies.fine)
-        made.append(Second(number + 1.0, 1.0, "steady", 30, 30, 30, 0, 100, 0, 0.0, 0.0, *kinds))
+                histogram.add(draw.lognormvariate(-5.5, 0.5) * slower)
+            kinds.append(histogram)
+        made.append(Second(number + 1.0, 1.0, "steady", 30, 30, 30, 0, 0, 100, 0, 0, 0.0, 0.0, 0, 0, 0.0, 0.1, *kinds))
     return made
 
 
 def run(seed: int = 1, slower: float = 1.0, hit_ratio: float = 0.9, **changes: Any) -> Run:
-    figures = Figures(0, 0, 0, 0, 0, 0, 0)
+    figures = Figures(0, 0, 0, 0, 0, 0, 0, 0, 0)
     values: dict[str, Any] = {
         "id": f"run-{seed}",
         "profile": "steady",
@@ -37,21 +57,28 @@ def run(seed: int = 1, slower: float = 1.0, hit_ratio: float = 0.9, **changes: A
         "settings": Settings(30, 60, 100, seed, "http://127.0.0.1:5000", 0, "glasshouse load"),
         "versions": {},
         "machine": Machine("Linux", "x86", 2, 1),
+        "prepared": 200,
         "sent": 1800,
+        "resent": 0,
         "offered": 1800,
         "answered": 1800,
-        "errors": 0,
+        "failed": 0,
+        "dropped": 0,
         "statuses": {"200": 1800},
         "failures": {},
         "service_levels": ServiceLevels(1.0, 1.0),
+        "checks": [Check("failed requests", "0", "none", True)],
         "total": figures,
         "reads": figures,
         "writes": figures,
         "routes": {},
         "limit": None,
         "lag": 0.0,
+        "lost_workers": [],
         "cut_short": None,
+        "is_search": False,
         "found": None,
+        "collapsed": None,
         "inside": Inside(hit_ratio=hit_ratio, lookups=1000),
         "seconds": seconds(seed, slower),
     }
@@ -84,6 +111,120 @@ def test_a_run_that_was_saved_is_read_again(tmp_path: Path) -> None:
     assert load(folder.name, tmp_path) == whole
     assert names(tmp_path) == [folder.name]
     assert msgspec.json.decode((folder / "run.json").read_bytes())["format"] == FORMAT
+
+
+def test_a_run_of_an_earlier_version_is_named_as_such(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "run.json").write_text('{"format": 1}')
+    with pytest.raises(UnreadableRunError, match="old: was written by an earlier version"):
+        load("old", tmp_path)
+
+
+@pytest.mark.case("time")
+def test_runs_sort_by_time_in_whatever_zone_they_were_made_and_none_has_the_name_of_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = []
+    for began, zone in (
+        (1_795_000_000.0, "Asia/Tokyo"),
+        (1_795_000_001.0, "America/New_York"),
+        (1_795_000_001.0, "UTC"),
+    ):
+        monkeypatch.setenv("TZ", zone)
+        time.tzset()
+        made.append(run_id(began, "ramp"))
+    monkeypatch.undo()
+    time.tzset()
+    assert made[0] < made[1]
+    assert made[0].startswith("20261118-110640-ramp-")
+    assert len(set(made)) == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "the three counts agree"),
+        ({"gateway_requests": 2002, "requests": 2002}, "the gateway counted 2 more than was sent"),
+        ({"gateway_requests": 1999, "requests": 1999}, "the gateway counted 1 fewer than was sent"),
+        ({"requests": 2003, "retries": 3}, "the service counted 3 more than the gateway: the gateway tried 3 a second"),
+        ({"requests": 1990}, "the service counted 10 fewer than the gateway"),
+        (
+            {"gateway_requests": 2500, "requests": 2500, "other_runs": {"b": 500}},
+            "500 of what was counted inside was sent by run b",
+        ),
+    ],
+)
+def test_the_report_says_where_the_three_counts_differ(changes: dict[str, Any], said: str) -> None:
+    inside = Inside(**{"gateway_requests": 2000, "requests": 2000, **changes})
+    lines = count_lines(run(inside=inside))
+    assert any(said in line for line in lines), lines
+    assert len(lines) == 2
+
+
+def test_failures_are_grouped_and_lost_workers_and_limits_are_named() -> None:
+    lines = facts(
+        run(
+            failures={"GET /tasks: redirect": Failure(7, "status 302 to http://a/")},
+            lost_workers=["worker 2 of 2 was lost at 12 s"],
+            limit="generator",
+            checks=[Check("dropped requests", "3", "none", False)],
+        )
+    )
+    assert "failed: 7 x GET /tasks: redirect (such as: status 302 to http://a/)" in lines
+    assert "worker 2 of 2 was lost at 12 s" in lines
+    assert any(line.startswith("the generator was measured, not the service") for line in lines)
+    assert "missed: dropped requests 3 (none)" in lines
+
+
+def test_a_run_that_lost_a_worker_or_was_cut_short_has_not_met_anything() -> None:
+    assert run().met
+    assert not run(lost_workers=["worker 1 of 2 was lost at 3 s"]).met
+    assert not run(cut_short="stopped by SIGINT").met
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"found": 235.0}, "hold up to 235"),
+        ({"found": 235.0, "collapsed": 305.0}, "last held at 235 requests a second; at 305 the service collapsed"),
+        ({"found": 235.0, "cut_short": "stopped by SIGINT"}, "last held at 235 .*cut short"),
+        ({}, "broke at the first rate"),
+        ({"cut_short": "stopped by SIGINT"}, "ended before any rate held"),
+    ],
+)
+def test_a_search_says_at_which_rate_the_service_last_held(changes: dict[str, Any], said: str) -> None:
+    assert re.search(said, breakpoint_fact(run(is_search=True, **changes)))
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({"profile": "ramp"}, "the profiles differ: steady and ramp"),
+        ({"cut_short": "stopped by SIGINT"}, "was cut short: stopped by SIGINT"),
+        ({"seconds": seconds(2, length=1)}, "lasted 1.0 s: too short"),
+        ({"lost_workers": ["worker 1 of 2 was lost at 3 s"]}, "worker 1 of 2 was lost"),
+        ({"limit": "generator"}, "measured the generator"),
+    ],
+)
+def test_runs_that_are_odd_to_compare_are_said_to_be(other: dict[str, Any], said: str) -> None:
+    (line,) = oddities(run(1), run(2, **other))
+    assert said in line
+    assert not oddities(run(1), run(2))
+
+
+def test_junit_and_json_have_a_case_for_each_check(tmp_path: Path) -> None:
+    checks = [Check("failed requests", "0", "none", True), Check("p99<200ms", "312.0 ms", "p99<200ms", False)]
+    made = run(checks=checks)
+    write_junit(made, tmp_path / "junit.xml")
+    write_json(made, tmp_path / "run.json")
+    suite = ElementTree.parse(tmp_path / "junit.xml").getroot().find("testsuite")
+    assert suite is not None
+    assert (suite.get("tests"), suite.get("failures")) == ("4", "1")
+    failed = [case.get("name") for case in suite.iter("testcase") if case.find("failure") is not None]
+    assert failed == ["p99<200ms"]
+    summary = msgspec.json.decode((tmp_path / "run.json").read_bytes())
+    assert summary["met"] is False
+    assert summary["offered"] == summary["answered"] + summary["failed"] + summary["dropped"]
 
 
 @pytest.mark.parametrize("content", [None, "{", "{}"])

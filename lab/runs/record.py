@@ -2,9 +2,10 @@
 
 import os
 import platform
+import secrets
 import subprocess
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Self
@@ -13,14 +14,16 @@ import msgspec
 import psutil
 from msgspec import Struct, field
 
-from lab.load.latencies import merged
-from lab.load.measured import Second
-from lab.load.messages import RouteSample
-from lab.load.service_levels import ServiceLevels
+from lab.runs.check import Check
+from lab.runs.histogram import dec_hook, enc_hook
+from lab.runs.latencies import merged
+from lab.runs.second import Second
+from lab.runs.service_levels import ServiceLevels
+from lab.runs.tally import Failure, Tally
 from lab.settings import ROOT
 
 RUNS = ROOT / "runs"
-FORMAT = 1
+FORMAT = 2
 
 
 class Settings(Struct, frozen=True):
@@ -36,10 +39,12 @@ class Settings(Struct, frozen=True):
 
 
 class Figures(Struct, frozen=True):
-    """Requests of one kind. Latencies in seconds, from when each was due."""
+    """Requests of one kind: offered = answered + failed + dropped. Latencies in seconds, from when each was due."""
 
-    requests: int
-    errors: int
+    offered: int
+    answered: int
+    failed: int
+    dropped: int
     mean: float
     p50: float
     p95: float
@@ -47,12 +52,21 @@ class Figures(Struct, frozen=True):
     longest: float
 
     @classmethod
-    def of_routes(cls, routes: Sequence[RouteSample]) -> Self:
-        """The figures of all requests of these routes."""
-        latencies = merged(route.latencies for route in routes)
-        errors = sum(route.errors for route in routes)
+    def of(cls, tallies: Sequence[Tally]) -> Self:
+        """The figures of all these requests."""
+        latencies = merged(each.latencies for each in tallies)
         p50, p95, p99 = (latencies.quantile(q) for q in (0.5, 0.95, 0.99))
-        return cls(latencies.count, errors, latencies.mean, p50, p95, p99, latencies.longest)
+        return cls(
+            sum(each.ended for each in tallies),
+            sum(each.answered for each in tallies),
+            sum(each.failed for each in tallies),
+            sum(each.dropped for each in tallies),
+            latencies.mean,
+            p50,
+            p95,
+            p99,
+            latencies.longest,
+        )
 
 
 class Alert(Struct, frozen=True):
@@ -77,10 +91,16 @@ class Trace(Struct, frozen=True):
 
 
 class Inside(Struct):
-    """What the stack itself counted over the run, from Prometheus; `missing` says what could not be had and why."""
+    """What the stack itself counted over the run, from Prometheus; `missing` says what could not be had and why.
+
+    `requests` (by the service) and `gateway_requests` are without health checks and scrapes; `retries` are further
+    tries of the gateway; `other_runs` is what other runs sent in the same time, by run.
+    """
 
     requests: int | None = None
     gateway_requests: int | None = None
+    retries: int | None = None
+    other_runs: dict[str, int] = field(default_factory=dict)
     hit_ratio: float | None = None
     lookups: int | None = None
     shares: dict[str, float] = field(default_factory=dict)
@@ -103,7 +123,12 @@ class Machine(Struct, frozen=True):
 
 
 class Run(Struct):
-    """One run of a profile. Times are unix seconds; `seconds_run` is how long the load lasted."""
+    """One run of a profile. Times are unix seconds.
+
+    `prepared` requests made the tasks before it and are in no other figure. `sent` were written to a connection, and
+    `resent` once more. `found` is the rate that a search found to hold, `collapsed` the one at which nothing was
+    answered any more.
+    """
 
     id: str
     profile: str
@@ -112,21 +137,28 @@ class Run(Struct):
     settings: Settings
     versions: dict[str, str]
     machine: Machine
-    sent: int
+    prepared: int
     offered: int
+    sent: int
+    resent: int
     answered: int
-    errors: int
+    failed: int
+    dropped: int
     statuses: dict[str, int]
-    failures: dict[str, int]
+    failures: dict[str, Failure]
     service_levels: ServiceLevels
+    checks: list[Check]
     total: Figures
     reads: Figures
     writes: Figures
     routes: dict[str, Figures]
     limit: str | None
     lag: float
+    lost_workers: list[str]
     cut_short: str | None
+    is_search: bool
     found: float | None
+    collapsed: float | None
     inside: Inside
     seconds: list[Second]
     format: int = FORMAT
@@ -138,11 +170,8 @@ class Run(Struct):
 
     @property
     def met(self) -> bool:
-        """Whether the service levels were met, and nothing failed that should not have."""
-        if self.profile == "breakpoint":
-            # it looks for the rate at which they break, so only finding none is a failure
-            return self.found is not None
-        return self.service_levels.met and not self.errors
+        """Whether it met all it had to, was not cut short, and lost no worker."""
+        return all(check.met for check in self.checks) and not self.cut_short and not self.lost_workers
 
 
 class UnreadableRunError(Exception):
@@ -150,14 +179,14 @@ class UnreadableRunError(Exception):
 
 
 def run_id(began: float, profile: str) -> str:
-    """The name of the run's folder, which sorts by time."""
-    return f"{datetime.fromtimestamp(began).strftime('%Y%m%d-%H%M%S')}-{profile}"
+    """A name for the run and its folder that no other run has; it begins with the time in UTC, and so sorts by it."""
+    return f"{datetime.fromtimestamp(began, UTC).strftime('%Y%m%d-%H%M%S')}-{profile}-{secrets.token_hex(2)}"
 
 
-def figures_by_route(routes: Sequence[RouteSample]) -> dict[str, Figures]:
+def figures_by_route(tallies: Sequence[Tally]) -> dict[str, Figures]:
     """Figures by method and route, in a fixed order."""
-    ordered = sorted(routes, key=lambda each: (each.route, each.method))
-    return {f"{each.method} {each.route}": Figures.of_routes([each]) for each in ordered}
+    ordered = sorted(tallies, key=lambda each: (each.route, each.method))
+    return {f"{each.method} {each.route}": Figures.of([each]) for each in ordered}
 
 
 def versions() -> dict[str, str]:
@@ -184,7 +213,7 @@ def machine() -> Machine:
 def save(run: Run, folder: Path) -> None:
     """Writes `run.json`. Raises `OSError`."""
     whole = folder / "run.json.new"
-    whole.write_bytes(msgspec.json.format(msgspec.json.encode(run), indent=1))
+    whole.write_bytes(msgspec.json.format(msgspec.json.encode(run, enc_hook=enc_hook), indent=1))
     whole.replace(folder / "run.json")
 
 
@@ -196,16 +225,23 @@ def folder_of(name: str, runs: Path = RUNS) -> Path:
 def load(name: str, runs: Path = RUNS) -> Run:
     """The run in a folder, given by its path or by its name in `runs`. Raises `UnreadableRunError`."""
     try:
-        return msgspec.json.decode((folder_of(name, runs) / "run.json").read_bytes(), type=Run)
+        text = (folder_of(name, runs) / "run.json").read_bytes()
+        if msgspec.json.decode(text, type=_Format).format < FORMAT:
+            raise UnreadableRunError(f"{name}: was written by an earlier version, which counted differently")
+        return msgspec.json.decode(text, type=Run, dec_hook=dec_hook)
     except OSError as error:
         raise UnreadableRunError(f"{name}: no such run: `glasshouse runs` lists them") from error
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, ValueError) as error:
         raise UnreadableRunError(f"{name}: run.json is not readable: {error}") from error
 
 
 def names(runs: Path = RUNS) -> list[str]:
     """The names of all runs, oldest first."""
     return sorted(each.parent.name for each in runs.glob("*/run.json"))
+
+
+class _Format(Struct):
+    format: int = FORMAT
 
 
 def _commit() -> str:

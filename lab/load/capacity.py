@@ -1,0 +1,30 @@
+"""How many worker processes a load needs, and how many this machine has cores for."""
+
+import math
+import os
+
+import psutil
+
+from lab.load.definition import Definition
+
+# What one process sends a second at half of its core, so that its own queue does not show in the latencies; measured
+# by benchmarks/generator.py, see docs/load.md.
+RATE_PER_PROCESS = 1000.0
+LOOK_SECONDS = 0.5
+
+
+def workers_for(definition: Definition) -> int:
+    """`--workers auto`: as many as the rate needs and cores are idle; 0, the one process, where that is enough."""
+    needed = math.ceil(definition.rate / RATE_PER_PROCESS)
+    if needed <= 1:
+        return 0
+    workers = min(needed, max(1, idle_cores()))
+    return workers if workers > 1 else 0
+
+
+def idle_cores() -> int:
+    """Whole cores that this process may use and nobody does at the moment."""
+    allowed = sorted(os.sched_getaffinity(0))
+    usage = psutil.cpu_percent(LOOK_SECONDS, percpu=True)
+    busy = sum(usage[core] for core in allowed if core < len(usage)) / 100
+    return math.floor(len(allowed) - busy)

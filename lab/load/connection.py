@@ -1,0 +1,208 @@
+"""One user's HTTP/1.1 connection: sends a request to one address and reads the whole answer within a deadline.
+
+Locust's own client is not used, because it follows redirects and takes an answer that breaks off for a whole one.
+"""
+
+import time
+import zlib
+from dataclasses import dataclass, field
+from typing import Any
+
+import brotli
+import gevent.monkey
+import gevent.socket
+from geventhttpclient.response import HTTPParseError, HTTPResponse
+
+from lab.load.target import Address
+from lab.runs.tally import Kind
+
+CONNECT_SECONDS = 5.0
+CHUNK_BYTES = 1 << 16
+# A request that may be sent once more where a connection was closed while idle (RFC 9110, 9.2.2).
+IDEMPOTENT = frozenset({"GET", "DELETE"})
+FIRST_FINAL = 200
+# gevent's own goes through its event loop, which a look that does not wait has no need of
+_poll = gevent.monkey.get_original("select", "poll")
+
+
+class FailedRequestError(Exception):
+    """No whole answer; `kind` says why, the message gives what was seen."""
+
+    def __init__(self, kind: Kind | str, seen: str, status: int = 0) -> None:
+        super().__init__(seen)
+        self.kind = kind
+        self.status = status
+
+
+@dataclass
+class Sent:
+    """How often one request was written to a connection."""
+
+    times: int = 0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A whole answer, its body decoded."""
+
+    status: int
+    headers: Any
+    body: bytes = field(repr=False)
+
+    def header(self, name: str) -> str:
+        """The value of a header, empty where there is none."""
+        value = self.headers.get(name)
+        return value if isinstance(value, str) else ""
+
+
+class Connection:
+    """A connection that is kept open between requests. For one greenlet."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._socket: Any = None
+
+    def close(self) -> None:
+        """Closes it; the next request opens another."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def ask(self, method: str, path: str, body: bytes, headers: str, deadline: float, sent: Sent) -> Answer:
+        """The whole answer, by `deadline` (`time.perf_counter`). Raises `FailedRequestError`.
+
+        `headers` are lines that each end in CRLF. `sent` is told of each writing, also where it failed.
+        """
+        length = f"Content-Length: {len(body)}\r\nContent-Type: application/json\r\n" if body else ""
+        request = (
+            f"{method} {path} HTTP/1.1\r\nHost: {self._address.host}\r\nUser-Agent: glasshouse-load\r\n"
+            f"Accept-Encoding: gzip, deflate, br\r\n{length}{headers}\r\n"
+        ).encode() + body
+        try:
+            is_reused = self._open(deadline)
+            try:
+                return self._exchange(request, method, deadline, sent)
+            except FailedRequestError as error:
+                self.close()
+                if error.kind != Kind.CLOSED or not is_reused or method not in IDEMPOTENT:
+                    raise
+            self._open(deadline)
+            return self._exchange(request, method, deadline, sent)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, deadline: float) -> bool:
+        """Whether the connection was open already."""
+        if self._socket is not None and not _is_readable(self._socket):
+            return True
+        # what a server sends unasked is its end, or belongs to nothing
+        self.close()
+        connection = gevent.socket.socket(self._address.family, gevent.socket.SOCK_STREAM)
+        try:
+            connection.setsockopt(gevent.socket.IPPROTO_TCP, gevent.socket.TCP_NODELAY, 1)
+            connection.settimeout(min(CONNECT_SECONDS, _left(deadline)))
+            if self._address.source:
+                connection.bind((self._address.source, 0))
+            connection.connect(self._address.socket_address)
+        except OSError as error:
+            connection.close()
+            raise FailedRequestError(Kind.NO_CONNECTION, str(error)) from error
+        self._socket = connection
+        return False
+
+    def _exchange(self, request: bytes, method: str, deadline: float, sent: Sent) -> Answer:
+        answer = _Parser(method)
+        try:
+            sent.times += 1
+            self._socket.settimeout(_left(deadline))
+            self._socket.sendall(request)
+            while not (answer.message_complete and answer.get_code() >= FIRST_FINAL):
+                self._socket.settimeout(_left(deadline))
+                data = self._socket.recv(CHUNK_BYTES)
+                answer.received += len(data)
+                answer.feed(data)
+                if not data:
+                    break
+        except TimeoutError as error:
+            seen = f"{answer.received} bytes by then" if answer.received else "not a byte"
+            raise FailedRequestError(Kind.TIMEOUT, seen, answer.status) from error
+        except HTTPParseError as error:
+            # the parser is told of the end by empty data
+            kind = Kind.MALFORMED if data else Kind.TRUNCATED
+            raise FailedRequestError(kind, answer.seen(str(error)), answer.status) from error
+        except OSError as error:
+            kind = Kind.TRUNCATED if answer.received else Kind.CLOSED
+            raise FailedRequestError(kind, answer.seen(str(error)), answer.status) from error
+        if not answer.received:
+            raise FailedRequestError(Kind.CLOSED, "not a byte came")
+        if not answer.message_complete:
+            raise FailedRequestError(Kind.TRUNCATED, answer.seen("connection closed"), answer.status)
+        if answer.should_close():
+            self.close()
+        return Answer(answer.get_code(), answer, decoded(bytes(answer.body), answer))
+
+
+class _Parser(HTTPResponse):
+    """llhttp's parser; keeps the body and how many bytes came."""
+
+    def __init__(self, method: str) -> None:
+        super().__init__(method)
+        self.received = 0
+        self.body = bytearray()
+
+    @property
+    def status(self) -> int:
+        """The status, 0 before the headers are whole."""
+        return int(self.get_code()) if self.headers_complete else 0
+
+    def seen(self, end: str) -> str:
+        """What of the answer came, in words."""
+        length = self.get("content-length") if self.headers_complete else None
+        of = f" of {length}" if length else ""
+        return f"{end.lower()}; status {self.status or '-'}, {len(self.body)}{of} bytes of the body"
+
+    def _on_body(self, buf: bytearray) -> None:
+        self.body += buf
+
+
+def decoded(body: bytes, headers: Any) -> bytes:
+    """The body without its content codings. Raises `FailedRequestError` where it is not encoded as its headers say."""
+    if not body:
+        return body
+    codings = headers.get("content-encoding") or ""
+    for coding in reversed([each.strip().lower() for each in str(codings).split(",") if each.strip()]):
+        try:
+            body = _without(coding, body)
+        except (zlib.error, brotli.error, ValueError) as error:
+            raise FailedRequestError(Kind.ENCODING, f"{coding}: {error}", headers.get_code()) from error
+    return body
+
+
+def _without(coding: str, body: bytes) -> bytes:
+    if coding == "identity":
+        return body
+    if coding == "br":
+        plain: bytes = brotli.decompress(body)
+        return plain
+    if coding not in ("gzip", "x-gzip", "deflate"):
+        raise ValueError("was not asked for")
+    # 32: finds out by the header whether it is gzip or zlib
+    inflating = zlib.decompressobj(32 + zlib.MAX_WBITS)
+    text = inflating.decompress(body) + inflating.flush()
+    if not inflating.eof or inflating.unused_data:
+        raise ValueError("does not end where it should")
+    return text
+
+
+def _is_readable(connection: Any) -> bool:
+    poll = _poll()
+    poll.register(connection.fileno(), 1)  # POLLIN
+    return bool(poll.poll(0))
+
+
+def _left(deadline: float) -> float:
+    left = deadline - time.perf_counter()
+    if left <= 0:
+        raise TimeoutError("no time is left")
+    return left

@@ -1,0 +1,183 @@
+"""The coordinator: has the workers play a profile round by round, gathers their samples, and misses who is lost."""
+
+import time
+from typing import Any
+
+import gevent
+from locust.rpc.protocol import Message
+from locust.runners import LocalRunner, MasterRunner
+
+from lab.load.arrivals import Phase, due_times, share_of
+from lab.load.messages import End, Plan, Round, Sample, decode_sample, encode
+from lab.load.output import Output
+from lab.load.search import Outcome, Search, search_of
+from lab.load.worker import ANSWER_SECONDS, GRACE_SECONDS
+from lab.runs.tally import Failure, Tally, service_levels
+
+# After the last arrival of a round, when every worker has said what came of its requests.
+DRAIN_SECONDS = ANSWER_SECONDS + GRACE_SECONDS + 4.0
+# A worker says something every second; one that has not for so long is lost.
+SILENCE_SECONDS = 4.0
+STOOD_STILL_SECONDS = 0.5
+LOST = "sent by no one, since their worker was lost"
+
+
+class WorkerLostError(Exception):
+    """A worker is gone and the load is to end with it, or none is left."""
+
+
+class Coordinator:
+    """Runs in Locust's master, or in the only process."""
+
+    def __init__(self, plan: Plan, runner: LocalRunner | MasterRunner, output: Output) -> None:
+        self._plan = plan
+        self._runner = runner
+        self._output = output
+        self._search: Search = search_of(plan.phases, plan.rate, plan.seconds)
+        self._round: Round | None = None
+        self._round_began = 0.0
+        self._began = 0.0
+        self._gathered = Sample()
+        self._of_round = Sample()
+        self._workers: dict[str, _Seen] = {}
+        self._lost: list[str] = []
+        self._is_stopped = False
+        runner.register_message("sample", self._on_sample)
+        runner.greenlet.spawn(self._tell)
+
+    def play(self) -> End:
+        """Plays all rounds. Raises `WorkerLostError`."""
+        clients = [c.id for c in self._runner.clients.all] if isinstance(self._runner, MasterRunner) else [None]
+        now = self._began = time.perf_counter()
+        self._workers = {client or "local": _Seen(index, client, now) for index, client in enumerate(clients)}
+        rounds = self._search.rounds()
+        phases = next(rounds)
+        number = 0
+        while True:
+            number += 1
+            outcome = self._play(number, phases, time.perf_counter() - self._began)
+            try:
+                phases = rounds.send(outcome)
+            except StopIteration:
+                break
+            if self._is_stopped:
+                break
+        self._tell_once()
+        return End(self._search.held, self._search.collapsed)
+
+    def stop(self) -> None:
+        """Has the workers end what they do; `play` returns once they have said what came of it."""
+        self._is_stopped = True
+        for worker in self._present():
+            self._runner.send_message("stop", {}, worker.client)
+
+    def _play(self, number: int, phases: list[Phase], began: float) -> Outcome:
+        self._of_round = Sample()
+        self._round_began = time.perf_counter()
+        players = self._present()
+        for index, worker in enumerate(players):
+            worker.begin(self._round_began)
+            self._round = Round(self._plan, number, began, phases, index, len(players))
+            self._runner.send_message("round", {"json": encode(self._round).decode()}, worker.client)
+        deadline = self._round_began + sum(phase.seconds for phase in phases) + DRAIN_SECONDS
+        looked = self._round_began
+        while waiting := [each for each in players if not each.is_lost and each.finished < number]:
+            now = time.perf_counter()
+            # while this process stood still itself, nobody could be heard
+            stood_still, looked = now - looked, now
+            for worker in waiting:
+                worker.heard += stood_still if stood_still > STOOD_STILL_SECONDS else 0.0
+                is_silent = worker.client is not None and now - worker.heard > SILENCE_SECONDS
+                if is_silent or now > deadline:
+                    self._lose(worker, players.index(worker))
+            gevent.sleep(0.02)
+        seconds = time.perf_counter() - self._round_began
+        tallies = self._of_round.tallies
+        is_met = service_levels(tallies).met and not any(worker.is_lost for worker in players)
+        return Outcome(is_met, sum(each.answered for each in tallies) / seconds)
+
+    def _present(self) -> list["_Seen"]:
+        return [worker for worker in self._workers.values() if not worker.is_lost]
+
+    def _lose(self, worker: "_Seen", index: int) -> None:
+        """Counts what the lost worker was to send and did not tell of as dropped, and goes on or ends."""
+        order = self._round
+        if worker.is_lost or order is None:
+            return
+        worker.is_lost = True
+        elapsed = time.perf_counter() - self._began
+        self._lost.append(f"worker {worker.number + 1} of {len(self._workers)} was lost at {elapsed:.0f} s")
+        due = sum(1 for _ in share_of(due_times(order.phases), index, order.workers))
+        tally = Tally("-", "lost worker", dropped=max(0, due - worker.ended))
+        gone = Sample(offered=max(0, due - worker.offered), tallies=[tally])
+        if tally.dropped:
+            gone.failures = {f"requests {LOST}": Failure(tally.dropped, self._lost[-1])}
+        self._gathered.merge(gone)
+        self._of_round.merge(gone)
+        if not self._present() or self._plan.ends_on_worker_loss:
+            self._tell_once()
+            raise WorkerLostError(self._lost[-1])
+
+    def _on_sample(self, msg: Message, **_: Any) -> None:
+        worker = self._workers.get(msg.node_id) or self._workers.get("local")
+        if worker is None or worker.is_lost:
+            return
+        sample = decode_sample(msg.data["json"])
+        worker.hear(sample, time.perf_counter())
+        self._gathered.merge(sample)
+        self._of_round.merge(sample)
+
+    def _tell(self) -> None:
+        while True:
+            gevent.sleep(1.0)
+            if self._began:
+                self._tell_once()
+
+    def _tell_once(self) -> None:
+        sample, self._gathered = self._gathered, Sample()
+        latest = [each.latest for each in self._present()]
+        sample.users = sum(each.users for each in latest)
+        sample.waiting = sum(each.waiting for each in latest)
+        sample.outstanding = sum(each.outstanding for each in latest)
+        sample.oldest = max((each.oldest for each in latest), default=0.0)
+        sample.held = self._search.held
+        sample.lost_workers = list(self._lost)
+        if self._round is not None:
+            elapsed = time.perf_counter() - self._round_began
+            sample.elapsed = self._round.began + elapsed
+            sample.round = self._round.number
+            for phase in self._round.phases:
+                sample.phase, sample.target_rate = phase.name, phase.rate_at(elapsed)
+                elapsed -= phase.seconds
+                if elapsed < 0:
+                    break
+            else:
+                sample.target_rate = 0.0
+        self._output.write(sample)
+
+
+class _Seen:
+    """What is known of a worker; `offered` and `ended` count its requests of this round."""
+
+    def __init__(self, number: int, client: str | None, now: float) -> None:
+        self.number = number
+        self.client = client
+        self.heard = now
+        self.latest = Sample()
+        self.finished = 0
+        self.offered = self.ended = 0
+        self.is_lost = False
+
+    def begin(self, now: float) -> None:
+        """A round begins."""
+        self.heard = max(self.heard, now)
+        self.offered = self.ended = 0
+
+    def hear(self, sample: Sample, now: float) -> None:
+        """A sample came."""
+        self.heard = now
+        self.latest = sample
+        self.offered += sample.offered
+        self.ended += sum(each.ended for each in sample.tallies)
+        if sample.finished:
+            self.finished = sample.round

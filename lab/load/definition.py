@@ -1,0 +1,129 @@
+"""What a load is: a profile of the lab or of one's own file, with every default filled in."""
+
+import re
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct, field
+
+from lab.load.arrivals import Phase
+from lab.load.conditions import Condition, ConditionError
+from lab.load.errors import CannotRunError
+from lab.load.profiles import MIX, PROFILES
+from lab.load.requests import Operation, Traffic
+
+MOST_RATE = 10_000.0
+MOST_SECONDS = 24 * 3600.0
+SECONDS_OF = {"": 1, "s": 1, "m": 60, "h": 3600}
+
+
+class Definition(Struct, frozen=True):
+    """A load. `rate` is its highest in arrivals a second; `phases` is None where it looks for a rate."""
+
+    name: str
+    rate: float
+    seconds: float
+    phases: list[Phase] | None
+    traffic: Traffic
+    begins_cold: bool = False
+    thresholds: tuple[Condition, ...] = ()
+    abort_on: tuple[Condition, ...] = ()
+
+
+class FilePhase(Struct, frozen=True, forbid_unknown_fields=True):
+    """A phase in a file: `rate` is one number, or the first and the last of a straight line."""
+
+    seconds: float
+    rate: float | tuple[float, float]
+    name: str = ""
+
+
+class ProfileFile(Struct, frozen=True, forbid_unknown_fields=True):
+    """A profile of one's own, a TOML file."""
+
+    rate: float = 25.0
+    time: str = "60s"
+    mix: dict[Operation, float] = field(default_factory=lambda: dict(MIX))
+    prepared: int = 200
+    skew: float = 1.0
+    phases: list[FilePhase] = []
+    thresholds: list[str] = []
+    abort_on: list[str] = []
+
+
+def parse_time(text: str) -> float | None:
+    """Seconds of a time such as `90`, `90s`, `5m` or `1h`; None where it is none, or not from 1 s to 24 h."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text)
+    seconds = float(found[1]) * SECONDS_OF[found[2]] if found else 0.0
+    return seconds if 1 <= seconds <= MOST_SECONDS else None
+
+
+def is_file(profile: str) -> bool:
+    """Whether a profile is given by its file and not by its name."""
+    return profile not in PROFILES and (profile.endswith(".toml") or "/" in profile)
+
+
+def define(profile: str, rate: float | None = None, seconds: float | None = None) -> Definition:
+    """The load of a profile's name or file, at another rate or for another time if asked. Raises `CannotRunError`."""
+    if is_file(profile):
+        return _of_file(Path(profile), rate, seconds)
+    if profile not in PROFILES:
+        raise CannotRunError(f"{profile!r} is no profile: the profiles are {', '.join(PROFILES)}, or a path to a file")
+    kind = PROFILES[profile]
+    shape = kind(rate, seconds)
+    phases = None if kind.is_search else shape.phases()
+    return Definition(profile, shape.rate, shape.seconds, phases, kind.traffic, kind.begins_cold)
+
+
+def _of_file(path: Path, rate: float | None, seconds: float | None) -> Definition:
+    try:
+        written = msgspec.toml.decode(path.read_bytes(), type=ProfileFile)
+        thresholds, abort_on = (tuple(map(Condition.parse, each)) for each in (written.thresholds, written.abort_on))
+        return _definition(path.stem, written, rate, seconds, thresholds, abort_on)
+    except OSError as error:
+        raise CannotRunError(f"{path}: {error.strerror or error}") from error
+    except (ConditionError, ValueError) as error:
+        raise CannotRunError(f"{path}: {error}") from error
+
+
+def _definition(
+    name: str,
+    written: ProfileFile,
+    rate: float | None,
+    seconds: float | None,
+    thresholds: tuple[Condition, ...],
+    abort_on: tuple[Condition, ...],
+) -> Definition:
+    length = parse_time(written.time)
+    if length is None:
+        raise ValueError(f"time={written.time!r} must be a time from 1s to 24h")
+    if not written.mix or min(written.mix.values()) < 0 or not sum(written.mix.values()) > 0:
+        raise ValueError("mix must give shares, such as read = 0.9")
+    if not 1 <= written.prepared <= 100_000 or written.skew < 0:
+        raise ValueError("prepared must be from 1 to 100000, and skew not negative")
+    phases = [_phase(each, f"{name}-{number}") for number, each in enumerate(written.phases, 1)]
+    phases = phases or [Phase(name, length, written.rate, written.rate)]
+    own_rate = max(max(each.start_rate, each.end_rate) for each in phases)
+    own_seconds = sum(each.seconds for each in phases)
+    if not 0.1 <= own_rate <= MOST_RATE or not 1 <= own_seconds <= MOST_SECONDS:
+        raise ValueError(f"rate must be from 0.1 to {MOST_RATE:g}, and the whole time from 1s to 24h")
+    louder, longer = (rate or own_rate) / own_rate, (seconds or own_seconds) / own_seconds
+    phases = [
+        Phase(each.name, each.seconds * longer, each.start_rate * louder, each.end_rate * louder) for each in phases
+    ]
+    return Definition(
+        name,
+        rate or own_rate,
+        seconds or own_seconds,
+        phases,
+        Traffic(written.mix, prepared=written.prepared, skew=written.skew),
+        thresholds=thresholds,
+        abort_on=abort_on,
+    )
+
+
+def _phase(written: FilePhase, name: str) -> Phase:
+    first, last = written.rate if isinstance(written.rate, tuple) else (written.rate, written.rate)
+    if written.seconds <= 0 or min(first, last) < 0:
+        raise ValueError(f"phase {written.name or name}: seconds must be above 0 and rates not negative")
+    return Phase(written.name or name, written.seconds, first, last)

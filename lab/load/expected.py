@@ -1,0 +1,73 @@
+"""Which answers may be expected of a request, and what is wrong with the others."""
+
+from http import HTTPStatus
+
+import msgspec
+from msgspec import Struct
+
+from lab.load.connection import Answer, FailedRequestError
+from lab.load.requests import Operation
+from lab.runs.tally import Kind
+
+SUCCESS = {
+    Operation.CREATE: HTTPStatus.CREATED,
+    Operation.LIST: HTTPStatus.OK,
+    Operation.READ: HTTPStatus.OK,
+    Operation.CHANGE: HTTPStatus.OK,
+    Operation.DELETE: HTTPStatus.NO_CONTENT,
+}
+SHOWN_BYTES = 60
+
+
+class Task(Struct, frozen=True):
+    """What is looked at in a task."""
+
+    id: str
+    task: str
+
+
+class Page(Struct, frozen=True):
+    """What is looked at in a list of tasks."""
+
+    items: list[Task]
+
+
+_decode_task = msgspec.json.Decoder(Task).decode
+_decode_page = msgspec.json.Decoder(Page).decode
+
+
+def check_success(operation: Operation, answer: Answer, task_id: str = "", text: str = "") -> None:
+    """Sees that a 2xx answer is the whole one. Raises `FailedRequestError`.
+
+    `task_id` is the task that was asked for; `text` what was written, if anything.
+    """
+    if operation is Operation.DELETE:
+        return
+    if not answer.body:
+        raise FailedRequestError(Kind.EMPTY, f"status {answer.status}", answer.status)
+    try:
+        if operation is Operation.LIST:
+            _decode_page(answer.body)
+            return
+        task = _decode_task(answer.body)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        shown = answer.body[:SHOWN_BYTES].decode(errors="replace")
+        raise FailedRequestError(Kind.NOT_JSON, f"{error}: {shown!r}", answer.status) from error
+    if operation is Operation.CREATE:
+        location = answer.header("location")
+        if not location:
+            raise FailedRequestError(Kind.NO_LOCATION, f"status {answer.status}", answer.status)
+        task_id = location.rsplit("/", 1)[-1]
+    if task.id != task_id:
+        raise FailedRequestError(Kind.OTHER_TASK, f"{task.id} instead of {task_id}", answer.status)
+    if text and task.task != text:
+        raise FailedRequestError(Kind.OTHER_TASK, f"{task.task!r} instead of {text!r}", answer.status)
+
+
+def unexpected(answer: Answer) -> FailedRequestError:
+    """The failure that an unexpected status is."""
+    location = answer.header("location")
+    if HTTPStatus.MULTIPLE_CHOICES <= answer.status < HTTPStatus.BAD_REQUEST:
+        return FailedRequestError(Kind.REDIRECT, f"status {answer.status} to {location or 'nowhere'}", answer.status)
+    shown = answer.body[:SHOWN_BYTES].decode(errors="replace")
+    return FailedRequestError(f"status {answer.status}", shown or "no body", answer.status)

@@ -1,0 +1,67 @@
+"""A run's result for machines: JUnit XML and JSON."""
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import msgspec
+
+from lab.report.summary import facts
+from lab.runs.check import Check
+from lab.runs.record import Run
+
+
+def all_checks(run: Run) -> list[Check]:
+    """What the run was judged by, and whether it was whole."""
+    lost = "; ".join(run.lost_workers)
+    return [
+        *run.checks,
+        Check("ran to its end", run.cut_short or "yes", "yes", not run.cut_short),
+        Check("kept its workers", lost or "yes", "yes", not lost),
+    ]
+
+
+def write_json(run: Run, file: Path) -> None:
+    """Writes the run without its seconds, and the checks. Raises `OSError`."""
+    summary = {
+        "id": run.id,
+        "profile": run.profile,
+        "met": run.met,
+        "checks": all_checks(run),
+        "offered": run.offered,
+        "answered": run.answered,
+        "failed": run.failed,
+        "dropped": run.dropped,
+        "failures": run.failures,
+        "total": run.total,
+        "reads": run.reads,
+        "writes": run.writes,
+        "found": run.found,
+        "cut_short": run.cut_short,
+        "command": run.settings.command,
+    }
+    file.write_bytes(msgspec.json.format(msgspec.json.encode(summary), indent=1) + b"\n")
+
+
+def write_junit(run: Run, file: Path) -> None:
+    """Writes a test suite with a test case for each check, in the form that CI servers read. Raises `OSError`."""
+    results = all_checks(run)
+    failures = sum(not each.met for each in results)
+    suite = ElementTree.Element(
+        "testsuite",
+        name=f"glasshouse load {run.profile}",
+        tests=str(len(results)),
+        failures=str(failures),
+        errors="0",
+        skipped="0",
+        time=f"{run.seconds_run:.1f}",
+    )
+    for each in results:
+        case = ElementTree.SubElement(suite, "testcase", classname=f"load.{run.profile}", name=each.name)
+        if not each.met:
+            said = f"{each.was}, and should be: {each.objective}"
+            ElementTree.SubElement(case, "failure", message=said).text = said
+    ElementTree.SubElement(suite, "system-out").text = "\n".join(facts(run))
+    suites = ElementTree.Element("testsuites", tests=str(len(results)), failures=str(failures), errors="0")
+    suites.append(suite)
+    ElementTree.indent(suites)
+    file.write_bytes(ElementTree.tostring(suites, encoding="utf-8", xml_declaration=True) + b"\n")

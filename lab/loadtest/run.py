@@ -1,0 +1,248 @@
+"""One run, from preparing the tasks to the record on disk."""
+
+import queue
+import shlex
+import signal
+import socket
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Console
+
+from lab.load.cold import empty_cache
+from lab.load.conditions import Abort, Condition
+from lab.load.definition import Definition
+from lab.load.errors import CannotRunError
+from lab.load.measured import Measured
+from lab.load.messages import End, Failed, Plan, Sample
+from lab.load.metrics import metrics
+from lab.load.prepare import prepare
+from lab.load.process import Generator
+from lab.load.progress import Display, display
+from lab.load.remote_write import RemoteWriter
+from lab.load.watch import Watch
+from lab.loadtest.judge import checks, search_checks
+from lab.report.inside import look_inside, wait_for_first_scrapes
+from lab.report.page import write_page
+from lab.runs import record
+from lab.runs.record import Figures, Run
+from lab.settings import LabSettings
+
+# A generator that says nothing for so long is taken for dead.
+SILENCE_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Options:
+    """What was asked for beside the load itself, every default filled in."""
+
+    profile: str
+    users: int
+    seed: int
+    host: str
+    workers: int
+    remote_workers: int
+    ends_on_worker_loss: bool
+    thresholds: tuple[Condition, ...]
+    abort_on: tuple[Condition, ...]
+    prometheus: str
+    allow_remote: bool
+
+
+class LoadRun:
+    """Plays one load and keeps what came of it."""
+
+    def __init__(
+        self, definition: Definition, options: Options, settings: LabSettings, console: Console, runs: Path
+    ) -> None:
+        self._definition = definition
+        self._options = options
+        self._settings = settings
+        self._console = console
+        self._runs = runs
+        self._prepared = 0
+        self._measured = Measured()
+        self._aborts = [Abort(each) for each in options.abort_on]
+        self._stop_reason: str | None = None
+        self._end = End()
+
+    def play(self) -> Run:
+        """Prepares, loads, looks inside and writes the record. Raises `CannotRunError` and `OSError`."""
+        name = record.run_id(time.time(), self._definition.name)
+        folder = self._runs / name
+        folder.mkdir(parents=True)
+        before = {number: signal.signal(number, self._interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            return self._play(folder)
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _play(self, folder: Path) -> Run:
+        options, definition = self._options, self._definition
+        writer = RemoteWriter(options.prometheus, folder.name)
+        watch = Watch(options.prometheus)
+        # what was asked before this moment, by whomever, is in the counters that the run begins with
+        wait_for_first_scrapes(options.prometheus, time.time(), self._is_stopped)
+        began = time.time()
+        try:
+            writer.write(metrics(self._measured, definition.name, "prepare"))
+            tasks, self._prepared = prepare(options.host, definition.traffic.prepared, options.seed, self._is_stopped)
+            if definition.begins_cold:
+                empty_cache(self._settings)
+            load_began = time.time()
+            self._load(tasks, folder, writer, watch)
+            load_ended = time.time()
+        except CannotRunError:
+            if not any(folder.iterdir()):
+                folder.rmdir()
+            raise
+        finally:
+            writer.end()
+            watch.stop()
+        if not self._stop_reason:
+            self._console.print("waiting for Prometheus' last scrape", style="dim")
+        inside = look_inside(options.prometheus, folder.name, began, load_began, load_ended, self._is_interrupted)
+        if writer.missed:
+            inside.missing.append(f"the generator's metrics of {writer.missed} s in Prometheus: {writer.reason}")
+        run = self._record(folder.name, load_began, load_ended, inside)
+        record.save(run, folder)
+        # drawing takes longer than who presses Ctrl-C wants to wait
+        write_page(run, folder, None if self._is_interrupted() else options.prometheus)
+        return run
+
+    def _load(self, tasks: list[tuple[str, str]], folder: Path, writer: RemoteWriter, watch: Watch) -> None:
+        options, definition = self._options, self._definition
+        plan = Plan(
+            definition.name,
+            definition.rate,
+            definition.seconds,
+            definition.phases,
+            definition.traffic,
+            options.users,
+            options.seed,
+            options.host,
+            tasks,
+            options.ends_on_worker_loss,
+        )
+        # workers of this machine alone need no port that anyone knows, and two runs at once no port of one another
+        port = self._settings.locust_port if options.remote_workers else _free_port()
+        log = folder / "generator.log"
+        with (
+            Generator(plan, options.workers, options.remote_workers, port, log) as generator,
+            display(self._console, definition.name, definition.seconds) as shown,
+        ):
+            heard = time.monotonic()
+            while True:
+                if self._stop_reason:
+                    generator.end_load()
+                try:
+                    message = generator.messages.get(timeout=0.1)
+                except queue.Empty:
+                    if time.monotonic() - heard > SILENCE_SECONDS:
+                        self._stop_reason = "the load generator fell silent"
+                        break
+                    continue
+                heard = time.monotonic()
+                if message is None:
+                    break
+                self._hear(message, writer, watch, shown)
+
+    def _hear(self, message: Sample | End | Failed, writer: RemoteWriter, watch: Watch, shown: Display) -> None:
+        if isinstance(message, Sample):
+            self._measured.add(message)
+            writer.write(metrics(self._measured, self._definition.name, message.phase or "load", self._prepared))
+            shown.update(self._measured, watch.inside)
+            reasons = (each.reason(self._measured.seconds[-1]) for each in self._aborts)
+            self._stop_reason = self._stop_reason or next(filter(None, reasons), None)
+        elif isinstance(message, End):
+            self._end = message
+        elif self._measured.seconds:
+            self._stop_reason = self._stop_reason or message.reason
+            self._end = End(self._measured.latest.held)
+        else:
+            raise CannotRunError(message.reason)
+
+    def _interrupt(self, number: int, _frame: FrameType | None) -> None:
+        self._stop_reason = f"stopped by {signal.Signals(number).name}"
+
+    def _is_stopped(self) -> bool:
+        return self._stop_reason is not None
+
+    def _is_interrupted(self) -> bool:
+        return self._stop_reason is not None and self._stop_reason.startswith("stopped by")
+
+    def _record(self, name: str, began: float, ended: float, inside: record.Inside) -> Run:
+        options, definition, measured = self._options, self._definition, self._measured
+        tallies, is_search = measured.total.tallies, definition.phases is None
+        found = self._end.found if self._end.found is not None else measured.latest.held
+        return Run(
+            id=name,
+            profile=definition.name,
+            began=began,
+            ended=ended,
+            settings=record.Settings(
+                definition.rate,
+                definition.seconds,
+                options.users,
+                options.seed,
+                options.host,
+                options.workers + options.remote_workers,
+                command_of(definition, options),
+            ),
+            versions=record.versions(),
+            machine=record.machine(),
+            prepared=self._prepared,
+            offered=measured.total.offered,
+            sent=measured.total.sent,
+            resent=measured.total.resent,
+            answered=measured.answered,
+            failed=measured.failed,
+            dropped=measured.dropped,
+            statuses=measured.total.statuses,
+            failures=measured.total.failures,
+            service_levels=measured.service_levels,
+            checks=search_checks(measured, found, options.thresholds)
+            if is_search
+            else checks(measured, options.thresholds),
+            total=Figures.of(tallies),
+            reads=Figures.of([each for each in tallies if each.method == "GET"]),
+            writes=Figures.of([each for each in tallies if each.method in ("POST", "PATCH", "DELETE")]),
+            routes=record.figures_by_route(tallies),
+            limit=measured.limit,
+            lag=max((each.lag for each in measured.seconds), default=0.0),
+            lost_workers=measured.latest.lost_workers,
+            cut_short=self._stop_reason,
+            is_search=is_search,
+            found=found,
+            collapsed=self._end.collapsed,
+            inside=inside,
+            seconds=measured.seconds,
+        )
+
+
+def command_of(definition: Definition, options: Options) -> str:
+    """The command that repeats it."""
+    words = ["glasshouse", "load", options.profile, f"--rate={definition.rate:g}", f"--time={definition.seconds:g}s"]
+    words += [f"--users={options.users}", f"--seed={options.seed}", f"--host={options.host}"]
+    words += [f"--workers={options.workers}"] if options.workers else []
+    words += [f"--remote-workers={options.remote_workers}"] if options.remote_workers else []
+    words += ["--on-worker-loss=end"] if options.ends_on_worker_loss else []
+    words += _added("--threshold", options.thresholds, definition.thresholds)
+    words += _added("--abort-on", options.abort_on, definition.abort_on)
+    words += ["--allow-remote"] if options.allow_remote else []
+    return shlex.join(words)
+
+
+def _added(option: str, conditions: Iterable[Condition], own: tuple[Condition, ...]) -> list[str]:
+    """What was asked for beside what the profile's file says."""
+    return [f"{option}={each.text}" for each in conditions if each not in own]
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,337 @@
+"""Whatever a server does: offered = answered + failed + dropped, and the run says so."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import brotli
+import pytest
+
+from lab.load.connection import Connection, FailedRequestError, Sent
+from lab.load.expected import check_success, unexpected
+from lab.load.requests import Operation
+from lab.load.target import resolve
+from lab.runs.record import Run, load
+from tests.integration.todo_stub import (
+    FOREVER,
+    Misbehaviour,
+    Reply,
+    TodoStub,
+    body_of,
+    gzipped,
+    head_of,
+    response,
+    with_body,
+)
+
+PREPARED = 5
+RATE, SECONDS = 20, 2
+OFFERED = RATE * SECONDS
+
+
+@dataclass(frozen=True)
+class Case:
+    """A server, and what a run of 40 requests has to say of it."""
+
+    name: str
+    misbehaves: Misbehaviour | None
+    kind: str
+    """Of every failure; empty where nothing fails."""
+    answered: int | None = 0
+    """None: as many as there are deletions and the like, which this fault cannot touch."""
+    users: int = 100
+    dropped: int = 0
+    idle_seconds: float = FOREVER
+    longest: float = 0.0
+    case: str = ""
+
+
+def never(number: int, method: str, right: bytes) -> Reply | None:
+    return Reply(right, wait_seconds=FOREVER)
+
+
+def first_five(number: int, method: str, right: bytes) -> Reply | None:
+    return None if number < 5 else never(number, method, right)
+
+
+def breaks_off(number: int, method: str, right: bytes) -> Reply | None:
+    return Reply(
+        response("200 OK" if method == "GET" else "201 Created", b"")[:-21] + b"content-length: 1000\r\n\r\n{", True
+    )
+
+
+def breaks_off_chunked(number: int, method: str, right: bytes) -> Reply | None:
+    return Reply(b'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\n{"id"\r\n', True)
+
+
+def breaks_off_in_the_head(number: int, method: str, right: bytes) -> Reply | None:
+    return Reply(b"HTTP/1.1 200 OK\r\ncontent-le", True)
+
+
+def not_http(number: int, method: str, right: bytes) -> Reply | None:
+    return Reply(b"SSH-2.0-OpenSSH_9.2\r\n\r\n", True)
+
+
+def hangs_up(number: int, method: str, right: bytes) -> Reply | None:
+    return Reply(b"", True)
+
+
+def stalls(number: int, method: str, right: bytes) -> Reply | None:
+    return Reply(right, wait_seconds=12)
+
+
+def trickles(number: int, method: str, right: bytes) -> Reply | None:
+    return Reply(right, trickle_seconds=1)
+
+
+def empty(number: int, method: str, right: bytes) -> Reply | None:
+    return Reply(with_body(right, b""))
+
+
+def html(number: int, method: str, right: bytes) -> Reply | None:
+    return Reply(with_body(right, b"<html>It works!</html>"))
+
+
+def another_task(number: int, method: str, right: bytes) -> Reply | None:
+    return Reply(with_body(right, b'{"id":"00000000-0000-0000-0000-000000000000","task":"x"}'))
+
+
+def without_location(number: int, method: str, right: bytes) -> Reply | None:
+    return Reply(right.replace(b"location:", b"x-location:"))
+
+
+def cut_gzip(number: int, method: str, right: bytes) -> Reply | None:
+    return Reply(gzipped(right, cut=9))
+
+
+def bad_gzip(number: int, method: str, right: bytes) -> Reply | None:
+    return Reply(with_body(right, body_of(right), b"content-encoding: gzip\r\n"))
+
+
+def bad_brotli(number: int, method: str, right: bytes) -> Reply | None:
+    return Reply(with_body(right, body_of(right), b"content-encoding: br\r\n"))
+
+
+def unknown_coding(number: int, method: str, right: bytes) -> Reply | None:
+    return Reply(with_body(right, body_of(right), b"content-encoding: zebra\r\n"))
+
+
+def good_gzip(number: int, method: str, right: bytes) -> Reply | None:
+    return Reply(gzipped(right))
+
+
+def number_only(number: int, method: str, right: bytes) -> Reply | None:
+    return Reply(with_body(right, b"7"))
+
+
+def not_utf8(number: int, method: str, right: bytes) -> Reply | None:
+    return Reply(with_body(right, body_of(right).replace(b"water", b"wat\xff\xfe")))
+
+
+def good_brotli(number: int, method: str, right: bytes) -> Reply | None:
+    return Reply(with_body(right, brotli.compress(body_of(right)), b"content-encoding: br\r\n"))
+
+
+def chunked(number: int, method: str, right: bytes) -> Reply | None:
+    body = body_of(right)
+    return Reply(head_of(right) + b"\r\ntransfer-encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(body), body))
+
+
+def until_close(number: int, method: str, right: bytes) -> Reply | None:
+    return Reply(head_of(right) + b"\r\n\r\n" + body_of(right), True)
+
+
+def after_interim(number: int, method: str, right: bytes) -> Reply | None:
+    return Reply(b"HTTP/1.1 103 Early Hints\r\nlink: </style.css>\r\n\r\n" + right)
+
+
+def redirects(number: int, method: str, right: bytes) -> Reply | None:
+    return Reply(response("302 Found", b"", "location: http://127.0.0.1:9/tasks\r\n"))
+
+
+def redirects_nowhere(number: int, method: str, right: bytes) -> Reply | None:
+    return Reply(response("307 Temporary Redirect", b"{}"))
+
+
+def accepted(number: int, method: str, right: bytes) -> Reply | None:
+    return Reply(right.replace(b"201 Created", b"202 Accepted"))
+
+
+def unavailable(number: int, method: str, right: bytes) -> Reply | None:
+    return Reply(response("503 Service Unavailable", b"{}"))
+
+
+ANSWERS = [
+    ("breaks off", breaks_off, "answer broken off", "truncated answer"),
+    ("breaks off between chunks", breaks_off_chunked, "answer broken off", "truncated answer"),
+    ("breaks off in its head", breaks_off_in_the_head, "answer broken off", "truncated answer"),
+    ("hangs up without a byte", hangs_up, "connection closed before the answer", ""),
+    ("speaks another protocol", not_http, "not HTTP", ""),
+    ("stalls", stalls, "no whole answer in time", "hung answer"),
+    ("sends a byte a second", trickles, "no whole answer in time", "load, answers"),
+    ("is empty", empty, "empty answer", "load, answers"),
+    ("is HTML", html, "not the JSON that was expected", "load, answers"),
+    ("is a JSON number", number_only, "not the JSON that was expected", "load, answers"),
+    ("is not UTF-8", not_utf8, "not the JSON that was expected", "load, answers"),
+    ("is of another task", another_task, "another task", "load, answers"),
+    ("has no Location", without_location, "created without Location", "load, answers"),
+    ("cuts off its gzip", cut_gzip, "wrong content encoding", "load, answers"),
+    ("lies about gzip", bad_gzip, "wrong content encoding", "load, answers"),
+    ("lies about brotli", bad_brotli, "wrong content encoding", "load, answers"),
+    ("is encoded in a way that was not asked for", unknown_coding, "wrong content encoding", "load, answers"),
+    ("is a redirect", redirects, "redirect", "load, redirects"),
+    ("is a redirect without Location", redirects_nowhere, "redirect", "load, redirects"),
+    ("is another success", accepted, "status 202", "load, answers"),
+    ("is unavailable", unavailable, "status 503", ""),
+    ("is compressed well", good_gzip, "", ""),
+    ("is compressed well by brotli", good_brotli, "", ""),
+    ("is chunked", chunked, "", ""),
+    ("ends with the connection", until_close, "", ""),
+    ("follows an interim one", after_interim, "", ""),
+]
+
+
+@pytest.mark.parametrize(
+    ("misbehaves", "kind"),
+    [
+        pytest.param(misbehaves, kind, id=name, marks=[pytest.mark.case(case)] if case else [])
+        for name, misbehaves, kind, case in ANSWERS
+    ],
+)
+def test_an_answer_is_whole_or_it_failed(misbehaves: Misbehaviour, kind: str) -> None:
+    with TodoStub(misbehaves=misbehaves) as stub:
+        connection = Connection(resolve(stub.url))
+        body, deadline, sent = b'{"task":"water plants"}', time.perf_counter() + 0.5, Sent()
+        found = ""
+        try:
+            answer = connection.ask("POST", "/tasks", body, "", deadline if kind.endswith("in time") else 1e12, sent)
+            if answer.status != 201:
+                raise unexpected(answer)
+            check_success(Operation.CREATE, answer, text="water plants")
+        except FailedRequestError as error:
+            found = str(error.kind)
+        finally:
+            connection.close()
+        assert found == kind
+        assert sent.times == stub.total == 1
+
+
+RUNS = [
+    Case("never answers", never, "no whole answer in time", longest=10.0, case="hung answer"),
+    Case(
+        "never answers five users",
+        never,
+        "no whole answer in time",
+        users=5,
+        dropped=OFFERED - 5,
+        longest=10.0,
+        case="hung answer",
+    ),
+    Case("answers the first five", first_five, "no whole answer in time", answered=5, longest=10.0),
+    Case("breaks off", breaks_off, "answer broken off", case="truncated answer"),
+    Case("stalls for 12 s", stalls, "no whole answer in time", longest=10.0, case="hung answer"),
+    Case("answers with nothing", empty, "empty answer", case="load, answers"),
+    Case("redirects", redirects, "redirect", case="load, redirects"),
+    Case("lies about its encoding", bad_gzip, "wrong content encoding", case="load, answers"),
+    Case("closes idle connections", None, "", answered=OFFERED, idle_seconds=0.2),
+]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def profile(folder: Path) -> str:
+    file = folder / "stub.toml"
+    file.write_text(f'rate = {RATE}\ntime = "{SECONDS}s"\nprepared = {PREPARED}\n[mix]\nread = 0.8\ncreate = 0.2\n')
+    return str(file)
+
+
+def start(*arguments: str, runs: Path) -> subprocess.Popen[str]:
+    away = {"PROMETHEUS_PORT": str(free_port())}
+    return subprocess.Popen(
+        [sys.executable, "-m", "lab", "load", *arguments, f"--runs={runs}"],
+        env={**os.environ, **away},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def only_run(runs: Path) -> Run:
+    (folder,) = runs.iterdir()
+    return load(str(folder))
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str, Run, int]]:
+    """All runs, which mostly wait, at the same time: exit status, output, record, and what the stub counted."""
+    results = {}
+    with ExitStack() as stack:
+        started = []
+        for case in RUNS:
+            folder = tmp_path_factory.mktemp("case")
+            stub = stack.enter_context(
+                TodoStub(misbehaves=case.misbehaves, good=PREPARED, idle_seconds=case.idle_seconds)
+            )
+            arguments = [profile(folder), f"--host={stub.url}", f"--users={case.users}"]
+            started.append((case, folder, stub, start(*arguments, runs=folder / "runs")))
+        for case, folder, stub, process in started:
+            output, _ = process.communicate(timeout=200)
+            assert process.returncode in (0, 1), output
+            results[case.name] = (process.returncode, output, only_run(folder / "runs"), stub.total)
+    return results
+
+
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(each, id=each.name, marks=[pytest.mark.case(each.case)] if each.case else []) for each in RUNS],
+)
+def test_every_request_that_came_due_is_accounted_for(
+    case: Case, results: dict[str, tuple[int, str, Run, int]]
+) -> None:
+    status, output, run, counted = results[case.name]
+    assert run.offered == OFFERED
+    assert run.answered + run.failed + run.dropped == OFFERED
+    assert (run.answered, run.dropped) == (case.answered, case.dropped)
+    assert run.total.offered == OFFERED
+    assert {name.split(": ")[1] for name in run.failures} == ({case.kind} if case.kind else set())
+    assert sum(each.count for each in run.failures.values()) == run.failed
+    assert run.total.longest >= case.longest
+    assert run.prepared + run.sent + run.resent == counted
+    assert f"offered {OFFERED} = answered {run.answered}" in output
+    assert f"+ failed {run.failed} + dropped {run.dropped}" in output
+    missed = {each.name for each in run.checks if not each.met}
+    if not case.kind:
+        # how fast it was is not for this test to say
+        assert all("100 ms" in each for each in missed)
+        assert status == bool(missed)
+        return
+    assert status == 1
+    assert "failed requests" in missed
+    assert "service levels missed" in output
+    assert f"{case.kind} (such as: " in output
+    # one line a route and kind, not one a request
+    assert output.count("failed: ") <= 2
+    assert not case.dropped or f"dropped {case.dropped}" in output.split("waiting for")[0]
+
+
+def test_a_redirect_leads_to_no_other_address(tmp_path: Path) -> None:
+    with TodoStub() as other:
+
+        def away(number: int, method: str, right: bytes) -> Reply | None:
+            return Reply(response("302 Found", b"", f"location: {other.url}/tasks\r\n"))
+
+        with TodoStub(misbehaves=away) as stub:
+            process = start(profile(tmp_path), f"--host={stub.url}", runs=tmp_path / "runs")
+            output, _ = process.communicate(timeout=60)
+        assert process.returncode == 2
+        assert "POST /tasks answers 302" in output
+        assert other.total == 0

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.receiver PORT`: takes traces over OTLP as a collector does, reading every post.
+"""`python -m benchmarks.receiver PORT`: takes traces and logs over OTLP as a collector does, reading every post.
 
 A process of its own, so that what it costs is not counted as the service's.
 """
@@ -7,6 +7,7 @@ import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
@@ -22,9 +23,15 @@ class Receiver(BaseHTTPRequestHandler):
     spans = 0
 
     def do_POST(self) -> None:
-        """Takes a batch of spans."""
-        request = ExportTraceServiceRequest.FromString(self.rfile.read(int(self.headers["Content-Length"])))
-        Receiver.spans += sum(len(scope.spans) for resource in request.resource_spans for scope in resource.scope_spans)
+        """Takes a batch of spans, or of log records."""
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.path == "/v1/logs":
+            ExportLogsServiceRequest.FromString(body)
+        else:
+            request = ExportTraceServiceRequest.FromString(body)
+            Receiver.spans += sum(
+                len(scope.spans) for resource in request.resource_spans for scope in resource.scope_spans
+            )
         self._answer(ANSWER, "application/x-protobuf")
 
     def do_GET(self) -> None:

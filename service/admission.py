@@ -10,8 +10,9 @@ from service.problems import MEDIA_TYPE, problem
 from service.rate_limit import Clients, Decision, Limiter, limit_name, policy_header
 from service.resilience import Unavailable
 from service.settings import Settings
+from service.telemetry.failure import Failure
 from service.telemetry.metrics import Metrics
-from service.telemetry.tracing import trace_id_of
+from service.telemetry.request import note_failure, trace_id_of
 
 WITHOUT_BODY = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
 EXEMPT = frozenset({"/health", "/health/live", "/health/ready"})
@@ -73,6 +74,7 @@ class AdmissionMiddleware:
         if self._in_flight >= self._most:
             self._shed.inc()
             headers.append((b"retry-after", b"1"))
+            note_failure(scope, Failure(f"{self._most} requests are in flight already", "overload"))
             await self._answer(scope, send_with_headers, 503, "too many requests are in flight")
             return
         self._in_flight += 1

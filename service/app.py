@@ -4,7 +4,7 @@ import asyncio
 import gc
 import time
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, cast
 
 import structlog
@@ -29,9 +29,11 @@ from service.tasks.epoch import Epoch
 from service.tasks.repository import TaskRepository
 from service.tasks.routes import task_routes
 from service.tasks.store import TaskStore, metadata
+from service.telemetry.log_export import LogExport
 from service.telemetry.metrics import Metrics
 from service.telemetry.middleware import TelemetryMiddleware
-from service.telemetry.tracing import Tracing
+from service.telemetry.resource import resource_of
+from service.telemetry.tracing import Tracing, note_redis_node
 
 log = structlog.stdlib.get_logger("service")
 
@@ -41,6 +43,7 @@ COMPRESS_FROM_BYTES = 1024
 LAG_PAUSE_SECONDS = 0.1
 HOUSEKEEPING_SECONDS = 60.0
 CLOSE_SECONDS = 2.5
+ROUTED_METHODS = ("GET", "POST", "PATCH", "DELETE")
 
 
 class Service:
@@ -54,19 +57,15 @@ class Service:
             replica=replica,
             max_concurrent_requests=settings.max_concurrent_requests,
         )
-        self._tracing = tracing = Tracing(
-            settings.otel_exporter_otlp_endpoint,
-            settings.trace_sample_ratio,
-            settings.trace_slow_seconds,
-            replica,
-            metrics,
-        )
+        resource = resource_of(replica)
+        self._logs = LogExport(settings, resource, metrics)
+        self._tracing = tracing = Tracing(settings, resource, metrics)
         self._database = Database(settings, metrics, tracing)
-        self._cluster = RedisCluster(settings, metrics.breaker["redis"].set) if settings.redis_url else None
+        self._cluster = RedisCluster(settings, metrics) if settings.redis_url else None
         self._epoch = Epoch(self._database, metrics)
         self._store = TaskStore(self._database)
         server = RedisCache(self._cluster) if self._cluster else MemoryCache()
-        tasks = TaskRepository(self._store, TaskCache(server, settings, metrics), self._epoch, metrics, tracing)
+        tasks = TaskRepository(self._store, TaskCache(server, settings, metrics), self._epoch, metrics)
         self._health = HealthChecks(self._dependencies())
         self._litestar = Litestar(
             [task_routes(tasks), health_routes(self._health), docs_files()],
@@ -94,7 +93,9 @@ class Service:
         self.metrics_asgi: App = MetricsApp(metrics.registry)
         """The app for Prometheus."""
         if metrics.is_on:
-            self.asgi = TelemetryMiddleware(self._admission, metrics, tracing, settings.trace_slow_seconds)
+            self.asgi = TelemetryMiddleware(
+                self._admission, metrics, tracing, settings.trace_slow_seconds, self._template_of
+            )
 
     async def prepare(self) -> None:
         """Makes the tables that are missing, before the server starts. Raises `Unavailable`."""
@@ -126,11 +127,12 @@ class Service:
         return dependencies
 
     def _template_of(self, scope: Scope) -> str:
-        """The route's template for a request that is answered before it reaches the router."""
-        try:
-            return str(self._litestar.asgi_router.handle_routing(scope["path"], scope["method"])[-1])
-        except Exception:  # what the router raises for an unknown path or method
-            return ""
+        """The template of the route that a path belongs to, whatever the method; empty where there is none."""
+        for method in (scope["method"], *ROUTED_METHODS):
+            # what the router raises for an unknown path or method
+            with suppress(Exception):
+                return str(self._litestar.asgi_router.handle_routing(scope["path"], method)[-1])
+        return ""
 
     @asynccontextmanager
     async def _lifespan(self, _app: Litestar) -> AsyncIterator[None]:
@@ -138,7 +140,7 @@ class Service:
         work: list[Coroutine[Any, Any, None]] = [self._watch_lag(), self._keep_house()]
         if self._cluster is not None:
             if self._tracing.is_on:
-                self._cluster.trace(self._tracing.instrument_redis, self._tracing.is_recording)
+                self._cluster.trace(self._tracing.instrument_redis, self._tracing.is_recording, note_redis_node)
             await self._cluster.start()
             work += [
                 self._epoch.follow(self._cluster.config_epoch),
@@ -159,7 +161,11 @@ class Service:
         for each in running:
             each.cancel()
         await asyncio.gather(*running, return_exceptions=True)
-        closing = [self._database.close(), asyncio.to_thread(self._tracing.close)]
+        closing = [
+            self._database.close(),
+            asyncio.to_thread(self._tracing.close),
+            asyncio.to_thread(self._logs.close),
+        ]
         if self._cluster is not None:
             closing.append(self._cluster.close())
         # what hangs must not keep the process

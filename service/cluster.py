@@ -23,8 +23,10 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from service.resilience import CLOSED, Breaker, Unavailable
+from service.resilience import CLOSED, STATE_NAMES, Breaker, Unavailable
 from service.settings import Address, Settings
+from service.telemetry.instruments import Durations
+from service.telemetry.metrics import Metrics
 
 REDIRECTED = (MovedError, AskError, TryAgainError)
 # redis-py's own trouble with a cluster (no node answers, a slot that nobody serves) is no RedisError
@@ -87,7 +89,8 @@ class Lane:
     async def _send(self, calls: list[Call]) -> None:
         commands = [PipelineCommand(0, *command) for command, _ in calls]
         limit = self._client.time_limit
-        due = asyncio.get_running_loop().time() + limit
+        began = asyncio.get_running_loop().time()
+        due = began + limit
         try:
             async with asyncio.timeout(limit):
                 await self.node.execute_pipeline(commands)
@@ -95,6 +98,10 @@ class Lane:
             # a process that was itself held up, paused or out of its share of the processor, says nothing of the node
             self._fail(calls, error, is_fault=asyncio.get_running_loop().time() < due + limit / 2)
             return
+        finally:
+            self._client.round_trip(str(self.node.host), int(self.node.port)).observe(
+                asyncio.get_running_loop().time() - began
+            )
         # a connection that breaks is reported as the answer to each command that waited on it
         broken = next((c.result for c in commands if _is_node_failure(c.result)), None)
         if broken is not None:
@@ -116,7 +123,9 @@ class Lane:
         reason = f"{self.node.name} {str(error) or 'did not answer in time'}"
         for _, future in calls:
             if not future.done():
-                future.set_exception(Unavailable("redis", reason))
+                failure = Unavailable("redis", reason)
+                failure.__cause__ = error
+                future.set_exception(failure)
 
 
 def _is_node_failure(result: Any) -> bool:
@@ -146,8 +155,18 @@ class BatchingClient(Client):
     Redirections (MOVED, ASK) and everything unusual go redis-py's own way.
     """
 
-    def __init__(self, settings: Settings, new_breaker: Callable[[str], Breaker], **options: Any) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        new_breaker: Callable[[str], Breaker],
+        round_trip: Callable[[str, int], Durations],
+        **options: Any,
+    ) -> None:
+        """`round_trip` gives the histogram of a node's host and port."""
         super().__init__(**options)
+        self.round_trip = round_trip
+        self.node_chosen: Callable[[str, int], None] | None = None
+        """Told which node a command is for; set in the traced copy alone."""
         self.time_limit = settings.redis_timeout_seconds
         self.batches_at_once = settings.redis_connections
         self._new_breaker = new_breaker
@@ -188,6 +207,8 @@ class BatchingClient(Client):
         if lane is None or lane.node is not node:
             breaker = lane.breaker if lane else self._new_breaker(node.name)
             lane = self.lanes[node.name] = Lane(node, breaker, self)
+        if self.node_chosen is not None:
+            self.node_chosen(str(node.host), int(node.port))
         return lane
 
     def look_again(self) -> set[asyncio.Task[None]]:
@@ -226,14 +247,15 @@ class BatchingClient(Client):
 
 
 class RedisCluster:
-    """The cluster: commands with a time limit, and whether it is well. `breaker_changed` is told of each change."""
+    """The cluster: commands with a time limit, and whether it is well."""
 
-    def __init__(self, settings: Settings, breaker_changed: Callable[[int], None]) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self._settings = settings
-        self._breaker_changed = breaker_changed
+        self._metrics = metrics
         self._client = BatchingClient(
             settings,
             self._new_breaker,
+            metrics.redis_node,
             startup_nodes=[ClusterNode(host, port) for host, port in settings.redis_url],
             require_full_coverage=False,
             load_balancing_strategy=LoadBalancingStrategy.ROUND_ROBIN,
@@ -246,13 +268,21 @@ class RedisCluster:
         self._traced = self._client
         self._is_traced: Callable[[], bool] = bool
 
-    def trace(self, instrument: Callable[[Client], None], is_traced: Callable[[], bool]) -> None:
+    def trace(
+        self,
+        instrument: Callable[[Client], None],
+        is_traced: Callable[[], bool],
+        node_chosen: Callable[[str, int], None],
+    ) -> None:
         """From now on, commands for which `is_traced()` go through a client that `instrument` has instrumented.
+
+        `node_chosen` is told, inside of that, host and port of the node that is asked.
 
         It is a second face of the same client (connections, lanes, breakers), so that a request that is not
         traced never enters the instrumentation.
         """
         self._traced = copy.copy(self._client)
+        self._traced.node_chosen = node_chosen
         instrument(self._traced)
         self._is_traced = is_traced
 
@@ -270,7 +300,9 @@ class RedisCluster:
             await asyncio.sleep(PROBE_SECONDS)
             await self._client.bring_back()
             # a node that has left the cluster changes it, and no breaker
-            self._breaker_changed(self.breaker_state)
+            self._metrics.breaker["redis"].set(self.breaker_state)
+            present = {(node.host, str(node.port)) for node in self._client.get_nodes()}
+            self._metrics.forget_redis_nodes(present)
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -286,9 +318,9 @@ class RedisCluster:
         except FAILURES as error:
             raise Unavailable("redis", str(error) or "did not answer in time") from error
 
-    async def run(self, script: Script, key: str, *args: Any, is_traced: bool = True) -> Any:
+    async def run(self, script: Script, key: str, *args: Any) -> Any:
         """The answer of a script that touches one key, or keys of one slot. Raises `Unavailable`."""
-        client = self._traced if is_traced and self._is_traced() else self._client
+        client = self._traced if self._is_traced() else self._client
         try:
             try:
                 return await client.execute_command("EVALSHA", script.sha, 1, key, *args)
@@ -334,8 +366,12 @@ class RedisCluster:
             f"redis {node}",
             self._settings.breaker_failures,
             self._settings.breaker_open_seconds,
-            lambda: self._breaker_changed(self.breaker_state),
+            self._breaker_changed,
         )
+
+    def _breaker_changed(self, state: int) -> None:
+        self._metrics.breaker_transitions["redis", STATE_NAMES[state]].inc()
+        self._metrics.breaker["redis"].set(self.breaker_state)
 
     def _remap(self, announced: Address) -> Address:
         return self._settings.redis_address_map.get(announced, announced)

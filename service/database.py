@@ -4,7 +4,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, TypeVar, cast
 
 import sqlalchemy as sa
@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import QueuePool
 
-from service.resilience import Breaker, Unavailable
+from service.resilience import STATE_NAMES, Breaker, Unavailable
 from service.settings import Settings
 from service.telemetry.metrics import Metrics
 from service.telemetry.tracing import Tracing
@@ -55,10 +55,14 @@ class Database:
         )
         if self.is_sqlite:
             event.listen(self.engine.sync_engine, "connect", _use_write_ahead_log)
-        self._span_attributes = {
+        self._span_attributes: dict[str, str | int] = {
             "db.system.name": url.get_backend_name(),
             "db.namespace": url.database or "",
-            "server.address": url.host or "localhost",
+            **(
+                {"server.address": url.host or "localhost", "server.port": url.port or 5432}
+                if not self.is_sqlite
+                else {}
+            ),
             # the name under which Tempo's service graph shows it
             "peer.service": url.get_backend_name(),
         }
@@ -66,7 +70,7 @@ class Database:
             "database",
             settings.breaker_failures,
             settings.breaker_open_seconds,
-            lambda: metrics.breaker["database"].set(self.breaker.state),
+            self._breaker_changed,
         )
         if isinstance(self.engine.pool, QueuePool):
             # looked up at each scrape: closing the engine puts a new pool in the place of this one
@@ -91,22 +95,34 @@ class Database:
                     raise Unavailable("database", _reason(error)) from error
                 await asyncio.sleep(0.25)
 
-    async def read(self, statement: sa.Select[tuple[T]] | sa.Select[tuple[T, ...]]) -> list[sa.Row[tuple[T]]]:
+    async def read(
+        self, statement: sa.Select[tuple[T]] | sa.Select[tuple[T, ...]], *, for_request: bool = True
+    ) -> list[sa.Row[tuple[T]]]:
         """The rows of a SELECT, asked a second time where the connection turns out to be broken."""
 
         async def work(connection: AsyncConnection) -> list[sa.Row[tuple[T]]]:
             return list((await connection.execute(statement)).all())  # type: ignore[arg-type]
 
         try:
-            return await self.run("SELECT", statement, work)
+            return await self.run("SELECT", statement, work, for_request=for_request)
         except Unavailable as error:
             if not isinstance(error.__cause__, DBAPIError):
                 raise
             await asyncio.sleep(random.uniform(0.005, 0.025))  # noqa: S311 (no secret)
-            return await self.run("SELECT", statement, work)
+            return await self.run("SELECT", statement, work, for_request=for_request)
 
-    async def run(self, operation: str, statement: sa.Executable, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-        """What `work` returns, done in one transaction. `statement` names the operation in traces."""
+    async def run(
+        self,
+        operation: str,
+        statement: sa.Executable,
+        work: Callable[[AsyncConnection], Awaitable[T]],
+        *,
+        for_request: bool = True,
+    ) -> T:
+        """What `work` returns, done in one transaction. `statement` names the operation in traces.
+
+        What is not `for_request` is counted apart, so that it does not hide how long users wait.
+        """
         self.breaker.check()
         started = time.perf_counter()
         async with self._span(operation, statement):
@@ -123,7 +139,8 @@ class Database:
                 self.breaker.succeeded()
                 raise
             finally:
-                self._metrics.db_operation[operation].observe(time.perf_counter() - started)
+                durations = self._metrics.db_operation if for_request else self._metrics.db_background
+                durations[operation].observe(time.perf_counter() - started)
         self.breaker.succeeded()
         return result
 
@@ -135,7 +152,12 @@ class Database:
             raise Unavailable("database", _reason(error)) from error
 
     async def _transaction(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-        async with self.engine.begin() as connection:
+        async with AsyncExitStack() as stack:
+            started = time.perf_counter()
+            try:
+                connection = await stack.enter_async_context(self.engine.begin())
+            finally:
+                self._metrics.db_wait.observe(time.perf_counter() - started)
             return await work(connection)
 
     async def _in_time(self, work: Coroutine[Any, Any, T]) -> T:
@@ -175,11 +197,26 @@ class Database:
         text = str(statement.compile(dialect=self.engine.dialect))  # type: ignore[attr-defined]
         attributes = self._span_attributes | {
             "db.operation.name": operation,
-            "db.collection.name": "tasks",
             "db.query.text": text,
         }
-        with self._tracing.client_span(f"{operation} tasks", attributes):
+        collection = _collection(statement)
+        if collection:
+            attributes["db.collection.name"] = collection
+        with self._tracing.client_span(f"{operation} {collection}".strip(), attributes):
             yield
+
+    def _breaker_changed(self, state: int) -> None:
+        self._metrics.breaker_transitions["database", STATE_NAMES[state]].inc()
+        self._metrics.breaker["database"].set(state)
+
+
+def _collection(statement: sa.Executable) -> str:
+    """The table that a statement is about."""
+    if isinstance(statement, sa.Select):
+        tables = statement.get_final_froms()
+    else:
+        tables = [statement.table] if isinstance(statement, sa.UpdateBase) else []
+    return next((table.name for table in tables if isinstance(table, sa.Table)), "")
 
 
 def _is_outage(error: BaseException) -> bool:

@@ -10,6 +10,8 @@ from litestar import Response, Router, get
 from litestar.openapi.datastructures import ResponseSpec
 
 from service.resilience import CLOSED, HALF_OPEN, OPEN, Unavailable
+from service.telemetry.failure import Failure
+from service.telemetry.request import current, note_failure
 
 FRESH_SECONDS = 1.0
 BREAKER_NAMES = {CLOSED: "closed", HALF_OPEN: "half-open", OPEN: "open"}
@@ -98,6 +100,8 @@ def health_routes(checks: HealthChecks) -> Router:
     )
     async def health() -> Response[Health]:
         found = await checks.health()
+        if found.status == "unhealthy":
+            note_failure(current(), _failure(found))
         return Response(found, status_code=503 if found.status == "unhealthy" else 200)
 
     @get("/live", summary="Whether the process runs", sync_to_thread=False)
@@ -114,9 +118,16 @@ def health_routes(checks: HealthChecks) -> Router:
     )
     async def ready() -> Response[Status]:
         if checks.is_draining:
+            note_failure(current(), Failure("it is about to stop", "draining"))
             return Response(Status("draining"), status_code=503)
         found = await checks.health()
         is_ready = found.status != "unhealthy"
+        if not is_ready:
+            note_failure(current(), _failure(found))
         return Response(Status("ready" if is_ready else "unhealthy"), status_code=200 if is_ready else 503)
+
+    def _failure(found: Health) -> Failure:
+        down = [name for name, each in found.dependencies.items() if each.status == "down"]
+        return Failure(found.error, "unhealthy", ",".join(down), asked=True)
 
     return Router("/health", route_handlers=[health, live, ready], tags=["health"])

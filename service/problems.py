@@ -1,6 +1,5 @@
 """Errors as RFC 9457 problem details: the one place where an exception becomes an answer."""
 
-from collections.abc import MutableMapping
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -10,9 +9,11 @@ from litestar import Request
 from litestar.exceptions import HTTPException, InternalServerException, ValidationException
 from litestar.response import Response
 
+from service.asgi import Scope
 from service.resilience import Unavailable
 from service.tasks.store import VersionConflict
-from service.telemetry.tracing import ERROR, trace_id_of
+from service.telemetry.failure import Failure, error_type
+from service.telemetry.request import failure_of, note_failure, trace_id_of
 
 log = structlog.stdlib.get_logger("service.request")
 
@@ -42,6 +43,7 @@ def problem(status: int, detail: str, trace_id: str, errors: list[dict[str, Any]
 
 def answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """The answer to a request that raised."""
+    scope = cast(Scope, request.scope)
     headers: dict[str, str] = {}
     errors: list[dict[str, Any]] = []
     if isinstance(error, ValidationException):
@@ -60,16 +62,26 @@ def answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]
     elif isinstance(error, Unavailable):
         status, detail = 503, f"{error.dependency} does not answer"
         headers = {"Retry-After": "1"}
+        kind = error_type(error) if error.asked else "circuit_breaker_open"
+        note_failure(scope, Failure(error.reason, kind, error.dependency, error.asked))
     else:
         status, detail = 500, "the service failed; the trace tells where"
-        request.scope[ERROR] = error  # type: ignore[literal-required]
-    body = problem(status, detail, trace_id_of(cast(MutableMapping[str, Any], request.scope)), errors)
+        note_failure(scope, Failure(str(error), error_type(error), error=error))
+    body = problem(status, detail, trace_id_of(scope), errors)
     return Response(body, status_code=status, media_type=MEDIA_TYPE, headers=headers)
 
 
 def answer_and_log(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    """As `answer`, with a log line for what nobody expected."""
+    """As `answer`, with a log line for what failed."""
     response = answer(request, error)
-    if ERROR in request.scope:
-        log.error("request", method=request.method, route=request.scope.get("path_template", ""), exc_info=error)
+    failure = failure_of(cast(Scope, request.scope))
+    if failure is not None:
+        log.error(
+            "request",
+            method=request.method,
+            route=request.scope.get("path_template", ""),
+            reason=failure.reason,
+            dependency=failure.dependency,
+            exc_info=failure.error,
+        )
     return response

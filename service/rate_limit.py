@@ -91,9 +91,7 @@ class RedisLimiter:
 
     async def hit(self, client: str) -> Decision:
         """Counts one request, if every limit allows it. Raises `Unavailable`."""
-        allowed, limit, remaining, reset_ms = await self._cluster.run(
-            HIT, f"rate:{client}", *self._arguments, is_traced=False
-        )
+        allowed, limit, remaining, reset_ms = await self._cluster.run(HIT, f"rate:{client}", *self._arguments)
         return Decision(allowed == 1, limit, remaining, -(-reset_ms // 1000))
 
 

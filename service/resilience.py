@@ -3,7 +3,10 @@
 import time
 from collections.abc import Callable
 
+import structlog
 from purgatory.domain.model import Context
+
+log = structlog.stdlib.get_logger("service.breaker")
 
 
 class Unavailable(Exception):  # noqa: N818 (it reads as what happened)
@@ -12,10 +15,12 @@ class Unavailable(Exception):  # noqa: N818 (it reads as what happened)
     def __init__(self, dependency: str, reason: str, *, asked: bool = True) -> None:
         super().__init__(f"{dependency}: {reason}")
         self.dependency = dependency
+        self.reason = reason
         self.asked = asked
 
 
 CLOSED, HALF_OPEN, OPEN = 0, 1, 2
+STATE_NAMES = {CLOSED: "closed", HALF_OPEN: "half_open", OPEN: "open"}
 _STATES = {"closed": CLOSED, "half-opened": HALF_OPEN, "opened": OPEN}
 
 
@@ -26,12 +31,15 @@ class Breaker:
     manager goes through an asynchronous message bus at each call.
     """
 
-    def __init__(self, name: str, failures: int, open_seconds: float, changed: Callable[[], None]) -> None:
+    def __init__(self, name: str, failures: int, open_seconds: float, changed: Callable[[int], None]) -> None:
+        """`changed` is told of each new state."""
         self.name = name
         self._context = Context(name, threshold=failures, ttl=open_seconds)
         self._open_seconds = open_seconds
         self._changed = changed
         self._trying = False
+        self._reason = ""
+        self._is_said_open = False
 
     @property
     def state(self) -> int:
@@ -58,6 +66,7 @@ class Breaker:
     def failed(self, error: BaseException) -> None:
         """A call that was let through failed."""
         self._trying = False
+        self._reason = str(error) or type(error).__name__
         if self._context.state != "opened":
             self._context.handle_exception(error)
         self._note()
@@ -65,4 +74,14 @@ class Breaker:
     def _note(self) -> None:
         if self._context.messages:
             self._context.messages.clear()
-            self._changed()
+            self._changed(self.state)
+            self._say()
+
+    def _say(self) -> None:
+        """One line when it opens and one when it closes, and none for the tries between."""
+        if self.state == OPEN and not self._is_said_open:
+            self._is_said_open = True
+            log.warning("circuit breaker opened", dependency=self.name, reason=self._reason)
+        elif self.state == CLOSED and self._is_said_open:
+            self._is_said_open = False
+            log.info("circuit breaker closed", dependency=self.name)

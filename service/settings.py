@@ -40,6 +40,10 @@ def _number(least: float, most: float) -> Callable[[str], float]:
     return read
 
 
+def _seconds_or_none(text: str) -> float:
+    return _number(0.001, 3600)(text) if text else 0.0
+
+
 def _whole(least: int, most: int) -> Callable[[str], int]:
     def read(text: str) -> int:
         value = int(text)
@@ -57,6 +61,10 @@ def _one_of(*names: str) -> Callable[[str], str]:
         return text.lower()
 
     return read
+
+
+def _boolean(text: str) -> bool:
+    return _one_of("true", "false")(text) == "true"
 
 
 def _database(text: str) -> str:
@@ -103,12 +111,21 @@ def _limits(text: str) -> tuple[RateLimitItem, ...]:
     return () if text.strip().lower() in ("", "off") else tuple(parse_many(text))
 
 
+def _milliseconds(text: str) -> int:
+    return _whole(1, 3_600_000)(text)
+
+
 def _endpoint(text: str) -> str:
     if text and urlsplit(text).scheme not in ("http", "https"):
         raise ValueError(text)
     return text.rstrip("/")
 
 
+ENDPOINT = Parser(_endpoint, "an http:// or https:// URL, or empty")
+OTHER_SECONDS = Parser(_seconds_or_none, "seconds, from 0.001 to 3600, or empty")
+MILLISECONDS = Parser(_milliseconds, "milliseconds, from 1 to 3600000")
+EXPORTER = Parser(_one_of("otlp", "none"), "otlp or none")
+ITEMS = Parser(_whole(1, 1_000_000), "a number from 1 to 1000000")
 SECONDS = Parser(_number(0.001, 3600), "seconds, from 0.001 to 3600")
 RATIO = Parser(_number(0, 1), "a ratio from 0 to 1")
 TEXT = Parser(_text, "text")
@@ -220,8 +237,57 @@ class Settings:
     otel_exporter_otlp_endpoint: str = _setting(
         "",
         Parser(_endpoint, "an http:// or https:// URL without /v1/traces, or empty"),
-        "Where traces are sent (OTLP over HTTP); empty makes none.",
+        "Where traces and log records are sent (OTLP over HTTP); empty sends none.",
     )
+    otel_exporter_otlp_traces_endpoint: str = _setting("", ENDPOINT, "The whole URL for traces, if it is another.")
+    otel_exporter_otlp_logs_endpoint: str = _setting("", ENDPOINT, "The whole URL for log records, if it is another.")
+    otel_traces_exporter: str = _setting("otlp", EXPORTER, "`none` sends no traces.")
+    otel_logs_exporter: str = _setting("otlp", EXPORTER, "`none` sends no log records.")
+    otel_exporter_otlp_protocol: str = _setting(
+        "http/protobuf", Parser(_one_of("http/protobuf"), "http/protobuf"), "How they are sent; there is one way."
+    )
+    otel_exporter_otlp_timeout: float = _setting(
+        "2", SECONDS, "How long an export may take, with connecting, sending, the answer and trying again."
+    )
+    otel_exporter_otlp_traces_timeout: float = _setting("", OTHER_SECONDS, "The same for traces, if it is another.")
+    otel_exporter_otlp_logs_timeout: float = _setting("", OTHER_SECONDS, "The same for log records, if it is another.")
+    otel_sdk_disabled: bool = _setting("false", Parser(_boolean, "true or false"), "`true` sends neither.")
+    otel_bsp_schedule_delay: int = _setting("1000", MILLISECONDS, "Longest that a span waits to be sent.")
+    otel_bsp_max_queue_size: int = _setting("2048", ITEMS, "Spans that may wait; more are dropped and counted.")
+    otel_bsp_max_export_batch_size: int = _setting("512", ITEMS, "Spans of one export, at most.")
+    otel_bsp_export_timeout: int = _setting("30000", MILLISECONDS, "Another limit of an export; the lower one holds.")
+    otel_blrp_schedule_delay: int = _setting("1000", MILLISECONDS, "Longest that a log record waits to be sent.")
+    otel_blrp_max_queue_size: int = _setting("2048", ITEMS, "Log records that may wait; more are dropped and counted.")
+    otel_blrp_max_export_batch_size: int = _setting("512", ITEMS, "Log records of one export, at most.")
+    otel_blrp_export_timeout: int = _setting("30000", MILLISECONDS, "Another limit of an export; the lower one holds.")
+
+    @property
+    def traces_endpoint(self) -> str:
+        """The URL that traces are posted to; empty where none are sent."""
+        return self._endpoint_of("traces", self.otel_exporter_otlp_traces_endpoint, self.otel_traces_exporter)
+
+    @property
+    def logs_endpoint(self) -> str:
+        """The URL that log records are posted to; empty where none are sent."""
+        return self._endpoint_of("logs", self.otel_exporter_otlp_logs_endpoint, self.otel_logs_exporter)
+
+    @property
+    def traces_timeout(self) -> float:
+        """Seconds that an export of spans may take."""
+        limit = self.otel_exporter_otlp_traces_timeout or self.otel_exporter_otlp_timeout
+        return min(limit, self.otel_bsp_export_timeout / 1000)
+
+    @property
+    def logs_timeout(self) -> float:
+        """Seconds that an export of log records may take."""
+        limit = self.otel_exporter_otlp_logs_timeout or self.otel_exporter_otlp_timeout
+        return min(limit, self.otel_blrp_export_timeout / 1000)
+
+    def _endpoint_of(self, signal: str, own: str, exporter: str) -> str:
+        if self.otel_sdk_disabled or exporter == "none":
+            return ""
+        base = self.otel_exporter_otlp_endpoint
+        return own or (f"{base}/v1/{signal}" if base else "")
 
 
 def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
@@ -241,6 +307,11 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     settings = Settings(**values)
     if settings.metrics_port == settings.port != 0:
         raise SettingError(f"METRICS_PORT={settings.metrics_port}: must be a port other than PORT")
+    for signal in ("bsp", "blrp"):
+        batch = getattr(settings, f"otel_{signal}_max_export_batch_size")
+        if batch > getattr(settings, f"otel_{signal}_max_queue_size"):
+            name = f"OTEL_{signal.upper()}_MAX_EXPORT_BATCH_SIZE"
+            raise SettingError(f"{name}={batch}: must be at most OTEL_{signal.upper()}_MAX_QUEUE_SIZE")
     return settings
 
 

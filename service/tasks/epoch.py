@@ -51,7 +51,7 @@ class Epoch:
 
         # another replica may make it in the same moment
         with suppress(sa.exc.IntegrityError):
-            await self._database.run("INSERT", row, work)
+            await self._database.run("INSERT", row, work, for_request=False)
         await self._read()
 
     async def raise_(self) -> None:
@@ -103,11 +103,11 @@ class Epoch:
             raised: int | None = (await connection.execute(statement)).scalar_one_or_none()
             return raised
 
-        raised = await self._database.run("UPDATE", statement, work)
+        raised = await self._database.run("UPDATE", statement, work, for_request=cluster is None)
         if raised is not None:
             self.current = max(self.current, raised)
             self._raised.inc()
 
     async def _read(self) -> None:
-        rows = await self._database.read(sa.select(cache_epoch.c.epoch))
+        rows = await self._database.read(sa.select(cache_epoch.c.epoch), for_request=False)
         self.current = max(self.current, rows[0].epoch if rows else 0)

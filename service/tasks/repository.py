@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import NamedTuple, TypeVar, cast
 from uuid import UUID
 
@@ -11,8 +12,9 @@ from service.tasks.cache import CachedTask, TaskCache
 from service.tasks.epoch import Epoch
 from service.tasks.model import NewTask, Task, TaskChange, TaskPage, encode
 from service.tasks.store import TaskStore
+from service.telemetry.instruments import Count
 from service.telemetry.metrics import Metrics
-from service.telemetry.tracing import Tracing
+from service.telemetry.request import note_cache
 
 T = TypeVar("T")
 
@@ -57,11 +59,10 @@ class SingleFlight:
 class TaskRepository:
     """Reads raise `Unavailable` only where neither cache nor store answers, writes where the store does not."""
 
-    def __init__(self, store: TaskStore, cache: TaskCache, epoch: Epoch, metrics: Metrics, tracing: Tracing) -> None:
+    def __init__(self, store: TaskStore, cache: TaskCache, epoch: Epoch, metrics: Metrics) -> None:
         self._store = store
         self._cache = cache
         self._epoch = epoch
-        self._tracing = tracing
         self._task_results = metrics.cache_requests["task"]
         self._list_results = metrics.cache_requests["list"]
         self._flights = SingleFlight()
@@ -71,13 +72,12 @@ class TaskRepository:
         """The task with this id."""
         is_filled = True
         try:
-            with self._tracing.cache_span("get"):
-                cached = await self._cache.get(task_id, self._epoch.current)
+            cached = await self._cache.get(task_id, self._epoch.current)
         except Unavailable as error:
-            self._task_results["error" if error.asked else "bypass"].inc()
+            _note(self._task_results, "error" if error.asked else "bypass")
             cached, is_filled = None, False
         else:
-            self._task_results["miss" if cached is None else "hit"].inc()
+            _note(self._task_results, "miss" if cached is None else "hit")
         if cached is None:
             return await self._flights.do(f"task:{task_id}", lambda: self._load(task_id, is_filled))
         if cached.is_due:
@@ -88,12 +88,11 @@ class TaskRepository:
         """The newest tasks, as the JSON of a `TaskPage`."""
         name = f"{limit}:{done}"
         try:
-            with self._tracing.cache_span("get"):
-                cached, mark = await self._cache.get_page(name, self._epoch.current)
+            cached, mark = await self._cache.get_page(name, self._epoch.current)
         except Unavailable as error:
-            self._list_results["error" if error.asked else "bypass"].inc()
+            _note(self._list_results, "error" if error.asked else "bypass")
             return await self._flights.do(f"page:{name}", lambda: self._load_page(limit, done))
-        self._list_results["miss" if cached is None else "hit"].inc()
+        _note(self._list_results, "miss" if cached is None else "hit")
         if cached is not None:
             return cached
         return await self._flights.do(f"page:{name}:{mark!r}", lambda: self._load_page(limit, done, name, mark))
@@ -131,17 +130,14 @@ class TaskRepository:
 
     async def _announce(self, task_id: UUID) -> None:
         """Shortens the life of what the cache holds, in case this replica dies between storing and telling."""
-        try:
-            with self._tracing.cache_span("invalidate"):
-                await self._cache.announce(task_id)
-        except Unavailable:
-            pass  # then the cache will not hear of the write either, and that is seen to
+        # the cache will not hear of the write either then, and that is seen to
+        with suppress(Unavailable):
+            await self._cache.announce(task_id)
 
     async def _tell(self, told: Awaitable[None]) -> None:
         """Tells the cache of a write that is stored; where it does not hear, outdates all that it holds."""
         try:
-            with self._tracing.cache_span("invalidate"):
-                await told
+            await told
         except Unavailable:
             await self._epoch.raise_()
 
@@ -149,11 +145,9 @@ class TaskRepository:
         epoch, began = self._epoch.current, time.monotonic()
         task = await self._store.get(task_id)
         if is_filled and time.monotonic() - began < FILL_WITHIN_SECONDS:
-            try:
-                with self._tracing.cache_span("set"):
-                    await self._cache.fill(task_id, epoch, task)
-            except Unavailable:
-                pass  # the next reader loads it again
+            # else the next reader loads it again
+            with suppress(Unavailable):
+                await self._cache.fill(task_id, epoch, task)
         return StoredTask(task.version, encode(task)) if task else None
 
     def _refresh(self, task_id: UUID) -> None:
@@ -171,11 +165,9 @@ class TaskRepository:
     async def _load_page(self, limit: int, done: bool | None, name: str = "", mark: bytes = b"") -> bytes:
         body = await self._read_page(limit, None, done)
         if mark:
-            try:
-                with self._tracing.cache_span("set"):
-                    await self._cache.fill_page(name, mark, body)
-            except Unavailable:
-                pass  # the next reader loads it again
+            # else the next reader loads it again
+            with suppress(Unavailable):
+                await self._cache.fill_page(name, mark, body)
         return body
 
     async def _read_page(self, limit: int, before: UUID | None, done: bool | None) -> bytes:
@@ -184,6 +176,11 @@ class TaskRepository:
         items = tasks[:limit]
         cursor = items[-1].id.hex if len(tasks) > limit else None
         return encode(TaskPage(items, cursor))
+
+
+def _note(results: dict[str, Count], result: str) -> None:
+    results[result].inc()
+    note_cache(result)
 
 
 def _stored(cached: CachedTask) -> StoredTask | None:

@@ -147,7 +147,7 @@ class TaskStore:
         async def work(connection: AsyncConnection) -> None:
             await connection.execute(statement)
 
-        await self._database.run("DELETE", statement, work)
+        await self._database.run("DELETE", statement, work, for_request=False)
 
 
 def _task(row: sa.Row[Any]) -> Task:

@@ -5,10 +5,30 @@ import sys
 
 import structlog
 
+from service.telemetry.request import current, request_id_of, span_id_of, trace_id_of
+
+# These say of every export that failed what `delivery.py` says once a minute.
+SAID_ELSEWHERE = (
+    "opentelemetry.exporter.otlp.proto.http.trace_exporter",
+    "opentelemetry.exporter.otlp.proto.http._log_exporter",
+)
+
 
 def _without_colours(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
     # uvicorn's lines carry a second text, for terminals
     event.pop("color_message", None)
+    return event
+
+
+def name_request(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Adds `request_id`, `trace_id` and `span_id` of the request that is being handled, if one is."""
+    scope = current()
+    if scope is not None and "trace_id" not in event:
+        request_id = request_id_of(scope)
+        if request_id:
+            event["request_id"] = request_id
+        event["trace_id"] = trace_id_of(scope)
+        event["span_id"] = span_id_of(scope)
     return event
 
 
@@ -24,6 +44,7 @@ def set_up_logs(level: str) -> None:
         structlog.stdlib.add_logger_name,
         structlog.stdlib.ExtraAdder(),
         _without_colours,
+        name_request,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     rendered: list[structlog.typing.Processor] = (
@@ -36,6 +57,8 @@ def set_up_logs(level: str) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendered],
         )
     )
+    for name in SAID_ELSEWHERE:
+        logging.getLogger(name).disabled = True
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

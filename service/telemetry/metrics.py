@@ -5,7 +5,7 @@ Names are OpenTelemetry's semantic conventions as Prometheus writes them
 """
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -43,7 +43,9 @@ OPERATION_SECONDS = (
 )
 
 METHODS = ("GET", "POST", "PATCH", "DELETE", "PUT", "HEAD", "OPTIONS", "_OTHER")
-ROUTES = ("/tasks", "/tasks/{task_id}", "/health", "/health/live", "/health/ready", "/schema", "unmatched")
+# the label of a request that matched no route; in a span, the route is absent then
+UNMATCHED = "unmatched"
+ROUTES = ("/tasks", "/tasks/{task_id}", "/health", "/health/live", "/health/ready", "/schema", UNMATCHED)
 
 
 @dataclass(frozen=True)
@@ -107,10 +109,36 @@ CACHE_EPOCH_RAISED = Metric(
 DB_OPERATION = Metric(
     "db_client_operation_duration_seconds",
     "histogram",
-    "Duration of database operations, waiting for a connection included.",
+    "Duration of database operations for requests, waiting for a connection included.",
     {"db_operation_name": ("SELECT", "INSERT", "UPDATE", "DELETE")},
     OPERATION_SECONDS,
     "seconds",
+)
+DB_BACKGROUND = Metric(
+    "db_client_background_duration_seconds",
+    "histogram",
+    "Duration of database operations for no request: following the cache's epoch, dropping old records.",
+    {"db_operation_name": ("SELECT", "INSERT", "UPDATE", "DELETE")},
+    OPERATION_SECONDS,
+    "seconds",
+)
+DB_WAIT = Metric(
+    "db_client_connection_wait_time_seconds",
+    "histogram",
+    "Time it took to get a connection of the pool, connecting included, or to give up.",
+    {},
+    OPERATION_SECONDS,
+    "seconds",
+)
+REDIS_ROUND_TRIP = Metric(
+    "redis_client_round_trip_duration_seconds",
+    "histogram",
+    "Duration of round trips to a Redis node, those that failed included. The commands of a moment share one.",
+    # a node is any that the cluster names
+    {"server_address": None, "server_port": None},
+    OPERATION_SECONDS,
+    "seconds",
+    is_hot=True,
 )
 DB_CONNECTIONS = Metric(
     "db_client_connection_count",
@@ -133,6 +161,12 @@ BREAKER = Metric(
     "0 closed, 1 half open, 2 open; for Redis, the worst of its nodes.",
     {"dependency": ("redis", "database")},
 )
+BREAKER_TRANSITIONS = Metric(
+    "circuit_breaker_transitions",
+    "counter",
+    "Changes of a circuit breaker's state, by the new one; for Redis, of all nodes together.",
+    {"dependency": ("redis", "database"), "state": ("closed", "half_open", "open")},
+)
 LOOP_LAG = Metric(
     "event_loop_lag_seconds",
     "histogram",
@@ -152,8 +186,15 @@ SPANS_EXPORTED = Metric("telemetry_spans_exported", "counter", "Spans that the c
 SPANS_DROPPED = Metric(
     "telemetry_spans_dropped",
     "counter",
-    "Spans that were lost.",
-    {"reason": ("queue_full", "export_failed")},
+    "Spans that were lost. Rejected: the collector answered, and did not take them.",
+    {"reason": ("queue_full", "export_failed", "rejected")},
+)
+LOG_RECORDS_EXPORTED = Metric("telemetry_log_records_exported", "counter", "Log records that the collector took.")
+LOG_RECORDS_DROPPED = Metric(
+    "telemetry_log_records_dropped",
+    "counter",
+    "Log records that were lost on their way to the collector; standard output has them all.",
+    {"reason": ("queue_full", "export_failed", "rejected")},
 )
 SERVICE_INFO = Metric("service_info", "gauge", "This replica; always 1.", {"version": None, "replica": None})
 # made by cgroup.py
@@ -180,14 +221,20 @@ METRICS: tuple[Metric, ...] = (
     CACHE_OPERATION,
     CACHE_EPOCH_RAISED,
     DB_OPERATION,
+    DB_BACKGROUND,
+    DB_WAIT,
     DB_CONNECTIONS,
     DB_CONNECTIONS_MAX,
+    REDIS_ROUND_TRIP,
     RATE_LIMIT,
     BREAKER,
+    BREAKER_TRANSITIONS,
     LOOP_LAG,
     TRACES,
     SPANS_EXPORTED,
     SPANS_DROPPED,
+    LOG_RECORDS_EXPORTED,
+    LOG_RECORDS_DROPPED,
     CPU_THROTTLED,
     CPU_LIMIT,
     MEMORY_LIMIT,
@@ -252,14 +299,20 @@ class Metrics:
         self.cache_operation: dict[str, Durations] = self._by_label(CACHE_OPERATION)
         self.cache_epoch_raised: Counter = self._make(CACHE_EPOCH_RAISED)[()]
         self.db_operation: dict[str, Histogram] = self._by_label(DB_OPERATION)
+        self.db_background: dict[str, Histogram] = self._by_label(DB_BACKGROUND)
+        self.db_wait: Histogram = self._make(DB_WAIT)[()]
+        self._redis_nodes: dict[tuple[str, ...], Durations] = self._expose_durations(REDIS_ROUND_TRIP, {})
         self._db_connections: dict[str, Gauge] = self._by_label(DB_CONNECTIONS)
         self._db_connections_max: Gauge = self._make(DB_CONNECTIONS_MAX)[()]
         self.rate_limit: dict[str, Count] = self._by_label(RATE_LIMIT)
         self.breaker: dict[str, Gauge] = self._by_label(BREAKER)
+        self.breaker_transitions: dict[tuple[str, ...], Counter] = self._make(BREAKER_TRANSITIONS)
         self.loop_lag: Histogram = self._make(LOOP_LAG)[()]
         self.traces: dict[str, Count] = self._by_label(TRACES)
         self.spans_exported: Counter = self._make(SPANS_EXPORTED)[()]
         self.spans_dropped: dict[str, Counter] = self._by_label(SPANS_DROPPED)
+        self.log_records_exported: Counter = self._make(LOG_RECORDS_EXPORTED)[()]
+        self.log_records_dropped: dict[str, Counter] = self._by_label(LOG_RECORDS_DROPPED)
         Gauge(SERVICE_INFO.name, SERVICE_INFO.help, list(SERVICE_INFO.labels), registry=self.registry).labels(
             __version__, replica
         ).set(1)
@@ -270,6 +323,15 @@ class Metrics:
         if key not in self._requests:
             self._requests[key] = Durations(REQUEST_SECONDS)
         return self._requests[key]
+
+    def redis_node(self, host: str, port: int) -> Durations:
+        """The histogram of the round trips to this node."""
+        return self._redis_nodes.setdefault((host, str(port)), Durations(OPERATION_SECONDS))
+
+    def forget_redis_nodes(self, present: Collection[tuple[str, str]]) -> None:
+        """Drops the series of nodes that have left the cluster. Host and port of those that are `present`."""
+        for node in self._redis_nodes.keys() - present:
+            del self._redis_nodes[node]
 
     def watch_pool(self, used: Callable[[], int], idle: Callable[[], int], most: int) -> None:
         """Reads the database pool's connections at each scrape."""
@@ -305,7 +367,8 @@ class Metrics:
     def _expose_durations(
         self, metric: Metric, durations: dict[tuple[str, ...], Durations]
     ) -> dict[tuple[str, ...], Durations]:
-        self.registry.register(DurationsCollector(metric.name, metric.help, list(metric.labels), durations))
+        if self.is_on:
+            self.registry.register(DurationsCollector(metric.name, metric.help, list(metric.labels), durations))
         return durations
 
 

@@ -2,15 +2,16 @@
 
 import logging
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 
 import structlog
 
 from service.asgi import App, Message, Receive, Scope, Send
 from service.telemetry.instruments import Durations
-from service.telemetry.metrics import METHODS, ROUTES, Metrics
-from service.telemetry.spans import RecordedSpan
-from service.telemetry.tracing import ERROR, SERVER_ERROR, Tracing, trace_id_of
+from service.telemetry.metrics import METHODS, ROUTES, UNMATCHED, Metrics
+from service.telemetry.request import enter, failure_of, span_id_of, trace_id_of
+from service.telemetry.tracing import SERVER_ERROR, Tracing
 
 log = structlog.stdlib.get_logger("service.request")
 _routes = frozenset(ROUTES)
@@ -20,11 +21,20 @@ _methods = frozenset(METHODS)
 class TelemetryMiddleware:
     """Outermost, so that what it measures is what the client waits for."""
 
-    def __init__(self, app: App, metrics: Metrics, tracing: Tracing, slow_seconds: float) -> None:
+    def __init__(
+        self,
+        app: App,
+        metrics: Metrics,
+        tracing: Tracing,
+        slow_seconds: float,
+        template_of: Callable[[Scope], str],
+    ) -> None:
+        """`template_of` finds the route that a request with an unknown method would have had."""
         self._app = app
         self._metrics = metrics
         self._tracing = tracing
         self._slow_seconds = slow_seconds
+        self._template_of = template_of
         self._active = 0
         self._seen: dict[tuple[str, str, int], tuple[str, str, Durations]] = {}
         self._logs_all = logging.getLogger().isEnabledFor(logging.DEBUG)
@@ -42,10 +52,13 @@ class TelemetryMiddleware:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                if span is not None:
+                    message["headers"] = [*message["headers"], _server_timing(scope)]
             return send(message)
 
         started = time.perf_counter()
         self._active += 1
+        enter(scope)
         span = self._tracing.begin(scope) if self._tracing.is_on else None
         try:
             await self._app(scope, receive, send_and_note)
@@ -55,13 +68,15 @@ class TelemetryMiddleware:
             method, route, duration = self._labelled(scope, status)
             duration.observe(seconds)
             if self._tracing.is_on:
-                span = self._tracing.end(span, scope, method, route, status, seconds, duration)
+                self._tracing.end(scope, method, route, status, seconds)
             if status >= SERVER_ERROR or seconds >= self._slow_seconds or self._logs_all:
-                self._log(scope, method, route, status, seconds, span)
+                self._log(scope, method, route, status, seconds)
 
     def _labelled(self, scope: Scope, status: int) -> tuple[str, str, Durations]:
         """The request's method and route as labels, and the histogram that counts it."""
         template: str = scope.get("path_template", "")
+        if status == HTTPStatus.METHOD_NOT_ALLOWED and not template:
+            template = self._template_of(scope)
         method: str = scope["method"]
         known = self._seen.get((method, template, status))
         if known is not None:
@@ -74,20 +89,23 @@ class TelemetryMiddleware:
             self._seen[method, template, status] = found
         return found
 
-    def _log(
-        self, scope: Scope, method: str, route: str, status: int, seconds: float, span: RecordedSpan | None
-    ) -> None:
+    def _log(self, scope: Scope, method: str, route: str, status: int, seconds: float) -> None:
         write = log.error if status >= SERVER_ERROR else log.warning if seconds >= self._slow_seconds else log.debug
-        write(
-            "request",
-            method=method,
-            route=route,
-            status=status,
-            duration_seconds=round(seconds, 6),
-            trace_id=trace_id_of(scope),
-            span_id=f"{span.span_id:016x}" if span else "",
-            exc_info=scope.get(ERROR),
-        )
+        fields: dict[str, object] = {"method": method, "route": route, "status": status}
+        fields["duration_seconds"] = round(seconds, 6)
+        failure = failure_of(scope) if status >= SERVER_ERROR else None
+        if failure is not None:
+            fields |= {"reason": failure.reason, "error_type": failure.error_type}
+            if failure.dependency:
+                fields["dependency"] = failure.dependency
+            if failure.asked is not None:
+                fields["asked"] = failure.asked
+        write("request", **fields, exc_info=failure and failure.error)
+
+
+def _server_timing(scope: Scope) -> tuple[bytes, bytes]:
+    """Names the trace of a sampled request (https://www.w3.org/TR/server-timing/, as browsers' tracing reads it)."""
+    return b"server-timing", f'traceparent;desc="00-{trace_id_of(scope)}-{span_id_of(scope)}-01"'.encode()
 
 
 def route_of(template: str) -> str:
@@ -96,4 +114,4 @@ def route_of(template: str) -> str:
     template = template.replace(":str}", "}")
     if template in _routes:
         return template
-    return "/schema" if template.startswith("/schema") else "unmatched"
+    return "/schema" if template.startswith("/schema") else UNMATCHED

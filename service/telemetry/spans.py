@@ -1,119 +1,97 @@
-"""Spans that cost little: OpenTelemetry's API, without the SDK's tracer behind it.
+"""Spans behind the interface of OpenTelemetry's SDK, for speed: the one piece of tracing that is not the SDK's own.
 
-It exists for speed. A span of the SDK costs 25 µs here and more (bounded attributes, a lock, a sampler that is asked
-again), a sixth of a cached read, and a cached read makes three. These do the same for what this service uses of the
-API: attributes, a status, exceptions. Who calls it, the Redis instrumentation for one, sees no difference.
+The SDK's span checks each attribute's value, keeps it in an ordered dictionary behind a lock, and is copied as it ends,
+and so costs more than all else that a cached read does (docs/performance.md has the profile). A `LeanSpan` is a
+`ReadableSpan` from its start, with attributes in a dict. It is right only where each span is used by one thread, as
+here, and where who sets an attribute knows what it is. Provider, resource, processors and exporters are the SDK's.
 """
 
-import random
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
 
 from opentelemetry import context as contexts
 from opentelemetry import trace
 from opentelemetry.context import Context
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import Event, ReadableSpan, TracerProvider
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 from opentelemetry.util.types import Attributes, AttributeValue
 
-from service.telemetry.instruments import Exemplar
+from service.telemetry.failure import class_name, error_type
 
-Event = tuple[str, int, Mapping[str, AttributeValue]]
-"""Name, time in nanoseconds since 1970, attributes."""
 SAMPLED = TraceFlags(TraceFlags.SAMPLED)
-NO_PARENT = Context()
+UNSET = Status(StatusCode.UNSET)
 
 
-class RecordedSpan(trace.Span):
-    """One span, recorded until `end`, which hands it to `ended`. Times are in nanoseconds since 1970.
+class LeanSpan(trace.Span, ReadableSpan):
+    """A span that is recorded. Times are in nanoseconds since 1970."""
 
-    The ids stand here as they are, and not in a `SpanContext`, whose every property is a call.
-    """
-
-    __slots__ = (
-        "_context",
-        "_ended",
-        "attributes",
-        "end_time",
-        "events",
-        "exemplar",
-        "is_parent_remote",
-        "kind",
-        "name",
-        "parent_id",
-        "path",
-        "scope",
-        "span_id",
-        "start_time",
-        "status",
-        "trace_id",
-    )
+    _attributes: dict[str, AttributeValue]
+    _context: SpanContext
 
     def __init__(
         self,
         name: str,
-        scope: tuple[str, str],
+        context: SpanContext,
+        parent: SpanContext | None,
         kind: SpanKind,
-        parent: "tuple[int, int, bool]",
         attributes: dict[str, AttributeValue],
         start_time: int,
-        ended: "Callable[[RecordedSpan], None]",
+        tracer: "LeanTracer",
     ) -> None:
-        """`parent` is the trace's id, the parent span's id or 0 for a root, and whether that is in another process."""
-        self.name = name
-        self.scope = scope
-        self.kind = kind
-        self.trace_id, self.parent_id, self.is_parent_remote = parent
-        self.span_id = random.getrandbits(64)
-        self.attributes = attributes
-        # few have any, and a list for each would be one more object for the garbage collector to look at
-        self.events: tuple[Event, ...] = ()
-        self.status = StatusCode.UNSET
-        self.start_time = start_time
-        self.end_time = 0
-        self.path = ""
-        """The attribute `url.path` of a server span; apart from the others, since only it is not of few values."""
-        self.exemplar: Exemplar | None = None
-        self._ended = ended
-        self._context: SpanContext | None = None
-
-    def end(self, end_time: int | None = None) -> None:
-        """Ends the span and hands it on, the first time it is called."""
-        if not self.end_time:
-            self.end_time = end_time or time.time_ns()
-            self._ended(self)
+        # what ReadableSpan's own would set
+        self._name = name
+        self._context = context
+        self._parent = parent
+        self._kind = kind
+        self._attributes = attributes
+        self._start_time = start_time
+        self._end_time = None
+        self._events: Sequence[Event] = ()
+        self._links: Sequence[Link] = ()
+        self._status = UNSET
+        self._resource = tracer.resource
+        self._instrumentation_info = None
+        self._instrumentation_scope = tracer.scope
+        self._tracer = tracer
 
     def get_span_context(self) -> SpanContext:
         """Trace id and span id."""
-        if self._context is None:
-            self._context = SpanContext(self.trace_id, self.span_id, False, SAMPLED)
         return self._context
+
+    def end(self, end_time: int | None = None) -> None:
+        """Ends the span and hands it to the provider's processors, the first time it is called."""
+        if self._end_time is None:
+            self._end_time = end_time or time.time_ns()
+            self._tracer.ended(self)
 
     def set_attributes(self, attributes: Mapping[str, AttributeValue]) -> None:
         """Sets several attributes."""
-        self.attributes.update(attributes)
+        self._attributes.update(attributes)
 
     def set_attribute(self, key: str, value: AttributeValue) -> None:
         """Sets one attribute."""
-        self.attributes[key] = value
+        self._attributes[key] = value
 
     def add_event(self, name: str, attributes: Attributes = None, timestamp: int | None = None) -> None:
         """Notes that something happened."""
-        self.events += ((name, timestamp or time.time_ns(), attributes or {}),)
+        self._events = (*self._events, Event(name, attributes, timestamp))
 
     def update_name(self, name: str) -> None:
         """Renames the span."""
-        self.name = name
+        self._name = name
 
     def is_recording(self) -> bool:
         """Whether it has not ended."""
-        return not self.end_time
+        return self._end_time is None
 
     def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
-        """Sets the status. A description is not kept: the exception, if there is one, says more."""
-        self.status = status.status_code if isinstance(status, Status) else status
+        """Sets the status."""
+        self._status = status if isinstance(status, Status) else Status(status, description)
 
     def record_exception(
         self,
@@ -124,22 +102,22 @@ class RecordedSpan(trace.Span):
     ) -> None:
         """Notes an exception, by the semantic conventions."""
         noted: dict[str, AttributeValue] = {
-            "exception.type": type(exception).__qualname__,
+            "exception.type": class_name(exception),
             "exception.message": str(exception),
             "exception.stacktrace": "".join(traceback.format_exception(exception)),
         }
         self.add_event("exception", noted | dict(attributes or {}), timestamp)
 
 
-class CurrentSpan(AbstractContextManager[RecordedSpan]):
-    """Makes a span the current one inside a `with`, and ends it there. An exception marks it failed."""
+class CurrentSpan(AbstractContextManager[LeanSpan]):
+    """Makes a span the current one inside a `with`, and ends it there. An error is its `error.type`, and no event."""
 
     __slots__ = ("_span", "_token")
 
-    def __init__(self, span: RecordedSpan) -> None:
+    def __init__(self, span: LeanSpan) -> None:
         self._span = span
 
-    def __enter__(self) -> RecordedSpan:
+    def __enter__(self) -> LeanSpan:
         self._token = contexts.attach(trace.set_span_in_context(self._span))
         return self._span
 
@@ -147,19 +125,21 @@ class CurrentSpan(AbstractContextManager[RecordedSpan]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace_: TracebackType | None
     ) -> None:
         contexts.detach(self._token)
-        if error is not None:
-            self._span.record_exception(error)
+        if isinstance(error, Exception):
+            self._span.set_attribute("error.type", error_type(error))
             self._span.set_status(StatusCode.ERROR)
-            self._span.set_attribute("error.type", type(error).__qualname__)
         self._span.end()
 
 
-class SpanTracer(trace.Tracer):
+class LeanTracer(trace.Tracer):
     """Makes spans of one instrumentation scope. Every one is recorded: who asks has decided that before."""
 
-    def __init__(self, scope: tuple[str, str], ended: Callable[[RecordedSpan], None]) -> None:
-        self._scope = scope
-        self._ended = ended
+    def __init__(self, provider: TracerProvider, resource: Resource, scope: InstrumentationScope) -> None:
+        self.resource = resource
+        self.scope = scope
+        self._ids = provider.id_generator
+        # the provider's processors, whichever are added
+        self.ended = provider._active_span_processor.on_end
 
     def start_span(
         self,
@@ -171,18 +151,17 @@ class SpanTracer(trace.Tracer):
         start_time: int | None = None,
         record_exception: bool = True,
         set_status_on_exception: bool = True,
-        trace_id: int | None = None,
-    ) -> RecordedSpan:
-        """A span, a child of the one in `context` or of the current one; a root takes `trace_id` if it is given."""
-        above = trace.get_current_span(context)
-        if type(above) is RecordedSpan:
-            parent = above.trace_id, above.span_id, False
-        elif (caller := above.get_span_context()).is_valid:
-            parent = caller.trace_id, caller.span_id, caller.is_remote
+    ) -> LeanSpan:
+        """A span, a child of the one in `context` or of the current one."""
+        parent: SpanContext | None = trace.get_current_span(context).get_span_context()
+        if parent is not None and parent.is_valid:
+            trace_id, state = parent.trace_id, parent.trace_state
         else:
-            parent = trace_id or random.getrandbits(128), 0, False
-        own = dict(attributes) if attributes else {}
-        return RecordedSpan(name, self._scope, kind, parent, own, start_time or time.time_ns(), self._ended)
+            parent, trace_id, state = None, self._ids.generate_trace_id(), None
+        own = SpanContext(trace_id, self._ids.generate_span_id(), False, SAMPLED, state)
+        return LeanSpan(
+            name, own, parent, kind, dict(attributes) if attributes else {}, start_time or time.time_ns(), self
+        )
 
     def start_as_current_span(  # type: ignore[override]
         self,
@@ -200,11 +179,8 @@ class SpanTracer(trace.Tracer):
         return CurrentSpan(self.start_span(name, context, kind, attributes, links, start_time))
 
 
-class SpanTracerProvider(trace.TracerProvider):
-    """Gives a tracer to each instrumentation. `ended` is told of every span that ends."""
-
-    def __init__(self, ended: Callable[[RecordedSpan], None]) -> None:
-        self._ended = ended
+class LeanTracerProvider(TracerProvider):
+    """The SDK's provider, whose tracers make `LeanSpan`s."""
 
     def get_tracer(
         self,
@@ -212,6 +188,9 @@ class SpanTracerProvider(trace.TracerProvider):
         instrumenting_library_version: str | None = None,
         schema_url: str | None = None,
         attributes: Attributes = None,
-    ) -> SpanTracer:
+    ) -> trace.Tracer:
         """A tracer for one instrumentation scope."""
-        return SpanTracer((instrumenting_module_name, instrumenting_library_version or ""), self._ended)
+        scope = InstrumentationScope(
+            instrumenting_module_name, instrumenting_library_version or "", schema_url, attributes
+        )
+        return LeanTracer(self, self.resource, scope)

@@ -1,43 +1,64 @@
-"""Which requests are traced, and their spans, named by OpenTelemetry's semantic conventions."""
+"""Which requests are traced, and their spans, named by OpenTelemetry's semantic conventions.
+
+Provider, processor and exporter are OpenTelemetry's SDK's. Its hooks are used for what is particular here: ids that an
+answer has named before its span is made (`RequestIds`), and exemplars of what a collector took (`SpanDelivery`).
+"""
 
 import os
 import random
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from contextvars import ContextVar
+from contextlib import AbstractContextManager
 from typing import Any
 
 from opentelemetry import trace
-from opentelemetry.context import attach
+from opentelemetry.context import Context, attach
 from opentelemetry.instrumentation.redis import RedisInstrumentor
 from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import Span, SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from redis.asyncio.cluster import RedisCluster as Client
 
 from service import __version__
 from service.asgi import Scope
-from service.telemetry.export import SpanExport
-from service.telemetry.instruments import Durations, Exemplar
-from service.telemetry.metrics import Metrics
-from service.telemetry.spans import NO_PARENT, RecordedSpan, SpanTracerProvider
+from service.settings import Settings
+from service.telemetry.delivery import SpanDelivery
+from service.telemetry.metrics import UNMATCHED, Metrics
+from service.telemetry.queue import SpanQueue
+from service.telemetry.request import (
+    CACHE_RESULT,
+    PARENT,
+    SPAN,
+    SPAN_ID,
+    TRACE_ID,
+    current,
+    failure_of,
+    span_id_of,
+    trace_id_of,
+)
+from service.telemetry.spans import LeanTracerProvider
 
-# keys of a request's ASGI scope
-TRACE_ID = "service.trace_id"
-PARENT = "service.parent"
-ERROR = "service.error"
 SERVER_ERROR = 500
-_is_recording = ContextVar("is_recording", default=False)
-_NOTHING: AbstractContextManager[None] = nullcontext()
+NO_PARENT = Context()
 _propagator = TraceContextTextMapPropagator()
 
 
-def trace_id_of(scope: Scope) -> str:
-    """The request's trace id, 32 hexadecimal digits; made now, if nothing has asked for it yet."""
-    if TRACE_ID not in scope:
-        scope[TRACE_ID] = random.getrandbits(128)
-    return f"{scope[TRACE_ID]:032x}"
+class RequestIds(RandomIdGenerator):
+    """Random ids, but for a span that is made when its request has ended and has named them already."""
+
+    def __init__(self) -> None:
+        self.trace_id = 0
+        self.span_id = 0
+
+    def generate_trace_id(self) -> int:
+        """The id of a new trace."""
+        return self.trace_id or super().generate_trace_id()
+
+    def generate_span_id(self) -> int:
+        """The id of a new span."""
+        return self.span_id or super().generate_span_id()
 
 
 class Tracing:
@@ -46,22 +67,26 @@ class Tracing:
     If it then fails or is slow, it is recorded when it ends, as one span with its true start.
     """
 
-    def __init__(self, endpoint: str, sample_ratio: float, slow_seconds: float, replica: str, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, resource: Resource, metrics: Metrics) -> None:
+        endpoint = settings.traces_endpoint
         self.is_on = bool(endpoint) and metrics.is_on
-        self._ratio = sample_ratio
-        self.slow_seconds = slow_seconds
+        self._ratio = settings.trace_sample_ratio
+        self._slow_seconds = settings.trace_slow_seconds
         self._metrics = metrics
         self._decisions = metrics.traces
         if not self.is_on:
             return
         # the stable conventions for databases; read by the Redis instrumentation when it is set up
         os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "database,http")
-        resource = Resource({"service.name": "todo", "service.version": __version__, "service.instance.id": replica})
-        self._export = SpanExport(endpoint, resource, metrics)
-        self._provider = SpanTracerProvider(self._export.add)
+        self._ids = RequestIds()
+        self._provider = LeanTracerProvider(resource=resource, shutdown_on_exit=False, id_generator=self._ids)
+        delivery = SpanDelivery(
+            endpoint, settings.traces_timeout, metrics.spans_exported, metrics.spans_dropped, self._name_exemplar
+        )
+        self._provider.add_span_processor(SpanQueue(settings, delivery, metrics.spans_dropped["queue_full"]))
         self._tracer = self._provider.get_tracer("service", __version__)
 
-    def begin(self, scope: Scope) -> RecordedSpan | None:
+    def begin(self, scope: Scope) -> Span | None:
         """The server span of a request that is sampled as it begins, None for any other.
 
         A caller's `traceparent` (https://www.w3.org/TR/trace-context/) decides; without one, the ratio does.
@@ -71,93 +96,107 @@ class Tracing:
             if name == b"traceparent":
                 parent = _propagator.extract({"traceparent": value.decode("latin-1")})
                 break
+        if parent is not None:
+            caller = trace.get_current_span(parent).get_span_context()
+            if not caller.is_valid:
+                parent = None
+            else:
+                scope[TRACE_ID], scope[PARENT] = caller.trace_id, parent
+                if not caller.trace_flags.sampled:
+                    return None
         if parent is None:
             if random.random() >= self._ratio:  # noqa: S311 (no secret)
                 return None
             parent = NO_PARENT
-        else:
-            caller = trace.get_current_span(parent).get_span_context()
-            if caller.is_valid:
-                scope[TRACE_ID], scope[PARENT] = caller.trace_id, parent
-                if not caller.trace_flags.sampled:
-                    return None
-            elif random.random() >= self._ratio:  # noqa: S311 (no secret)
-                return None
         span = self._tracer.start_span(scope["method"], parent, SpanKind.SERVER)
-        scope[TRACE_ID] = span.trace_id
-        # uvicorn runs each request in a context of its own, so what is set here ends with it
+        context = span.get_span_context()
+        scope[SPAN], scope[TRACE_ID], scope[SPAN_ID] = span, context.trace_id, context.span_id
         attach(trace.set_span_in_context(span))
-        _is_recording.set(True)
         return span
 
-    def end(
-        self,
-        span: RecordedSpan | None,
-        scope: Scope,
-        method: str,
-        route: str,
-        status: int,
-        seconds: float,
-        durations: Durations,
-    ) -> RecordedSpan | None:
-        """Ends a request's span, or makes it where the request failed or was slow, and returns it.
-
-        `durations` is the histogram that has counted the request, and gets the trace as an exemplar.
-        """
-        if span is None:
-            if status < SERVER_ERROR and seconds < self.slow_seconds:
-                self._decisions["none"].inc()
-                return None
-            self._decisions["tail"].inc()
-            span = self._tracer.start_span(
-                method,
-                scope.get(PARENT, NO_PARENT),
-                SpanKind.SERVER,
-                start_time=time.time_ns() - int(seconds * 1e9),
-                trace_id=int(trace_id_of(scope), 16),
-            )
-        else:
+    def end(self, scope: Scope, method: str, route: str, status: int, seconds: float) -> None:
+        """Ends a request's span, or makes it where the request failed or was slow. `route` may be UNMATCHED."""
+        span: Span | None = scope.get(SPAN)
+        if span is not None:
             self._decisions["head"].inc()
-        span.name = f"{method} {route}"
-        span.attributes = {
+        elif status >= SERVER_ERROR or seconds >= self._slow_seconds:
+            self._decisions["tail"].inc()
+            span = self._late_span(scope, seconds)
+        else:
+            self._decisions["none"].inc()
+            return
+        attributes: dict[str, str | int | bool] = {
             "http.request.method": method,
-            "http.route": route,
             "http.response.status_code": status,
             "url.scheme": scope["scheme"],
+            "url.path": scope["path"],
         }
-        span.path = scope["path"]
+        # an unknown method is `HTTP` in a span's name, and the route is there only where one matched
+        name = method if method != "_OTHER" else "HTTP"
+        if route != UNMATCHED:
+            attributes["http.route"] = route
+            name = f"{name} {route}"
+        if method != scope["method"]:
+            attributes["http.request.method_original"] = scope["method"]
+        if CACHE_RESULT in scope:
+            attributes["cache.result"] = scope[CACHE_RESULT]
         if status >= SERVER_ERROR:
-            error = scope.get(ERROR)
-            span.set_attribute("error.type", type(error).__name__ if error else str(status))
+            failure = failure_of(scope)
+            attributes |= failure.attributes() if failure else {"error.type": str(status)}
             span.set_status(StatusCode.ERROR)
-            if error is not None:
-                span.record_exception(error)
-        span.exemplar = Exemplar(durations, seconds, span.trace_id, time.time_ns())
-        span.end()
-        return span
+            if failure is not None and failure.error is not None:
+                span.record_exception(failure.error)
+        span.update_name(name)
+        span.set_attributes(attributes)
+        # by the clock that cannot be set
+        span.end(span.start_time + int(seconds * 1e9))  # type: ignore[attr-defined]
 
-    def cache_span(self, operation: str) -> AbstractContextManager[object]:
-        """A span around one use of the cache, where the request is recorded."""
-        if not self.is_recording():
-            return _NOTHING
-        return self._tracer.start_as_current_span(f"cache {operation}", attributes={"cache.operation": operation})
-
-    def client_span(self, name: str, attributes: Mapping[str, str]) -> AbstractContextManager[object]:
+    def client_span(self, name: str, attributes: Mapping[str, str | int]) -> AbstractContextManager[object]:
         """A span around a call of another server."""
         return self._tracer.start_as_current_span(name, kind=SpanKind.CLIENT, attributes=attributes)
 
     def is_recording(self) -> bool:
         """Whether the request that is being handled here makes spans."""
-        return _is_recording.get()
+        scope = current()
+        return scope is not None and SPAN in scope
 
     def close(self) -> None:
-        """Sends what is queued."""
+        """Sends what is queued, within the time of one export."""
         if self.is_on:
-            self._export.close()
+            self._provider.shutdown()
 
     def instrument_redis(self, client: Client) -> None:
         """Puts OpenTelemetry's Redis instrumentation in front of one client."""
         RedisInstrumentor.instrument_client(client, tracer_provider=self._provider, request_hook=_name_redis)
+
+    def _late_span(self, scope: Scope, seconds: float) -> Span:
+        self._ids.trace_id, self._ids.span_id = int(trace_id_of(scope), 16), int(span_id_of(scope), 16)
+        try:
+            return self._tracer.start_span(
+                scope["method"],
+                scope.get(PARENT, NO_PARENT),
+                SpanKind.SERVER,
+                start_time=time.time_ns() - int(seconds * 1e9),
+            )
+        finally:
+            self._ids.trace_id = self._ids.span_id = 0
+
+    def _name_exemplar(self, span: ReadableSpan) -> None:
+        """Names the trace of a server span beside its duration, now that the collector has it."""
+        attributes, context = span.attributes, span.context
+        if span.kind is not SpanKind.SERVER or not attributes or not context or not span.end_time:
+            return
+        durations = self._metrics.request(
+            str(attributes["http.request.method"]),
+            str(attributes.get("http.route", UNMATCHED)),
+            int(str(attributes["http.response.status_code"])),
+        )
+        durations.exemplify((span.end_time - (span.start_time or 0)) / 1e9, context.trace_id, span.end_time)
+
+
+def note_redis_node(host: str, port: int) -> None:
+    """Says in the present span which node of the cluster is asked."""
+    trace.get_current_span().set_attributes({"server.address": host, "server.port": port})
 
 
 def _name_redis(span: Span, _client: object, args: Sequence[Any], _options: object) -> None:

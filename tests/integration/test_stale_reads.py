@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import pytest
+from opentelemetry.sdk.resources import Resource
 
 import service.tasks.cache as cache_module
 from service.cluster import RedisCluster as Cluster
@@ -79,19 +80,19 @@ async def house(seed: int, most_delay: float, **environment: str) -> AsyncIterat
     async with AsyncExitStack() as stack:
         for number in range(3):
             metrics = Metrics(is_on=True, replica=f"todo-{number}", max_concurrent_requests=1000)
-            tracing = Tracing("", 0.0, 1.0, "test", metrics)
+            tracing = Tracing(settings, Resource({}), metrics)
             database = Database(settings, metrics, tracing)
             stack.push_async_callback(database.close)
             await database.create(metadata)
             epoch = Epoch(database, metrics)
             await epoch.start()
-            cluster = Cluster(settings, lambda _: None)
+            cluster = Cluster(settings, metrics)
             await cluster.start()
             stack.push_async_callback(cluster.close)
             chance = random.Random(seed * 100 + number)
             store: Any = Delayed(TaskStore(database), chance, most_delay)
             server: Any = Delayed(RedisCache(cluster), chance, most_delay)
-            repository = TaskRepository(store, TaskCache(server, settings, metrics), epoch, metrics, tracing)
+            repository = TaskRepository(store, TaskCache(server, settings, metrics), epoch, metrics)
             for work in (epoch.follow(cluster.config_epoch), cluster.watch()):
                 task = asyncio.create_task(work)
                 stack.callback(task.cancel)

@@ -19,7 +19,7 @@ import pytest
 from service.telemetry.metrics import METRICS, ROUTES
 from tests.servers import OtlpReceiver, Postgres, ReceivedSpan, RedisCluster, Replica, Wire, wait_for
 
-SERVER, CLIENT, INTERNAL = 2, 3, 1
+SERVER, CLIENT = 2, 3
 ERROR = 2
 SAMPLED, UNSAMPLED = "01", "00"
 # known to HTTP, but to no route here; what HTTP does not know at all, uvicorn's parser refuses
@@ -102,7 +102,9 @@ def new_path(caller: Caller) -> str:
     return str(answer.headers["location"])
 
 
-def test_a_hit_is_a_server_span_a_cache_span_and_a_redis_span(caller: Caller) -> None:
+def test_a_hit_is_a_server_span_and_a_span_for_each_question_to_redis(
+    caller: Caller, redis_cluster: RedisCluster
+) -> None:
     spans = caller.trace("GET", new_path(caller))
     assert_is_tree(spans)
     server = root(spans)
@@ -111,28 +113,37 @@ def test_a_hit_is_a_server_span_a_cache_span_and_a_redis_span(caller: Caller) ->
     assert server.attributes["http.request.method"] == "GET"
     assert server.attributes["http.route"] == "/tasks/{task_id}"
     assert server.attributes["http.response.status_code"] == 200
+    assert server.attributes["cache.result"] == "hit"
     assert server.status != ERROR
-    (cache,) = [span for span in spans if span.name == "cache get"]
-    assert (cache.kind, cache.parent_id) == (INTERNAL, server.span_id)
-    (redis,) = [span for span in spans if span.kind == CLIENT]
-    assert redis.parent_id == cache.span_id
-    assert redis.attributes["db.system.name"] == "redis"
-    assert redis.attributes["db.operation.name"] == "GET"
-    assert redis.scope == "opentelemetry.instrumentation.redis"
+    limiter, cache = (span for span in spans if span.kind == CLIENT)
+    assert [limiter.attributes["db.operation.name"], cache.attributes["db.operation.name"]] == ["EVALSHA", "GET"]
+    nodes = {node.port for node in redis_cluster.nodes}
+    for redis in (limiter, cache):
+        assert redis.parent_id == server.span_id
+        assert redis.attributes["db.system.name"] == "redis"
+        assert redis.attributes["server.address"] == "127.0.0.1"
+        assert redis.attributes["server.port"] in nodes
+        assert redis.scope == "opentelemetry.instrumentation.redis"
 
 
-def test_a_miss_also_has_the_store_and_the_fill(caller: Caller, redis_cluster: RedisCluster) -> None:
+def test_a_miss_also_has_the_store_and_the_fill(
+    caller: Caller, redis_cluster: RedisCluster, postgres: Postgres
+) -> None:
     path = new_path(caller)
     key = "task:" + path.rsplit("/", 1)[1]
     redis_cluster.master_of(key).client.delete(key)
     wait_for(lambda: redis_cluster.replica_of(redis_cluster.master_of(key)).ask("DBSIZE") is not None)
     spans = caller.trace("GET", path)
     assert_is_tree(spans)
-    assert [name for name in names(spans) if name.startswith("cache")] == ["cache get", "cache set"]
+    assert names(spans) == ["GET /tasks/{task_id}", "EVALSHA", "GET", "SELECT tasks", "EVALSHA"]
+    assert root(spans).attributes["cache.result"] == "miss"
     (select,) = [span for span in spans if span.name == "SELECT tasks"]
     assert select.kind == CLIENT
     assert select.attributes["db.system.name"] == "postgresql"
     assert select.attributes["db.operation.name"] == "SELECT"
+    assert select.attributes["db.collection.name"] == "tasks"
+    assert select.attributes["server.address"] == "127.0.0.1"
+    assert select.attributes["server.port"] == postgres.port
     text = select.attributes["db.query.text"]
     assert "FROM tasks" in text
     assert path.rsplit("/", 1)[1].replace("-", "") not in text.replace("-", "")
@@ -158,7 +169,10 @@ def test_an_error_that_was_not_sampled_is_one_span_with_its_true_start(
     (span,) = spans
     assert (span.name, span.kind, span.status) == ("POST /tasks", SERVER, ERROR)
     assert span.attributes["http.response.status_code"] == 503
-    assert "error.type" in span.attributes
+    assert span.attributes["failure.dependency"] == "database"
+    assert span.attributes["failure.reason"]
+    # the cause, and not what the service wraps it in
+    assert "service" not in span.attributes["error.type"]
     assert before <= span.started <= span.ended <= after
 
 

@@ -1,6 +1,8 @@
-"""An OTLP receiver in this process: takes traces over HTTP, and can be slow, fail, or be away."""
+"""An OTLP receiver in this process: takes traces and logs over HTTP, and can be slow, reject, fail, or be away."""
 
+import gzip
 import socket
+import ssl
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
@@ -9,9 +11,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any
 
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest, ExportLogsServiceResponse
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
 
 from tests.servers.process import free_port
+
+TRICKLE_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -37,14 +45,43 @@ class ReceivedSpan:
         return (self.ended - self.started) / 1e9
 
 
+@dataclass(frozen=True)
+class ReceivedLog:
+    """A log record as it came. The ids are empty where it belongs to no request."""
+
+    body: str
+    severity: str
+    trace_id: str
+    span_id: str
+    attributes: dict[str, Any]
+    resource: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Post:
+    """A request as it came: names of headers in lower case, the body as it was before any compression."""
+
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
 class OtlpReceiver:
     """`with OtlpReceiver() as receiver:` listens at `endpoint`. `stop` and `start` keep the port."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.port = free_port()
-        self.endpoint = f"http://127.0.0.1:{self.port}"
+        self.endpoint = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
         self.spans: list[ReceivedSpan] = []
-        self.posts = 0
+        self.logs: list[ReceivedLog] = []
+        self.received: list[Post] = []
+        self.rejects = 0
+        """How many of each batch it says it rejected."""
+        self.status = 200
+        """What it answers; anything but 200 means that nothing is taken."""
+        self.trickles = False
+        """Whether its answers come a byte at a time, headers too, and never end."""
+        self._tls = tls
         self._released = threading.Event()
         self._released.set()
         self._server: ThreadingHTTPServer | None = None
@@ -60,6 +97,11 @@ class OtlpReceiver:
         self.be_quick()
         self.stop()
 
+    @property
+    def posts(self) -> int:
+        """How many requests came."""
+        return len(self.received)
+
     def start(self) -> None:
         """Listens."""
         receiver = self
@@ -73,17 +115,33 @@ class OtlpReceiver:
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                receiver._take(self.path, body)
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                answer = receiver._take(self.path, headers, body)
                 # a client that has waited too long is gone
                 with suppress(OSError):
-                    self.send_response(200)
-                    self.send_header("Content-Length", "0")
+                    if receiver.trickles:
+                        self._trickle()
+                    self.send_response(receiver.status)
+                    self.send_header("Content-Type", "application/x-protobuf")
+                    self.send_header("Content-Length", str(len(answer)))
                     self.end_headers()
+                    self.wfile.write(answer)
+
+            def _trickle(self) -> None:
+                self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+                while receiver.trickles and receiver._server is not None:
+                    self.wfile.write(b"x")
+                    threading.Event().wait(TRICKLE_SECONDS)
+                self.close_connection = True
 
             def log_message(self, format: str, *args: Any) -> None:
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
+        if self._tls is not None:
+            self._server.socket = self._tls.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
         self._server.daemon_threads = True
         self._server.block_on_close = False
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
@@ -91,9 +149,9 @@ class OtlpReceiver:
     def stop(self) -> None:
         """Is away: connections are refused."""
         if self._server is not None:
-            self._server.shutdown()
-            self._server.server_close()
-            self._server = None
+            server, self._server = self._server, None
+            server.shutdown()
+            server.server_close()
         for connection in self._connections:
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
@@ -105,17 +163,32 @@ class OtlpReceiver:
 
     def be_quick(self) -> None:
         """Answers what waits, and from now on at once."""
+        self.trickles = False
         self._released.set()
 
     def trace(self, trace_id: str) -> list[ReceivedSpan]:
         """The spans of a trace, in the order of their start."""
         return sorted((span for span in self.spans if span.trace_id == trace_id), key=lambda span: span.started)
 
-    def _take(self, path: str, body: bytes) -> None:
-        assert path == "/v1/traces"
-        self.posts += 1
+    def _take(self, path: str, headers: dict[str, str], body: bytes) -> bytes:
+        if headers.get("content-encoding") == "gzip":
+            body = gzip.decompress(body)
+        self.received.append(Post(path, headers, body))
         self._released.wait(60)
+        if path.endswith("/v1/logs"):
+            self.logs += _decode_logs(body)
+            logs = ExportLogsServiceResponse()
+            if self.rejects:
+                logs.partial_success.rejected_log_records = self.rejects
+                logs.partial_success.error_message = "full"
+            return logs.SerializeToString()
+        assert path.endswith("/v1/traces")
         self.spans += _decode(body)
+        spans = ExportTraceServiceResponse()
+        if self.rejects:
+            spans.partial_success.rejected_spans = self.rejects
+            spans.partial_success.error_message = "full"
+        return spans.SerializeToString()
 
 
 def _decode(body: bytes) -> list[ReceivedSpan]:
@@ -138,6 +211,23 @@ def _decode(body: bytes) -> list[ReceivedSpan]:
         for resource in request.resource_spans
         for scoped in resource.scope_spans
         for span in scoped.spans
+    ]
+
+
+def _decode_logs(body: bytes) -> list[ReceivedLog]:
+    request = ExportLogsServiceRequest.FromString(body)
+    return [
+        ReceivedLog(
+            record.body.string_value,
+            record.severity_text,
+            record.trace_id.hex(),
+            record.span_id.hex(),
+            _attributes(record.attributes),
+            _attributes(resource.resource.attributes),
+        )
+        for resource in request.resource_logs
+        for scoped in resource.scope_logs
+        for record in scoped.log_records
     ]
 
 

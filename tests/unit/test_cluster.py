@@ -10,6 +10,7 @@ from redis.asyncio.cluster import ClusterNode
 from service.cluster import BatchingClient, Lane
 from service.resilience import CLOSED, HALF_OPEN, OPEN, Breaker, Unavailable
 from service.settings import load_settings
+from service.telemetry.instruments import Durations
 
 
 class OddNode(ClusterNode):
@@ -38,10 +39,10 @@ async def lane() -> Lane:
     settings = load_settings({"REDIS_TIMEOUT_SECONDS": "0.05"})
 
     def new_breaker(name: str) -> Breaker:
-        return Breaker(name, 1, 0, lambda: None)
+        return Breaker(name, 1, 0, lambda _state: None)
 
     node = OddNode("127.0.0.1", 1)
-    client = BatchingClient(settings, new_breaker, startup_nodes=[node])
+    client = BatchingClient(settings, new_breaker, lambda _host, _port: Durations([1.0]), startup_nodes=[node])
     made = client.lanes[node.name] = Lane(node, new_breaker(node.name), client)
     return made
 

@@ -1,0 +1,340 @@
+"""What leaves by OTLP, against a receiver that checks it: every standard variable, and what is counted of failures."""
+
+import contextvars
+import logging
+import ssl
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from prometheus_client import generate_latest
+
+from service.settings import SettingError, load_settings
+from service.telemetry.log_export import LogExport
+from service.telemetry.logs import set_up_logs
+from service.telemetry.metrics import Metrics
+from service.telemetry.request import enter, trace_id_of
+from service.telemetry.resource import resource_of
+from service.telemetry.tracing import Tracing
+from tests.servers import OtlpReceiver, wait_for
+from tests.servers.replica import Samples
+
+ROUTE = "/tasks/{task_id}"
+# one span rejected, and the message `full`
+ONE_REJECTED = bytes.fromhex("0a0808011204" + b"full".hex())
+
+
+class Source:
+    """Telemetry as the service builds it from the environment: requests make spans, and log lines records."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        settings = load_settings({"TRACE_SAMPLE_RATIO": "1"} | environment)
+        self.metrics = Metrics(is_on=True, replica="todo-1", max_concurrent_requests=1)
+        resource = resource_of("todo-1")
+        self.tracing = Tracing(settings, resource, self.metrics)
+        self.logs = LogExport(settings, resource, self.metrics)
+
+    def request(self, count: int = 1, status: int = 200, **scope: Any) -> str:
+        """Handles requests; the trace id of the last."""
+        for _ in range(count):
+            trace_id = contextvars.copy_context().run(self._request, status, scope)
+        return trace_id
+
+    def _request(self, status: int, more: dict[str, Any]) -> str:
+        scope = {"method": "GET", "path": "/tasks/1", "scheme": "http", "headers": [], **more}
+        enter(scope)
+        if self.tracing.is_on:
+            self.tracing.begin(scope)
+        structlog.stdlib.get_logger("service.test").warning("a line", seconds=0.5)
+        self.metrics.request("GET", ROUTE, status).observe(0.02)
+        if self.tracing.is_on:
+            self.tracing.end(scope, "GET", ROUTE, status, 0.02)
+        return trace_id_of(scope)
+
+    def value(self, name: str, **labels: str) -> float:
+        """A sample of the metrics."""
+        return Samples(generate_latest(self.metrics.registry).decode()).value(name, **labels)
+
+    def exemplars(self) -> str:
+        """Everything that names a trace."""
+        return str([row for row in self.metrics.request("GET", ROUTE, 200).buckets() if len(row) > 2])
+
+    def close(self) -> None:
+        """Sends all that is queued."""
+        self.tracing.close()
+        self.logs.close()
+
+
+@pytest.fixture
+def receiver() -> Iterator[OtlpReceiver]:
+    with OtlpReceiver() as made:
+        yield made
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch, receiver: OtlpReceiver) -> Iterator[pytest.MonkeyPatch]:
+    """The environment of this process, which the SDK reads, with the receiver as the endpoint."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    set_up_logs("info")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.endpoint)
+    yield monkeypatch
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+def source(**variables: str) -> Source:
+    import os  # noqa: PLC0415 (as it is now, with what the test has set)
+
+    return Source({name: value for name, value in os.environ.items() if name.startswith("OTEL_")} | variables)
+
+
+def sent(receiver: OtlpReceiver, environment: pytest.MonkeyPatch, **variables: str) -> Source:
+    """One request with these variables set, after all of it has been sent."""
+    for name, value in variables.items():
+        environment.setenv(name, value)
+    made = source()
+    made.request()
+    made.close()
+    return made
+
+
+def test_a_span_and_its_log_line_carry_the_same_ids_and_resource(
+    receiver: OtlpReceiver, environment: pytest.MonkeyPatch
+) -> None:
+    made = source()
+    trace_id = made.request(headers=[(b"x-request-id", b"r-1")])
+    made.close()
+    (span,) = receiver.spans
+    (line,) = receiver.logs
+    assert (span.trace_id, line.trace_id) == (trace_id, trace_id)
+    assert line.span_id == span.span_id
+    assert (line.body, line.severity) == ("a line", "WARNING")
+    assert line.attributes == {"logger": "service.test", "seconds": 0.5, "request_id": "r-1"}
+    assert span.resource == line.resource
+    assert span.resource["service.name"] == "todo"
+    assert span.resource["telemetry.sdk.name"] == "opentelemetry"
+    assert made.value("telemetry_spans_exported_total") == 1
+    assert made.value("telemetry_log_records_exported_total") == 1
+    assert trace_id in made.exemplars()
+
+
+def test_a_late_span_has_the_ids_that_its_log_line_named(
+    receiver: OtlpReceiver, environment: pytest.MonkeyPatch
+) -> None:
+    made = source(TRACE_SAMPLE_RATIO="0")
+    made.request(3)
+    trace_id = made.request(status=503)
+    made.close()
+    (span,) = receiver.spans
+    line = receiver.logs[-1]
+    assert (span.trace_id, span.parent_id) == (trace_id, "")
+    assert (line.trace_id, line.span_id) == (trace_id, span.span_id)
+    assert span.seconds == pytest.approx(0.02)
+
+
+@pytest.mark.parametrize("name", ["OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_{}_HEADERS"])
+def test_headers_are_sent(receiver: OtlpReceiver, environment: pytest.MonkeyPatch, name: str) -> None:
+    names = {name.format("TRACES"), name.format("LOGS")}
+    sent(receiver, environment, **dict.fromkeys(names, "authorization=Basic%20abc,x-scope-orgid=7"))
+    assert {post.path for post in receiver.received} == {"/v1/traces", "/v1/logs"}
+    for post in receiver.received:
+        assert (post.headers["authorization"], post.headers["x-scope-orgid"]) == ("Basic abc", "7")
+
+
+@pytest.mark.parametrize("name", ["OTEL_EXPORTER_OTLP_COMPRESSION", "OTEL_EXPORTER_OTLP_{}_COMPRESSION"])
+def test_posts_are_compressed(receiver: OtlpReceiver, environment: pytest.MonkeyPatch, name: str) -> None:
+    sent(receiver, environment, **{name.format("TRACES"): "gzip", name.format("LOGS"): "gzip"})
+    assert [post.headers["content-encoding"] for post in receiver.received] == ["gzip", "gzip"]
+    assert len(receiver.spans) == len(receiver.logs) == 1
+
+
+def test_each_signal_can_have_its_own_endpoint(receiver: OtlpReceiver, environment: pytest.MonkeyPatch) -> None:
+    with OtlpReceiver() as other:
+        sent(
+            receiver,
+            environment,
+            OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=f"{other.endpoint}/own/v1/traces",
+            OTEL_EXPORTER_OTLP_LOGS_ENDPOINT=f"{other.endpoint}/otlp/v1/logs",
+        )
+        assert sorted(post.path for post in other.received) == ["/otlp/v1/logs", "/own/v1/traces"]
+    assert receiver.posts == 0
+
+
+@pytest.mark.parametrize("name", ["OTEL_EXPORTER_OTLP_{}", "OTEL_EXPORTER_OTLP_TRACES_{}"])
+def test_certificates_are_those_that_are_named(tmp_path: Path, environment: pytest.MonkeyPatch, name: str) -> None:
+    certificate, key = _self_signed(tmp_path)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate, key)
+    # the collector wants to know who speaks
+    tls.verify_mode = ssl.CERT_REQUIRED
+    tls.load_verify_locations(certificate)
+    with OtlpReceiver(tls) as receiver:
+        environment.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.endpoint)
+        stranger = sent(receiver, environment)
+        assert receiver.spans == []
+        assert stranger.value("telemetry_spans_dropped_total", reason="export_failed") == 1
+        files = {"CERTIFICATE": certificate, "CLIENT_CERTIFICATE": certificate, "CLIENT_KEY": key}
+        sent(receiver, environment, **{name.format(which): str(path) for which, path in files.items()})
+        assert len(receiver.spans) == 1
+
+
+def test_resource_and_service_name_are_what_the_environment_says(
+    receiver: OtlpReceiver, environment: pytest.MonkeyPatch
+) -> None:
+    sent(
+        receiver,
+        environment,
+        OTEL_RESOURCE_ATTRIBUTES="deployment.environment.name=prod,service.name=other,team=a%20b",
+        OTEL_SERVICE_NAME="shop",
+    )
+    for each in (*receiver.spans, *receiver.logs):
+        assert each.resource["service.name"] == "shop"
+        assert each.resource["deployment.environment.name"] == "prod"
+        assert each.resource["team"] == "a b"
+        assert each.resource["service.instance.id"] == "todo-1"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "paths"),
+    [
+        ("OTEL_SDK_DISABLED", "true", set()),
+        ("OTEL_TRACES_EXPORTER", "none", {"/v1/logs"}),
+        ("OTEL_LOGS_EXPORTER", "none", {"/v1/traces"}),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "", set()),
+    ],
+)
+def test_what_is_off_sends_nothing(
+    receiver: OtlpReceiver, environment: pytest.MonkeyPatch, name: str, value: str, paths: set[str]
+) -> None:
+    sent(receiver, environment, **{name: value})
+    assert {post.path for post in receiver.received} == paths
+
+
+def test_batches_are_as_large_as_is_said(receiver: OtlpReceiver, environment: pytest.MonkeyPatch) -> None:
+    made = source(OTEL_BSP_MAX_EXPORT_BATCH_SIZE="3", OTEL_BSP_SCHEDULE_DELAY="60000")
+    made.request(7)
+    # two whole batches at once, and the rest when its time has come
+    wait_for(lambda: len(receiver.spans) == 6, what="two batches")
+    made.close()
+    assert len(receiver.spans) == 7
+
+
+def test_a_span_waits_no_longer_than_is_said(receiver: OtlpReceiver, environment: pytest.MonkeyPatch) -> None:
+    made = source(OTEL_BSP_SCHEDULE_DELAY="20", OTEL_BLRP_SCHEDULE_DELAY="20")
+    made.request()
+    wait_for(lambda: receiver.spans and receiver.logs, what="a span and a log record")
+    made.close()
+
+
+def test_what_does_not_fit_into_the_queue_is_counted(receiver: OtlpReceiver, environment: pytest.MonkeyPatch) -> None:
+    receiver.be_slow()
+    sizes = {f"OTEL_{which}_{name}": "5" for which in ("BSP", "BLRP") for name in SIZES}
+    made = source(**sizes)
+    made.request(20)
+    assert made.value("telemetry_spans_dropped_total", reason="queue_full") == 15
+    assert made.value("telemetry_log_records_dropped_total", reason="queue_full") == 15
+    receiver.be_quick()
+    made.close()
+    assert len(receiver.spans) == len(receiver.logs) == 5
+
+
+SIZES = ("MAX_QUEUE_SIZE", "MAX_EXPORT_BATCH_SIZE")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "4096"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "soon"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "localhost:4318"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "-1"),
+    ],
+)
+def test_a_variable_that_makes_no_sense_is_named(name: str, value: str) -> None:
+    with pytest.raises(SettingError, match=name):
+        load_settings({name: value})
+
+
+@pytest.mark.case("span collector")
+def test_a_span_that_was_rejected_is_counted_as_dropped_and_named_by_no_exemplar(
+    receiver: OtlpReceiver, environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    receiver.rejects = 1
+    made = sent(receiver, environment)
+    assert made.value("telemetry_spans_dropped_total", reason="rejected") == 1
+    assert made.value("telemetry_log_records_dropped_total", reason="rejected") == 1
+    assert made.value("telemetry_spans_exported_total") == 0
+    assert made.exemplars() == "[]"
+
+
+@pytest.mark.parametrize("status", [302, 400, 401, 500])
+def test_an_answer_that_is_no_success_is_counted_as_failed(
+    receiver: OtlpReceiver, environment: pytest.MonkeyPatch, status: int
+) -> None:
+    receiver.status = status
+    made = sent(receiver, environment)
+    assert made.value("telemetry_spans_dropped_total", reason="export_failed") == 1
+    assert made.exemplars() == "[]"
+
+
+def test_failures_are_said_once_a_minute_and_their_end_too(
+    receiver: OtlpReceiver, environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    set_up_logs("info")
+    receiver.status = 401
+    made = source(OTEL_BSP_SCHEDULE_DELAY="5", OTEL_LOGS_EXPORTER="none")
+    for number in range(1, 6):
+        made.request()
+        wait_for(lambda n=number: made.value("telemetry_spans_dropped_total") >= n)
+    receiver.status = 200
+    made.request()
+    wait_for(lambda: made.value("telemetry_spans_exported_total") == 1)
+    made.close()
+    lines = [line for line in capsys.readouterr().out.splitlines() if "a line" not in line]
+    assert len(lines) == 2
+    assert "HTTP status 401" in lines[0]
+    assert "takes telemetry again" in lines[1]
+
+
+@pytest.mark.case("export limit")
+def test_a_collector_that_trickles_is_cut_off_in_time(receiver: OtlpReceiver, environment: pytest.MonkeyPatch) -> None:
+    receiver.trickles = True
+    made = source(OTEL_EXPORTER_OTLP_TIMEOUT="0.5", OTEL_BSP_SCHEDULE_DELAY="5")
+    made.request()
+    # while the receiver goes on answering
+    wait_for(lambda: made.value("telemetry_spans_dropped_total", reason="export_failed") == 1, 10)
+    assert receiver.trickles
+    made.close()
+    assert made.value("telemetry_spans_exported_total") == 0
+
+
+def test_a_collector_that_hangs_does_not_hold_up_the_end(
+    receiver: OtlpReceiver, environment: pytest.MonkeyPatch
+) -> None:
+    receiver.be_slow()
+    made = source(OTEL_EXPORTER_OTLP_TIMEOUT="0.3", OTEL_BSP_MAX_EXPORT_BATCH_SIZE="1", OTEL_LOGS_EXPORTER="none")
+    made.request(50)
+    began = time.monotonic()
+    made.close()
+    assert made.value("telemetry_spans_dropped_total", reason="export_failed") == 50
+    # fifty exports of their own would have had fifty limits
+    assert time.monotonic() - began < 50 * 0.3
+
+
+def _self_signed(directory: Path) -> tuple[Path, Path]:
+    """A certificate of 127.0.0.1, and its key."""
+    certificate, key = directory / "certificate.pem", directory / "key.pem"
+    subprocess.run(
+        f"openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1 "
+        f"-keyout {key} -out {certificate}".split(),
+        check=True,
+        capture_output=True,
+    )
+    return certificate, key

@@ -38,6 +38,7 @@ class Breaker:
         self._open_seconds = open_seconds
         self._changed = changed
         self._trying = False
+        self._told = CLOSED
         self._reason = ""
         self._is_said_open = False
 
@@ -72,8 +73,9 @@ class Breaker:
         self._note()
 
     def _note(self) -> None:
-        if self._context.messages:
-            self._context.messages.clear()
+        self._context.messages.clear()
+        if self.state != self._told:
+            self._told = self.state
             self._changed(self.state)
             self._say()
 

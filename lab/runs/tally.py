@@ -1,0 +1,99 @@
+"""What came of the requests of a run: offered = answered + failed + dropped."""
+
+from collections.abc import Iterable
+from enum import StrEnum
+
+from msgspec import Struct, field
+
+from lab.runs.latencies import Latencies
+from lab.runs.service_levels import FAST_SECONDS, ServiceLevels
+
+
+class Kind(StrEnum):
+    """Why a request failed. Any status that was not expected is a kind of its own, such as `status 503`."""
+
+    NO_CONNECTION = "no connection"
+    CLOSED = "connection closed before the answer"
+    TIMEOUT = "no whole answer in time"
+    UNANSWERED = "unanswered when the load was stopped"
+    TRUNCATED = "answer broken off"
+    MALFORMED = "not HTTP"
+    REDIRECT = "redirect"
+    ENCODING = "wrong content encoding"
+    EMPTY = "empty answer"
+    NOT_JSON = "not the JSON that was expected"
+    OTHER_TASK = "another task"
+    NO_LOCATION = "created without Location"
+
+
+class Failure(Struct):
+    """Failures of one kind on one route; `example` says what was seen in one of them."""
+
+    count: int
+    example: str
+
+
+class Tally(Struct):
+    """What came of the requests of one method and route.
+
+    `latencies` has all of them: what failed or was dropped counts with its age when it was given up. `fast` counts
+    what was answered as it should within 100 ms.
+    """
+
+    method: str
+    route: str
+    answered: int = 0
+    failed: int = 0
+    dropped: int = 0
+    fast: int = 0
+    latencies: Latencies = field(default_factory=Latencies)
+
+    @property
+    def ended(self) -> int:
+        """Requests of which is known what came of them."""
+        return self.answered + self.failed + self.dropped
+
+    def answer(self, seconds: float) -> None:
+        """Counts a request that was answered as it should."""
+        self.answered += 1
+        self.fast += seconds <= FAST_SECONDS
+        self.latencies.add(seconds)
+
+    def fail(self, seconds: float) -> None:
+        """Counts a request that failed, at its age."""
+        self.failed += 1
+        self.latencies.add(seconds)
+
+    def drop(self, seconds: float) -> None:
+        """Counts a request that was never sent, at its age."""
+        self.dropped += 1
+        self.latencies.add(seconds)
+
+    def merge(self, other: "Tally") -> None:
+        """Adds another tally of the same method and route."""
+        self.answered += other.answered
+        self.failed += other.failed
+        self.dropped += other.dropped
+        self.fast += other.fast
+        self.latencies.merge(other.latencies)
+
+
+def service_levels(tallies: Iterable[Tally]) -> ServiceLevels:
+    """The service levels over all these requests."""
+    tallies = list(tallies)
+    offered = sum(each.ended for each in tallies)
+    reads = [each for each in tallies if each.method == "GET"]
+    asked = sum(each.ended for each in reads)
+    return ServiceLevels(
+        sum(each.answered for each in tallies) / offered if offered else 1.0,
+        sum(each.fast for each in reads) / asked if asked else 1.0,
+    )
+
+
+def merge_failures(mine: dict[str, Failure], others: dict[str, Failure]) -> None:
+    """Adds failures, by route and kind; the first example stays."""
+    for name, failure in others.items():
+        if name in mine:
+            mine[name].count += failure.count
+        else:
+            mine[name] = Failure(failure.count, failure.example)

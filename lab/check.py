@@ -17,6 +17,8 @@ from lab.panels import Dashboard, DashboardError, Panel, Target, Window, expand,
 from lab.prometheus import Prometheus, PrometheusError
 from lab.promql import Selector, selectors
 from lab.settings import SettingError, load_settings
+from lab.viewer.answers import DATA_SOURCE, LOG_SOURCE
+from lab.viewer.tracing import Logs, TracingError
 
 SLOWEST_SECONDS = 0.5
 # there only while an alert is pending or firing
@@ -108,13 +110,33 @@ class Known:
 
 
 def check_panels(prometheus: Prometheus, dashboards: Sequence[Dashboard], window: Window) -> Iterator[Checked]:
-    """Asks every query of every panel, with all of each variable chosen. Panels without queries are passed over."""
+    """Asks every query of every panel of Prometheus, with all of each variable chosen."""
     known = Known(prometheus, window)
     for dashboard in dashboards:
-        for panel in dashboard.panels:
-            if panel.targets:
-                answers = tuple(_ask(prometheus, known, dashboard, panel, target, window) for target in panel.targets)
-                yield Checked(dashboard, panel, answers)
+        for panel in dashboard.panels_of(DATA_SOURCE):
+            answers = tuple(_ask(prometheus, known, dashboard, panel, target, window) for target in panel.targets)
+            yield Checked(dashboard, panel, answers)
+
+
+def check_log_panels(logs: Logs, dashboards: Sequence[Dashboard], window: Window) -> Iterator[Checked]:
+    """Asks every query of every panel of log lines, but for dashboards with parameters. No line is no fault.
+
+    Raises `TracingError` where nothing that keeps logs answers.
+    """
+    logs.query('{service_name=~".+"}', window.end, window.end + window.step, limit=1)
+    for dashboard in dashboards:
+        for panel in () if dashboard.parameters else dashboard.panels_of(LOG_SOURCE):
+            yield Checked(dashboard, panel, tuple(_ask_logs(logs, dashboard, one, window) for one in panel.targets))
+
+
+def _ask_logs(logs: Logs, dashboard: Dashboard, target: Target, window: Window) -> Answer:
+    query, began = target.query, time.perf_counter()
+    try:
+        query = expand(target.query, dashboard.variables, {}, window)
+        lines = len(logs.query(query, window.start, window.end))
+    except (TracingError, DashboardError) as error:
+        return Answer(target.ref_id, query, error=str(error))
+    return Answer(target.ref_id, query, 1, lines, time.perf_counter() - began, is_waiting=True)
 
 
 def _ask(
@@ -196,6 +218,9 @@ def check(url: str | None, tempo: str | None, last: float) -> None:
             now = time.time()
             window = Window.of(now - last * 60, now)
             checked = list(check_panels(prometheus, dashboards, window))
+            checked += _check_logs(
+                console, Logs(settings.url("loki"), tempo or settings.url("tempo")), dashboards, window
+            )
             console.print(_table(checked))
             lost = _report_traces(console, prometheus, tempo or settings.url("tempo"), dashboards, window)
     except (PrometheusError, DashboardError, SettingError) as error:
@@ -209,6 +234,14 @@ def check(url: str | None, tempo: str | None, last: float) -> None:
     waiting = sum(any(answer.points == 0 for answer in item.answers) for item in checked if not item.faults)
     console.print(f"{len(checked)} panels, {queries} queries, {len(faulty)} panels at fault, {waiting} wait for data")
     raise SystemExit(1 if faulty or lost else 0)
+
+
+def _check_logs(console: Console, logs: Logs, dashboards: Sequence[Dashboard], window: Window) -> list[Checked]:
+    try:
+        return list(check_log_panels(logs, dashboards, window))
+    except TracingError as error:
+        console.print(f"Log lines were not checked: {error}", markup=False)
+        return []
 
 
 def _report_traces(

@@ -96,7 +96,7 @@ class Annotation:
 
 @dataclass(frozen=True)
 class Dashboard:
-    """A dashboard as committed. `source` is its JSON."""
+    """A dashboard as committed. `source` is its JSON; `parameters` name texts that it shows nothing without."""
 
     uid: str
     title: str
@@ -105,6 +105,11 @@ class Dashboard:
     variables: tuple[Variable, ...]
     annotations: tuple[Annotation, ...]
     source: Mapping[str, Any]
+    parameters: tuple[str, ...] = ()
+
+    def panels_of(self, datasource: str) -> tuple[Panel, ...]:
+        """The panels that ask a data source of that uid."""
+        return tuple(panel for panel in self.panels if panel.targets and panel.targets[0].datasource == datasource)
 
 
 @dataclass(frozen=True)
@@ -143,9 +148,10 @@ def load_dashboard(file: Path) -> Dashboard:
             title=source["title"],
             description=source.get("description", ""),
             panels=tuple(_panels(source["panels"])),
-            variables=tuple(_variable(item) for item in source["templating"]["list"]),
+            variables=tuple(_variable(item) for item in source["templating"]["list"] if item["type"] != "textbox"),
             annotations=tuple(_annotation(item) for item in source["annotations"]["list"] if not item.get("builtIn")),
             source=source,
+            parameters=tuple(item["name"] for item in source["templating"]["list"] if item["type"] == "textbox"),
         )
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise DashboardError(f"{file}: {error!r}") from error

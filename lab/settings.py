@@ -33,6 +33,7 @@ class LabSettings:
     gateway_status_port: int = 5001
     otlp_port: int = 4318
     loki_port: int = 3100
+    tempo_grpc_port: int = 9095
 
     def url(self, part: str) -> str:
         """`http://127.0.0.1:PORT` of a part, named as its port field without `_port`."""

@@ -24,7 +24,17 @@ SERVICE_SETTINGS = (
     "TRACE_SLOW_SECONDS",
     "LOG_LEVEL",
     "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_HEADERS",
+    "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
+    "OTEL_EXPORTER_OTLP_LOGS_HEADERS",
+    "OTEL_EXPORTER_OTLP_COMPRESSION",
+    "OTEL_RESOURCE_ATTRIBUTES",
+    "OTEL_SERVICE_NAME",
+    "OTEL_SDK_DISABLED",
 )
+TEMPO_MEMORY = "440MiB"
 TRACESTORE_SETTINGS = ("TRACESTORE_MOST_MEGABYTES", "TRACESTORE_MOST_HOURS")
 STACK_RATE_LIMIT = "100000/minute"
 # the longest window of the service levels, and a day
@@ -137,6 +147,7 @@ def prometheus_config(settings: LabSettings, absent: set[str]) -> str:
             "desk:8060": f"127.0.0.1:{settings.desk_port}",
             "grafana:3000": f"127.0.0.1:{settings.grafana_port}",
             "tempo:3200": f"127.0.0.1:{settings.tempo_port}",
+            "loki:3100": f"127.0.0.1:{settings.loki_port}",
             **nodes,
         },
     )
@@ -161,7 +172,7 @@ def tempo_config(settings: LabSettings, home: Home) -> str:
         ROOT / "observability/tempo/tempo.yaml",
         {
             "http_listen_port: 3200": f"http_listen_address: 127.0.0.1\n  http_listen_port: {settings.tempo_port}",
-            "0.0.0.0:4317": f"127.0.0.1:{settings.otlp_port - 1}",
+            "grpc_listen_port: 9095": f"grpc_listen_port: {settings.tempo_grpc_port}",
             "0.0.0.0:4318": f"127.0.0.1:{settings.otlp_port}",
             "http://prometheus:9090": settings.url("prometheus"),
             "/var/tempo": str(home.data / "tempo"),
@@ -190,6 +201,8 @@ def write_grafana_provisioning(settings: LabSettings, home: Home) -> Path:
         for docker, native in {
             "http://prometheus:9090": settings.url("prometheus"),
             "http://tempo:3200": settings.url("tempo"),
+            # the store of traces has logs too; beside a Tempo there is none
+            "http://loki:3100": settings.url("tempo"),
             "/etc/grafana/dashboards": str(ROOT / "observability/grafana/dashboards"),
         }.items():
             text = text.replace(docker, native)
@@ -208,7 +221,7 @@ def programs(settings: LabSettings, home: Home, chosen: Mapping[str, str]) -> li
         "REDIS_URL": redis_url,
         "TRUSTED_PROXIES": "127.0.0.1",
         "RATE_LIMIT": STACK_RATE_LIMIT,
-        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{settings.otlp_port}",
+        **({} if "OTEL_EXPORTER_OTLP_ENDPOINT" in chosen else _collector(settings, has_tempo=tempo is not None)),
         **{name: value for name, value in chosen.items() if name in SERVICE_SETTINGS},
     }
     python = sys.executable
@@ -289,7 +302,10 @@ def programs(settings: LabSettings, home: Home, chosen: Mapping[str, str]) -> li
     if tempo:
         found.append(
             Program(
-                "tempo", f"{tempo} -target=all -config.file={home.config}/tempo.yaml", f"{settings.url('tempo')}/ready"
+                "tempo",
+                f"{tempo} -target=all -config.file={home.config}/tempo.yaml",
+                f"{settings.url('tempo')}/ready",
+                {"GOMEMLIMIT": TEMPO_MEMORY},
             )
         )
     else:
@@ -307,6 +323,14 @@ def programs(settings: LabSettings, home: Home, chosen: Mapping[str, str]) -> li
     else:
         found.append(_grafana(settings, home, grafana))
     return found
+
+
+def _collector(settings: LabSettings, *, has_tempo: bool) -> dict[str, str]:
+    """Where the service sends traces and log records. Tempo takes no log records, the store of traces takes both."""
+    address = f"http://127.0.0.1:{settings.otlp_port}"
+    if has_tempo:
+        return {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"{address}/v1/traces"}
+    return {"OTEL_EXPORTER_OTLP_ENDPOINT": address}
 
 
 def _exporters(settings: LabSettings) -> list[Program]:

@@ -113,6 +113,8 @@ def _check_ports(settings: LabSettings, programs: list[Program]) -> None:
         count = {"todo": native.REPLICAS, "metrics": native.REPLICAS, "redis": native.REDIS_NODES}.get(part, 1)
         if part == "locust" or (part in {"grafana", "viewer", "loki"} and part not in names):
             continue
+        if part == "tempo_grpc" and "tempo" not in names:
+            continue
         for n in range(count):
             wanted[port + n] = field.name.upper()
     # a node of the cluster takes a second port, for the others

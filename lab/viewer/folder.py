@@ -16,6 +16,7 @@ _ORDER = (
     "alert-tuning",
     "telemetry-health",
     "load-test",
+    "trace",
 )
 
 

@@ -10,6 +10,7 @@ from observability.dashboards import (
     requests,
     service_levels,
     telemetry_health,
+    trace,
 )
 from observability.dashboards.frame import Dashboard
 
@@ -25,4 +26,5 @@ DASHBOARDS: tuple[Dashboard, ...] = (
     alert_tuning.DASHBOARD,
     telemetry_health.DASHBOARD,
     load_test.DASHBOARD,
+    trace.DASHBOARD,
 )

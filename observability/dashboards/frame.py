@@ -24,6 +24,9 @@ VARIABLES = {
     "node": ("Redis node", 'label_values(up{job="redis"}, node)'),
 }
 
+# name → label above the dashboard
+PARAMETERS = {"traceId": "Trace id"}
+
 
 @dataclass(frozen=True)
 class Row:
@@ -35,13 +38,19 @@ class Row:
 
 @dataclass(frozen=True)
 class Dashboard:
-    """A dashboard. `variables` are those that it shows; the others are hidden, so that links carry them along."""
+    """A dashboard. `variables` are those that it shows; the others are hidden, so that links carry them along.
+
+    One with `parameters`, text that is typed in or that a link brings, is about one thing and does not refresh.
+    `since` is where its time begins.
+    """
 
     uid: str
     title: str
     description: str
     rows: Sequence[Row]
     variables: Sequence[str] = ()
+    parameters: Sequence[str] = ()
+    since: str = "now-15m"
 
 
 def render(dashboard: Dashboard) -> str:
@@ -54,10 +63,15 @@ def render(dashboard: Dashboard) -> str:
         .readonly()
         .timezone("browser")
         .tooltip(model.DashboardCursorSync.CROSSHAIR)
-        .time("now-15m", "now")
-        .refresh("5s")
+        .time(dashboard.since, "now")
+        .refresh("" if dashboard.parameters else "5s")
         .timepicker(builders.TimePicker().refresh_intervals(["5s", "10s", "30s", "1m", "5m"]))
-        .variables([_variable(name, is_shown=name in dashboard.variables) for name in VARIABLES])
+        .variables(
+            [
+                *(_parameter(name) for name in dashboard.parameters),
+                *(_variable(name, is_shown=name in dashboard.variables) for name in VARIABLES),
+            ]
+        )
         .annotations([_annotation(item) for item in ANNOTATIONS])
         .link(_other_dashboards())
     )
@@ -152,6 +166,10 @@ def _variable(name: str, *, is_shown: bool) -> builders.QueryVariable:
         .refresh(model.VariableRefresh.ON_TIME_RANGE_CHANGED)
         .sort(model.VariableSort.ALPHABETICAL_ASC)
     )
+
+
+def _parameter(name: str) -> builders.TextBoxVariable:
+    return builders.TextBoxVariable(name).label(PARAMETERS[name]).default_value("")
 
 
 def _other_dashboards() -> builders.DashboardLink:

@@ -4,6 +4,7 @@ from observability.dashboards.frame import Dashboard, Row
 from observability.dashboards.palette import BLUE, ORANGE, PURPLE, ROUTES, SKY, STATUSES, VERMILLION
 from observability.dashboards.panels import heat, lines, listing
 from observability.dashboards.queries import Query, buckets, quantile, threshold
+from observability.dashboards.tracing import log_lines
 
 COUNT = "http_server_request_duration_seconds_count"
 ON_ROUTE = 'http_route=~"$route", http_route!~"/health.*"'
@@ -142,10 +143,23 @@ SPREAD = Row(
     ],
 )
 
+LOGGED = Row(
+    "Log lines",
+    [
+        log_lines(
+            "Failed and slow requests",
+            "A line for each request that failed or was slow, and each other warning of the service: "
+            "what failed, and why. Open one for its labels and its trace.",
+            '{service_name="todo"} | severity_number >= 13 | route=~"$route" | line_format '
+            '"{{__line__}} {{.method}} {{.route}} {{.status}} {{.duration_seconds}} {{.dependency}} {{.reason}}"',
+        ),
+    ],
+)
+
 DASHBOARD = Dashboard(
     uid="requests",
     title="Requests",
     description="Which route: rate, errors and duration by route and status, the slowest routes, and traces.",
-    rows=[BY_ROUTE, BY_STATUS, SPREAD],
+    rows=[BY_ROUTE, BY_STATUS, SPREAD, LOGGED],
     variables=["route"],
 )

@@ -79,7 +79,7 @@ def test_variables_have_values_and_choosing_one_narrows_a_panel(prometheus_url: 
 def test_replicas_are_named_and_never_addressed(prometheus_url: str) -> None:
     with Prometheus(prometheus_url) as prometheus:
         for dashboard in load_dashboards():
-            for panel in dashboard.panels:
+            for panel in dashboard.panels_of("prometheus"):
                 for target in panel.targets:
                     query = expand(target.query, dashboard.variables, {}, _recently())
                     assert not any("instance" in series.labels for series in prometheus.query(query)), query
@@ -89,7 +89,10 @@ def test_the_command_prints_the_panels_and_their_number(prometheus_url: str) -> 
     outcome = CliRunner().invoke(check, ["--url", prometheus_url, "--last", "1"])
     assert "Cache and Redis" in outcome.output
     assert "Tempo does not answer" in outcome.output
-    assert f"{sum(len(dashboard.panels) for dashboard in load_dashboards())} panels, " in outcome.output
+    assert "Log lines were not checked" in outcome.output
+    assert (
+        f"{sum(len(dashboard.panels_of('prometheus')) for dashboard in load_dashboards())} panels, " in outcome.output
+    )
 
 
 def test_a_stack_that_is_down_is_exit_status_2_and_one_line() -> None:

@@ -107,7 +107,15 @@ class NativeStack(Stack):
 
     def __init__(self, home: Path) -> None:
         names = ("GATEWAY", "GRAFANA", "PROMETHEUS", "ALERTMANAGER", "TEMPO", "VIEWER", "DESK", "LOCUST", "POSTGRES")
-        names += ("REDIS_EXPORTER", "GATEWAY_EXPORTER", "POSTGRES_EXPORTER", "GATEWAY_STATUS", "OTLP")
+        names += (
+            "REDIS_EXPORTER",
+            "GATEWAY_EXPORTER",
+            "POSTGRES_EXPORTER",
+            "GATEWAY_STATUS",
+            "OTLP",
+            "LOKI",
+            "TEMPO_GRPC",
+        )
         ports = {f"{name}_PORT": str(free_port()) for name in names}
         super().__init__(
             {
@@ -135,11 +143,11 @@ class DockerStack(Stack):
     way = "docker"
 
     def __init__(self) -> None:
-        names = ("GATEWAY", "GRAFANA", "PROMETHEUS", "ALERTMANAGER", "TEMPO", "DESK", "OTLP", "LOCUST")
+        names = ("GATEWAY", "GRAFANA", "PROMETHEUS", "ALERTMANAGER", "TEMPO", "DESK", "OTLP", "LOKI", "LOCUST")
         ports = {f"{name}_PORT": str(free_port()) for name in names}
         super().__init__({**ports, "COMPOSE_PROJECT_NAME": "glasshouse-test"})
         self.services = [name for name, service in self._services().items() if _is_to_be_had(service)]
-        self.absent_jobs = frozenset({"grafana", "tempo"} - set(self.services))
+        self.absent_jobs = frozenset({"grafana", "tempo", "loki"} - set(self.services))
 
     def start(self) -> None:
         """Starts everything, and waits until it is healthy."""

@@ -1,16 +1,21 @@
 """What `glasshouse check` makes of answers, and how it follows exemplars into Tempo."""
 
+import time
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from lab.check import Answer, find_traces
+from lab.check import Answer, check_log_panels, find_traces
 from lab.panels import Window, load_dashboards
 from lab.prometheus import Prometheus
 from lab.promql import selectors
+from lab.viewer.tracing import Logs, TracingError
+from tests import otlp_records
 from tests.servers.expositions import Expositions
 from tests.servers.process import free_port
+from tests.servers.tracestore import TraceStore
 
 WINDOW = Window.of(1_000, 2_000)
 
@@ -77,3 +82,18 @@ def test_the_newest_exemplar_is_looked_up_in_tempo(newest: str, expected: tuple[
 def test_a_tempo_that_is_away_is_told_from_one_that_lacks_a_trace() -> None:
     with WithExemplars("cafe") as prometheus, pytest.raises(httpx.HTTPError):
         find_traces(prometheus, f"http://127.0.0.1:{free_port()}", load_dashboards(), WINDOW)
+
+
+def test_panels_of_log_lines_are_asked_of_what_keeps_them(tmp_path: Path) -> None:
+    dashboards = load_dashboards()
+    with TraceStore(tmp_path) as store:
+        store.post(otlp_records.logs([otlp_records.log_record("request", route="/tasks", status=503)]), "logs")
+        now = time.time()
+        checked = list(
+            check_log_panels(Logs(str(store.api.base_url).rstrip("/")), dashboards, Window(now - 60, now + 60, 5))
+        )
+    assert [(item.panel.title, item.answers[0].points, item.faults) for item in checked] == [
+        ("Failed and slow requests", 1, ())
+    ]
+    with pytest.raises(TracingError):
+        list(check_log_panels(Logs(f"http://127.0.0.1:{free_port()}"), dashboards, WINDOW))

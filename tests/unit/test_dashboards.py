@@ -15,6 +15,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard as Model
 
 from lab.panels import Dashboard, Panel, Target, Window, expand, load_dashboards
 from lab.promql import selectors
+from lab.tracestore.logql import parse_logql
 from observability.dashboards import DASHBOARDS
 from observability.dashboards.frame import COLUMNS, render
 from tests import idle_stack
@@ -22,8 +23,21 @@ from tests import idle_stack
 ROOT = Path(__file__).parents[2]
 JSON_FOLDER = ROOT / "observability" / "grafana" / "dashboards"
 COMMITTED = load_dashboards()
+(COMMITTED_TRACE,) = (dashboard for dashboard in COMMITTED if dashboard.uid == "trace")
 # those that Grafana 9 has and that we use
-KINDS = {"timeseries", "stat", "gauge", "bargauge", "heatmap", "table", "state-timeline", "text"}
+KINDS = {
+    "timeseries",
+    "stat",
+    "gauge",
+    "bargauge",
+    "heatmap",
+    "table",
+    "state-timeline",
+    "text",
+    "logs",
+    "traces",
+    "nodeGraph",
+}
 UIDS = {
     "overview",
     "requests",
@@ -34,6 +48,7 @@ UIDS = {
     "alert-tuning",
     "telemetry-health",
     "load-test",
+    "trace",
 }
 
 # What Prometheus, Alertmanager, Tempo and Grafana tell of themselves, and what Prometheus makes by itself.
@@ -65,8 +80,13 @@ def _panels() -> Iterator[tuple[Dashboard, Panel]]:
     return ((dashboard, panel) for dashboard in COMMITTED for panel in dashboard.panels)
 
 
-def _targets() -> Iterator[tuple[Dashboard, Panel, Target]]:
-    return ((dashboard, panel, target) for dashboard, panel in _panels() for target in panel.targets)
+def _targets(datasource: str = "prometheus") -> Iterator[tuple[Dashboard, Panel, Target]]:
+    return (
+        (dashboard, panel, target)
+        for dashboard, panel in _panels()
+        for target in panel.targets
+        if target.datasource == datasource
+    )
 
 
 def metric_names(promql: str) -> set[str]:
@@ -88,7 +108,7 @@ def known_names() -> set[str]:
     return names
 
 
-def test_the_nine_dashboards_are_there() -> None:
+def test_the_dashboards_are_there() -> None:
     assert {dashboard.uid for dashboard in COMMITTED} == UIDS
     assert {file.stem for file in JSON_FOLDER.glob("*.json")} == UIDS
 
@@ -132,11 +152,14 @@ def test_data_sources_are_provisioned() -> None:
         for file in ROOT.glob("observability/grafana/provisioning/datasources/*.y*ml")
         for source in yaml.safe_load(file.read_text())["datasources"]
     }
-    used = {target.datasource for _, _, target in _targets()}
+    used = {target.datasource for _, panel in _panels() for target in panel.targets}
     used |= {panel.source["datasource"]["uid"] for _, panel in _panels() if panel.targets}
     used |= {annotation.target.datasource for dashboard in COMMITTED for annotation in dashboard.annotations}
     used |= {
-        variable["datasource"]["uid"] for dashboard in COMMITTED for variable in dashboard.source["templating"]["list"]
+        variable["datasource"]["uid"]
+        for dashboard in COMMITTED
+        for variable in dashboard.source["templating"]["list"]
+        if variable["type"] != "textbox"
     }
     assert used
     assert used <= provisioned
@@ -151,7 +174,7 @@ def test_every_panel_says_what_it_is() -> None:
         assert 1 <= len(sentences) <= 3, place
         assert panel.unit, place
         assert panel.targets or panel.kind == "text", place
-        assert all(target.legend for target in panel.targets), place
+        assert all(target.legend for target in panel.targets if target.datasource == "prometheus"), place
 
 
 def test_titles_and_ids_are_unique_in_a_dashboard() -> None:
@@ -189,7 +212,8 @@ def test_a_heatmap_asks_for_its_format() -> None:
 
 def test_dashboards_refresh_link_and_carry_the_same_variables() -> None:
     for dashboard in COMMITTED:
-        assert dashboard.source["refresh"] == "5s"
+        # what is about one thing stays as it is while somebody reads
+        assert dashboard.source["refresh"] == ("" if dashboard.parameters else "5s")
         (link,) = dashboard.source["links"]
         assert link["keepTime"]
         assert link["includeVars"]
@@ -204,6 +228,37 @@ def test_a_variable_is_shown_exactly_where_a_panel_uses_it() -> None:
         asked = " ".join(target.query for panel in dashboard.panels for target in panel.targets)
         for variable in dashboard.variables:
             assert variable.is_hidden != (f"${variable.name}" in asked), f"{dashboard.uid}: {variable.name}"
+
+
+def test_log_queries_are_known_to_the_store_of_traces_too() -> None:
+    """What the viewer shows natively is what Grafana shows of Loki."""
+    asked = [
+        expand(target.query, dashboard.variables, {}, WINDOW).replace("$", "")
+        for dashboard, _, target in _targets("loki")
+        if not dashboard.parameters
+    ]
+    assert asked
+    for query in asked:
+        parse_logql(query)
+
+
+def test_a_viewer_without_explore_is_led_to_the_dashboard_of_a_trace() -> None:
+    """By exemplars, by log lines, and by what a search found."""
+    file = ROOT / "observability/grafana/provisioning/datasources/datasources.yml"
+    sources = {source["uid"]: source["jsonData"] for source in yaml.safe_load(file.read_text())["datasources"]}
+    (exemplar,) = sources["prometheus"]["exemplarTraceIdDestinations"]
+    (derived,) = sources["loki"]["derivedFields"]
+    (parameter,) = (
+        variable for variable in COMMITTED_TRACE.source["templating"]["list"] if variable["type"] == "textbox"
+    )
+    # with two dollars, since provisioning fills in the environment's variables
+    address = f"/d/{COMMITTED_TRACE.uid}?var-{parameter['name']}=$${{__value.raw}}"
+    assert exemplar["name"] == derived["matcherRegex"] == "trace_id"
+    assert exemplar["url"] == derived["url"] == address
+    assert not {"datasourceUid"} & (exemplar.keys() | derived.keys())
+    assert address.replace("$$", "$") in json.dumps(COMMITTED_TRACE.source)
+    assert sources["tempo"]["tracesToLogsV2"]["datasourceUid"] in sources
+    assert sources["tempo"]["serviceMap"]["datasourceUid"] in sources
 
 
 def test_every_metric_in_a_query_is_known(known_names: set[str]) -> None:

@@ -19,9 +19,11 @@ GRAFANA_ROW = 30
 
 
 def _panels(*kinds: str) -> Iterator[tuple[str, Panel]]:
+    """Panels of Prometheus, and of text."""
     for dashboard in COMMITTED:
         for panel in dashboard.panels:
-            if panel.kind in kinds or not kinds:
+            is_of_others = panel.targets and panel.targets[0].datasource != "prometheus"
+            if (panel.kind in kinds or not kinds) and not is_of_others:
                 yield f"{dashboard.uid} / {panel.title}", panel
 
 

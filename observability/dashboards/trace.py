@@ -1,0 +1,51 @@
+"""Trace: where did the time of one request go, and what was logged meanwhile?"""
+
+from observability.dashboards.frame import Dashboard, Row
+from observability.dashboards.tracing import found_traces, log_lines, service_graph, trace_view
+
+DASHBOARD = Dashboard(
+    uid="trace",
+    title="Trace",
+    description="One request: its spans and its log lines. Exemplars and log lines lead here.",
+    rows=[
+        Row(
+            "Trace",
+            [
+                trace_view(
+                    "Spans",
+                    "The spans of the trace whose id stands above: where its time went, and what failed. "
+                    "Empty without an id, and where the trace is older than Tempo's retention.",
+                    "${traceId}",
+                ),
+                log_lines(
+                    "Log lines of the trace",
+                    "What was logged while the request was handled. Only requests that fail or are slow write a line.",
+                    '{service_name=~".+"} | trace_id!="" | trace_id="${traceId}"',
+                    height=6,
+                ),
+            ],
+        ),
+        Row(
+            "Find one",
+            [
+                found_traces(
+                    "Failed and slow requests",
+                    "The newest traces of requests that failed, or took over half a second. Click an id to open it.",
+                    "{ kind = server && (status = error || duration > 500ms) }",
+                ),
+            ],
+        ),
+        Row(
+            "Service graph",
+            [
+                service_graph(
+                    "Service graph of sampled requests",
+                    "Who asks whom, and how fast it answers, of the requests that were traced: "
+                    "a share of the ordinary ones, and every one that failed or was slow. Rates are not those of all.",
+                ),
+            ],
+        ),
+    ],
+    parameters=["traceId"],
+    since="now-24h",
+)

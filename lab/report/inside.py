@@ -14,7 +14,8 @@ SCRAPE_WAIT_SECONDS = 15.0
 # a target that was not scraped for so long is down, and not waited for
 STALE_SECONDS = 20.0
 # of the targets whose counters are read, the one that was scraped longest ago; 0 where there is none
-SCRAPED = 'min(timestamp(up{job=~"todo|gateway"} == 1))'
+# (timestamp() tells of samples only where it is asked of a plain selector)
+SCRAPED = 'min(timestamp(up{job=~"todo|gateway"}) and up{job=~"todo|gateway"} == 1)'
 SLOWEST = 10
 SERVED = 'http_server_request_duration_seconds_count{http_route!~"/health.*"}'
 

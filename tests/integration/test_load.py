@@ -4,6 +4,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
@@ -24,9 +25,11 @@ from lab.load.remote_write import RemoteWriter
 from lab.load.requests import RequestStream
 from lab.loadtest.background import BackgroundLoad
 from lab.prometheus import Prometheus
+from lab.report.inside import wait_for_first_scrapes
 from lab.runs.record import Run, load
 from tests.integration.todo_stub import FOREVER, Reply, TodoStub
 from tests.servers.conditions import wait_for
+from tests.servers.expositions import Expositions
 from tests.servers.process import free_port
 from tests.servers.prometheus import PrometheusServer
 
@@ -346,6 +349,16 @@ def test_two_runs_at_once_are_both_right(tmp_path: Path, prometheus: Prometheus)
     for run in runs:
         query = f'max_over_time(load_requests_offered_total{{run="{run.id}"}}[1m])'
         assert prometheus.value(query) == run.offered
+
+
+def test_counts_begin_with_a_scrape_after_whatever_was_asked_before(tmp_path: Path) -> None:
+    with Expositions({"/metrics": lambda: b"nginx_http_requests_total 1\n"}) as page:
+        gateway = {"job_name": "gateway", "static_configs": [{"targets": [page.address]}]}
+        with PrometheusServer(tmp_path, [gateway], []) as server, Prometheus(server.url) as asked:
+            wait_for(lambda: asked.query('up{job="gateway"} == 1'), 20, "a scrape")
+            after = time.time()
+            wait_for_first_scrapes(server.url, after, lambda: False)
+            assert asked.value('timestamp(up{job="gateway"})') > after
 
 
 def test_a_prometheus_that_takes_no_remote_write_is_named(tmp_path: Path) -> None:

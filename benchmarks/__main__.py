@@ -1,4 +1,4 @@
-"""`python -m benchmarks [price|guide|ceiling|growth|memory] [--quick] [--json PATH]`."""
+"""`python -m benchmarks [price|guide|ceiling|growth|memory|generator] [--quick] [--json PATH]`."""
 
 import argparse
 import signal
@@ -9,7 +9,7 @@ from pathlib import Path
 from httpx import HTTPError
 from rich.console import Console
 
-from benchmarks import ceiling, growth, guide, memory, price, report
+from benchmarks import ceiling, generator, growth, guide, memory, price, report
 from benchmarks.bench import Bench, CannotRun
 from benchmarks.part import QUICK, Part, Scale
 from benchmarks.requests import UnexpectedAnswer
@@ -21,6 +21,7 @@ PARTS: dict[str, tuple[str, Callable[[Bench, Scale], Part]]] = {
     "ceiling": ("how far a cached read is from a bare route", ceiling.measure),
     "growth": ("more connections, replicas, tasks", growth.measure),
     "memory": ("a replica's memory under minutes of load", memory.measure),
+    "generator": ("what one core of the load generator sends, beside wrk's", generator.measure),
 }
 
 

@@ -7,9 +7,9 @@ import psutil
 
 from lab.load.definition import Definition
 
-# What one process sends a second at half of its core, so that its own queue does not show in the latencies; measured
+# What one process sends a second with more than half of its core left, so that its own queue does not show; measured
 # by benchmarks/generator.py, see docs/load.md.
-RATE_PER_PROCESS = 1000.0
+RATE_PER_PROCESS = 3000.0
 LOOK_SECONDS = 0.5
 
 

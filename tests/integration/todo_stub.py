@@ -101,7 +101,7 @@ class TodoStub:
                     await asyncio.sleep(reply.trickle_seconds)
                 if reply.closes:
                     break
-        except (asyncio.IncompleteReadError, ConnectionError, TimeoutError):
+        except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError, TimeoutError):
             pass
         writer.close()
 

@@ -232,7 +232,7 @@ class Settings:
     )
 
     telemetry: str = _setting("on", Parser(_one_of("on", "off"), "on or off"), "Metrics of requests, and traces.")
-    trace_sample_ratio: float = _setting("0.1", RATIO, "Share of the ordinary requests that are traced.")
+    trace_sample_ratio: float = _setting("0.02", RATIO, "Share of the ordinary requests that are traced.")
     trace_slow_seconds: float = _setting("0.5", SECONDS, "A request slower than this is recorded even if not sampled.")
     otel_exporter_otlp_endpoint: str = _setting(
         "",

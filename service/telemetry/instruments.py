@@ -7,6 +7,7 @@ on that thread too, reads them through prometheus-client's own `Collector`.
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -64,6 +65,19 @@ class Durations:
     def sum(self) -> float:
         """All durations together."""
         return self._sum
+
+
+class Exemplar(NamedTuple):
+    """The trace of one duration that was counted. `ended` is in nanoseconds since 1970."""
+
+    durations: Durations
+    seconds: float
+    trace_id: int
+    ended: int
+
+    def name(self) -> None:
+        """Names the trace beside its bucket."""
+        self.durations.exemplify(self.seconds, self.trace_id, self.ended)
 
 
 class CountCollector(Collector):

@@ -68,7 +68,7 @@ class TelemetryMiddleware:
             method, route, duration = self._labelled(scope, status)
             duration.observe(seconds)
             if self._tracing.is_on:
-                self._tracing.end(scope, method, route, status, seconds)
+                self._tracing.end(scope, method, route, status, seconds, duration)
             if status >= SERVER_ERROR or seconds >= self._slow_seconds or self._logs_all:
                 self._log(scope, method, route, status, seconds)
 

@@ -22,9 +22,9 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode,
 from opentelemetry.util.types import Attributes, AttributeValue
 
 from service.telemetry.failure import class_name, error_type
+from service.telemetry.instruments import Exemplar
 
 SAMPLED = TraceFlags(TraceFlags.SAMPLED)
-UNSET = Status(StatusCode.UNSET)
 
 
 class LeanSpan(trace.Span, ReadableSpan):
@@ -32,6 +32,8 @@ class LeanSpan(trace.Span, ReadableSpan):
 
     _attributes: dict[str, AttributeValue]
     _context: SpanContext
+    # nothing is ever dropped
+    dropped_attributes = dropped_events = dropped_links = 0
 
     def __init__(
         self,
@@ -53,11 +55,13 @@ class LeanSpan(trace.Span, ReadableSpan):
         self._end_time = None
         self._events: Sequence[Event] = ()
         self._links: Sequence[Link] = ()
-        self._status = UNSET
+        # unset, which the exporter then leaves out
+        self._status = None  # type: ignore[assignment]
         self._resource = tracer.resource
         self._instrumentation_info = None
         self._instrumentation_scope = tracer.scope
         self._tracer = tracer
+        self.exemplar: Exemplar | None = None
 
     def get_span_context(self) -> SpanContext:
         """Trace id and span id."""
@@ -68,6 +72,10 @@ class LeanSpan(trace.Span, ReadableSpan):
         if self._end_time is None:
             self._end_time = end_time or time.time_ns()
             self._tracer.ended(self)
+
+    def forget(self, key: str) -> None:
+        """Drops an attribute, if it is there."""
+        self._attributes.pop(key, None)
 
     def set_attributes(self, attributes: Mapping[str, AttributeValue]) -> None:
         """Sets several attributes."""
@@ -190,7 +198,8 @@ class LeanTracerProvider(TracerProvider):
         attributes: Attributes = None,
     ) -> trace.Tracer:
         """A tracer for one instrumentation scope."""
-        scope = InstrumentationScope(
-            instrumenting_module_name, instrumenting_library_version or "", schema_url, attributes
-        )
-        return LeanTracer(self, self.resource, scope)
+        return self.lean_tracer(instrumenting_module_name, instrumenting_library_version or "", schema_url)
+
+    def lean_tracer(self, name: str, version: str, schema_url: str | None = None) -> LeanTracer:
+        """The same, and known to be ours."""
+        return LeanTracer(self, self.resource, InstrumentationScope(name, version, schema_url))

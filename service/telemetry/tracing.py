@@ -9,7 +9,7 @@ import random
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, cast
 
 from opentelemetry import trace
 from opentelemetry.context import Context, attach
@@ -25,6 +25,7 @@ from service import __version__
 from service.asgi import Scope
 from service.settings import Settings
 from service.telemetry.delivery import SpanDelivery
+from service.telemetry.instruments import Durations, Exemplar
 from service.telemetry.metrics import UNMATCHED, Metrics
 from service.telemetry.queue import SpanQueue
 from service.telemetry.request import (
@@ -38,7 +39,7 @@ from service.telemetry.request import (
     span_id_of,
     trace_id_of,
 )
-from service.telemetry.spans import LeanTracerProvider
+from service.telemetry.spans import LeanSpan, LeanTracerProvider
 
 SERVER_ERROR = 500
 NO_PARENT = Context()
@@ -72,7 +73,6 @@ class Tracing:
         self.is_on = bool(endpoint) and metrics.is_on
         self._ratio = settings.trace_sample_ratio
         self._slow_seconds = settings.trace_slow_seconds
-        self._metrics = metrics
         self._decisions = metrics.traces
         if not self.is_on:
             return
@@ -81,12 +81,12 @@ class Tracing:
         self._ids = RequestIds()
         self._provider = LeanTracerProvider(resource=resource, shutdown_on_exit=False, id_generator=self._ids)
         delivery = SpanDelivery(
-            endpoint, settings.traces_timeout, metrics.spans_exported, metrics.spans_dropped, self._name_exemplar
+            endpoint, settings.traces_timeout, metrics.spans_exported, metrics.spans_dropped, _name_exemplar
         )
         self._provider.add_span_processor(SpanQueue(settings, delivery, metrics.spans_dropped["queue_full"]))
-        self._tracer = self._provider.get_tracer("service", __version__)
+        self._tracer = self._provider.lean_tracer("service", __version__)
 
-    def begin(self, scope: Scope) -> Span | None:
+    def begin(self, scope: Scope) -> LeanSpan | None:
         """The server span of a request that is sampled as it begins, None for any other.
 
         A caller's `traceparent` (https://www.w3.org/TR/trace-context/) decides; without one, the ratio does.
@@ -114,9 +114,12 @@ class Tracing:
         attach(trace.set_span_in_context(span))
         return span
 
-    def end(self, scope: Scope, method: str, route: str, status: int, seconds: float) -> None:
-        """Ends a request's span, or makes it where the request failed or was slow. `route` may be UNMATCHED."""
-        span: Span | None = scope.get(SPAN)
+    def end(self, scope: Scope, method: str, route: str, status: int, seconds: float, durations: Durations) -> None:
+        """Ends a request's span, or makes it where the request failed or was slow. `route` may be UNMATCHED.
+
+        `durations` is the histogram that has counted the request, and gets the trace as an exemplar.
+        """
+        span: LeanSpan | None = scope.get(SPAN)
         if span is not None:
             self._decisions["head"].inc()
         elif status >= SERVER_ERROR or seconds >= self._slow_seconds:
@@ -149,7 +152,9 @@ class Tracing:
         span.update_name(name)
         span.set_attributes(attributes)
         # by the clock that cannot be set
-        span.end(span.start_time + int(seconds * 1e9))  # type: ignore[attr-defined]
+        ended = (span.start_time or 0) + int(seconds * 1e9)
+        span.exemplar = Exemplar(durations, seconds, span.context.trace_id, ended)
+        span.end(ended)
 
     def client_span(self, name: str, attributes: Mapping[str, str | int]) -> AbstractContextManager[object]:
         """A span around a call of another server."""
@@ -169,7 +174,7 @@ class Tracing:
         """Puts OpenTelemetry's Redis instrumentation in front of one client."""
         RedisInstrumentor.instrument_client(client, tracer_provider=self._provider, request_hook=_name_redis)
 
-    def _late_span(self, scope: Scope, seconds: float) -> Span:
+    def _late_span(self, scope: Scope, seconds: float) -> LeanSpan:
         self._ids.trace_id, self._ids.span_id = int(trace_id_of(scope), 16), int(span_id_of(scope), 16)
         try:
             return self._tracer.start_span(
@@ -181,17 +186,11 @@ class Tracing:
         finally:
             self._ids.trace_id = self._ids.span_id = 0
 
-    def _name_exemplar(self, span: ReadableSpan) -> None:
-        """Names the trace of a server span beside its duration, now that the collector has it."""
-        attributes, context = span.attributes, span.context
-        if span.kind is not SpanKind.SERVER or not attributes or not context or not span.end_time:
-            return
-        durations = self._metrics.request(
-            str(attributes["http.request.method"]),
-            str(attributes.get("http.route", UNMATCHED)),
-            int(str(attributes["http.response.status_code"])),
-        )
-        durations.exemplify((span.end_time - (span.start_time or 0)) / 1e9, context.trace_id, span.end_time)
+
+def _name_exemplar(span: ReadableSpan) -> None:
+    """Names the trace of a request beside its duration, now that the collector has it."""
+    if isinstance(span, LeanSpan) and span.exemplar is not None:
+        span.exemplar.name()
 
 
 def note_redis_node(host: str, port: int) -> None:
@@ -200,4 +199,6 @@ def note_redis_node(host: str, port: int) -> None:
 
 
 def _name_redis(span: Span, _client: object, args: Sequence[Any], _options: object) -> None:
+    # no convention knows it, and `db.query.text` has as many question marks
+    cast(LeanSpan, span).forget("db.redis.args_length")
     span.set_attributes({"db.system.name": "redis", "db.operation.name": str(args[0]), "peer.service": "redis"})

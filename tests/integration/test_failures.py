@@ -202,6 +202,7 @@ async def test_the_whole_cluster_fails(load: Load, well: list[Replica], redis_cl
     assert total(well, "rate_limit_decisions_total", decision="bypassed") >= bypassed + COUNT
     assert total(well, "rate_limit_decisions_total", decision="allowed") == allowed
     assert total(well, "circuit_breaker_state", dependency="redis") > 0
+    assert total(well, "circuit_breaker_transitions_total", dependency="redis", state="open") > 0
     redis_cluster.repair()
     await health_says(load, "healthy")
     await until(lambda: _breakers_are_closed(well, "redis"), 15, "closed breakers")

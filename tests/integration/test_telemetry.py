@@ -295,6 +295,29 @@ def test_metrics_are_those_of_the_contract(traced: Replica, caller: Caller) -> N
     assert others == set()
 
 
+def test_work_for_no_request_is_counted_apart(traced: Replica) -> None:
+    def count(name: str) -> float:
+        return traced.metrics().value(f"{name}_count", db_operation_name="SELECT")
+
+    for_requests, apart = count("db_client_operation_duration_seconds"), "db_client_background_duration_seconds"
+    before = count(apart)
+    wait_for(lambda: count(apart) >= before + 3, what="three looks at the cache's epoch")
+    assert count("db_client_operation_duration_seconds") == for_requests
+
+
+def test_redis_and_the_pool_are_timed(traced: Replica, caller: Caller, redis_cluster: RedisCluster) -> None:
+    for _ in range(20):
+        new_path(caller)
+    metrics = traced.metrics()
+    assert metrics.value("db_client_connection_wait_time_seconds_count") >= 20
+    ports = {
+        dict(labels)["server_port"]
+        for name, labels in metrics.series()
+        if name == "redis_client_round_trip_duration_seconds_count"
+    }
+    assert {str(master.port) for master in redis_cluster.masters()} <= ports
+
+
 def test_label_values_known_in_advance_are_there_from_the_start(tmp_path: Path) -> None:
     with Replica(tmp_path) as replica:
         series = {(name, labels) for name, labels in replica.metrics().series()}

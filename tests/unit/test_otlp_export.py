@@ -50,9 +50,10 @@ class Source:
         if self.tracing.is_on:
             self.tracing.begin(scope)
         structlog.stdlib.get_logger("service.test").warning("a line", seconds=0.5)
-        self.metrics.request("GET", ROUTE, status).observe(0.02)
+        durations = self.metrics.request("GET", ROUTE, status)
+        durations.observe(0.02)
         if self.tracing.is_on:
-            self.tracing.end(scope, "GET", ROUTE, status, 0.02)
+            self.tracing.end(scope, "GET", ROUTE, status, 0.02, durations)
         return trace_id_of(scope)
 
     def value(self, name: str, **labels: str) -> float:

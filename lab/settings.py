@@ -30,6 +30,8 @@ class LabSettings:
     redis_exporter_port: int = 9121
     gateway_exporter_port: int = 9113
     postgres_exporter_port: int = 9187
+    host_exporter_port: int = 9100
+    process_exporter_port: int = 9256
     gateway_status_port: int = 5001
     otlp_port: int = 4318
     loki_port: int = 3100

@@ -33,6 +33,8 @@ def pages() -> dict[str, Page]:
             made[f"/redis/{node}"] = (DATA / f"{kind}.prom").read_bytes
     made["/gateway"] = (DATA / "nginx.prom").read_bytes
     made["/postgres"] = (DATA / "postgres.prom").read_bytes
+    made["/host"] = (DATA / "host.prom").read_bytes
+    made["/processes"] = (DATA / "processes.prom").read_bytes
     made["/alertmanager"] = (DATA / "alertmanager.prom").read_bytes
     gateway_log = GatewayLog(Path("/nonexistent"))
     made["/desk"] = gateway_log.exposition().encode
@@ -61,6 +63,8 @@ def scrapes(address: str) -> list[dict[str, Any]]:
         },
         {"job_name": "gateway", "static_configs": [target("/gateway")]},
         {"job_name": "postgres", "static_configs": [target("/postgres")]},
+        {"job_name": "host", "static_configs": [target("/host")]},
+        {"job_name": "processes", "static_configs": [target("/processes")]},
         {"job_name": "alertmanager", "static_configs": [target("/alertmanager")]},
         {"job_name": "desk", "static_configs": [target("/desk")]},
     ]

@@ -14,6 +14,8 @@ want prometheus-alertmanager prometheus-alertmanager
 want prometheus-redis-exporter prometheus-redis-exporter
 want prometheus-nginx-exporter prometheus-nginx-exporter
 want prometheus-postgres-exporter prometheus-postgres-exporter
+want prometheus-node-exporter prometheus-node-exporter
+want prometheus-process-exporter prometheus-process-exporter
 ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || need="$need postgresql"
 python3 -c 'import ensurepip, venv' 2>/dev/null || need="$need python3-venv"
 for package in "$@"; do
@@ -56,7 +58,8 @@ $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-
 # on the next boot neither
 if command -v systemctl >/dev/null 2>&1 && [ -d /run/systemd/system ]; then
     for unit in redis-server nginx prometheus prometheus-alertmanager prometheus-redis-exporter \
-        prometheus-nginx-exporter prometheus-postgres-exporter; do
+        prometheus-nginx-exporter prometheus-postgres-exporter prometheus-node-exporter \
+        prometheus-process-exporter; do
         case " $need " in *" $unit "*) $as_root systemctl disable --quiet "$unit" 2>/dev/null || true ;; esac
     done
 fi

@@ -142,6 +142,8 @@ def prometheus_config(settings: LabSettings, absent: set[str]) -> str:
             "gateway-exporter:9113": f"127.0.0.1:{settings.gateway_exporter_port}",
             "postgres-exporter:9187": f"127.0.0.1:{settings.postgres_exporter_port}",
             "redis-exporter:9121": f"127.0.0.1:{settings.redis_exporter_port}",
+            "host-exporter:9100": f"127.0.0.1:{settings.host_exporter_port}",
+            "process-exporter:9256": f"127.0.0.1:{settings.process_exporter_port}",
             "alertmanager:9093": f"127.0.0.1:{settings.alertmanager_port}",
             "localhost:9090": f"127.0.0.1:{settings.prometheus_port}",
             "desk:8060": f"127.0.0.1:{settings.desk_port}",
@@ -187,6 +189,25 @@ def redis_config(settings: LabSettings, home: Home, node: int) -> str:
         {
             "port 6379": f"port {settings.redis_port + node}\nbind 127.0.0.1",
             "dir /data": f"dir {home.data}/redis-{node + 1}",
+        },
+    )
+
+
+def processes_config(home: Home) -> str:
+    """observability/exporters/processes.yml for the native way: this stack's processes, and no other's beside it."""
+
+    def pattern(text: object) -> str:
+        # as Go reads it, between YAML's single quotes
+        return re.escape(str(text)).replace("\\ ", " ").replace("\\-", "-").replace("'", "''")
+
+    return _substitute(
+        ROOT / "observability/exporters/processes.yml",
+        {
+            "redis-server /etc/redis.conf .*--cluster-announce-hostname (?P<node>redis-[0-9]+)": (
+                f"redis-server {pattern(home.config)}/(?P<node>redis-[0-9]+)[.]conf"
+            ),
+            "^postgres( |$)": f"postgres -D {pattern(postgres_data(home))} ",
+            "nginx: master process nginx ": f"nginx: master process .*nginx -c {pattern(home.config)}/nginx[.]conf ",
         },
     )
 
@@ -287,7 +308,7 @@ def programs(settings: LabSettings, home: Home, chosen: Mapping[str, str]) -> li
             f"{settings.url('alertmanager')}/-/ready",
         )
     )
-    found += _exporters(settings)
+    found += _exporters(settings, home)
     found.append(
         Program(
             "desk",
@@ -333,7 +354,7 @@ def _collector(settings: LabSettings, *, has_tempo: bool) -> dict[str, str]:
     return {"OTEL_EXPORTER_OTLP_ENDPOINT": address}
 
 
-def _exporters(settings: LabSettings) -> list[Program]:
+def _exporters(settings: LabSettings, home: Home) -> list[Program]:
     def exporter(name: str, command: str, port: int, **environment: str) -> Program:
         return Program(name, command, f"http://127.0.0.1:{port}/metrics", environment)
 
@@ -361,6 +382,18 @@ def _exporters(settings: LabSettings) -> list[Program]:
             f"{find('prometheus-postgres-exporter', 'postgres_exporter')} {listen}{postgres}",
             postgres,
             DATA_SOURCE_NAME=f"postgresql://todo@127.0.0.1:{settings.postgres_port}/todo?sslmode=disable",
+        ),
+        exporter(
+            "host-exporter",
+            f"{find('prometheus-node-exporter', 'node_exporter')} --collector.disable-defaults --collector.cpu"
+            f" --collector.meminfo --collector.pressure {listen}{settings.host_exporter_port}",
+            settings.host_exporter_port,
+        ),
+        exporter(
+            "process-exporter",
+            f"{find('prometheus-process-exporter', 'process-exporter')} -config.path={home.config}/processes.yml"
+            f" -threads=false -gather-smaps=false -web.listen-address=127.0.0.1:{settings.process_exporter_port}",
+            settings.process_exporter_port,
         ),
     ]
 

@@ -151,6 +151,7 @@ def _prepare(settings: LabSettings, programs: list[Program]) -> None:
         (HOME.config / f"redis-{node + 1}.conf").write_text(native.redis_config(settings, HOME, node))
     native.write_grafana_provisioning(settings, HOME)
     _prepare_postgres()
+    (HOME.config / "processes.yml").write_text(native.processes_config(HOME))
     # the data of PostgreSQL has just been placed, which its command names
     programs = native.programs(settings, HOME, _chosen())
     (HOME.config / "supervisord.conf").write_text(configuration(programs, HOME, ROOT))

@@ -1,6 +1,7 @@
 """Cache and Redis: what the cache does for reads, and how its cluster fares."""
 
 from observability.dashboards.frame import Dashboard, Row
+from observability.dashboards.machine import part_memory
 from observability.dashboards.palette import (
     BAD,
     BLUE,
@@ -239,6 +240,7 @@ NODES = Row(
             colours=NUMBERED,
             most=1,
         ),
+        part_memory("redis-.*", "Resident memory by node", width=24),
     ],
 )
 

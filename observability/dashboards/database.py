@@ -1,6 +1,7 @@
 """Database: how fast it answers, and how much of it is left."""
 
 from observability.dashboards.frame import Dashboard, Row
+from observability.dashboards.machine import part_cpu, part_memory
 from observability.dashboards.palette import BAD, BLUE, GOOD, GREEN, NUMBERED, ORANGE, PURPLE, SKY, VERMILLION, WARNING
 from observability.dashboards.panels import bars, heat, lines, number, timeline
 from observability.dashboards.queries import Query, bound, buckets, by_replica, or_zero, threshold
@@ -174,11 +175,14 @@ SERVER = Row(
                 for name, colour in (("inserted", ORANGE), ("updated", PURPLE), ("deleted", VERMILLION))
             ],
         ),
+        part_cpu("postgres", "PostgreSQL CPU"),
+        part_memory("postgres", "PostgreSQL memory", width=12),
         lines(
             "Size on disk",
             "Bytes that our databases take. It grows with tasks; a jump without them is bloat.",
             "bytes",
             [Query(or_zero(f"sum(pg_database_size_bytes{{{OURS}}})"), "size", GREEN)],
+            width=12,
         ),
     ],
 )

@@ -1,6 +1,7 @@
 """Load test: what the generator saw outside, beside what the service saw inside, and where the limit was."""
 
 from observability.dashboards.frame import Dashboard, Row
+from observability.dashboards.machine import machine
 from observability.dashboards.palette import (
     BAD,
     BLUE,
@@ -265,6 +266,7 @@ LIMIT = Row(
             [Query("load:generator_lag_seconds", "lag", ORANGE)],
             before=NO_LOAD,
         ),
+        *machine(),
         timeline(
             "Load phase",
             "When a load ran, and in which phase. Use it to line up the panels above.",

@@ -1,6 +1,7 @@
 """Replicas and gateway: is the load shared, and has each replica room to breathe?"""
 
 from observability.dashboards.frame import Dashboard, Row
+from observability.dashboards.machine import part_cpu, part_memory
 from observability.dashboards.palette import (
     BAD,
     BLUE,
@@ -212,6 +213,8 @@ GATEWAY = Row(
                 Query("sum(rate(gateway_responses_5xx_total[1m])) or vector(0)", "answers 5xx", PURPLE),
             ],
         ),
+        part_cpu("gateway", "Gateway CPU", width=12),
+        part_memory("gateway", "Gateway memory", width=12),
     ],
 )
 

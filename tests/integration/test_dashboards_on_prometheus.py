@@ -30,7 +30,7 @@ def prometheus_url(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Iter
             "count(replica:process_cpu:ratio_rate1m offset 6s) == 3",
             "count(rate(redis_commands_processed_total[1m] offset 6s)) == 6",
             "count(cache:requests:hit_ratio1m offset 6s) == 2",
-            "count(up == 1) == 14",
+            "count(up == 1) == 16",
         ):
             wait_for(lambda settled=settled: prometheus.query(settled), 60, settled)
         yield server.url

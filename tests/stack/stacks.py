@@ -111,6 +111,8 @@ class NativeStack(Stack):
             "REDIS_EXPORTER",
             "GATEWAY_EXPORTER",
             "POSTGRES_EXPORTER",
+            "HOST_EXPORTER",
+            "PROCESS_EXPORTER",
             "GATEWAY_STATUS",
             "OTLP",
             "LOKI",

@@ -28,7 +28,15 @@ SECTIONS = (
 PARTS = {
     *("todo-1", "todo-2", "todo-3", "gateway", "postgres", "prometheus", "alertmanager", "desk", "tempo", "grafana"),
     *(f"redis-{n}" for n in range(1, 7)),
-    *("tracestore", "redis-cluster", "redis-exporter", "gateway-exporter", "postgres-exporter"),
+    *(
+        "tracestore",
+        "redis-cluster",
+        "redis-exporter",
+        "gateway-exporter",
+        "postgres-exporter",
+        "host-exporter",
+        "process-exporter",
+    ),
 }
 # what Prometheus, Alertmanager and the exporters expose, named by rules and runbooks but by no dashboard;
 # all were seen at Debian 12's versions and at the newest

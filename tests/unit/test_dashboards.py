@@ -205,6 +205,16 @@ def test_panels_stay_within_24_columns_and_never_overlap() -> None:
                 cells[cell] = panel["title"]
 
 
+def test_panels_side_by_side_fill_the_width() -> None:
+    for dashboard in COMMITTED:
+        widths: dict[int, int] = {}
+        for panel in dashboard.source["panels"]:
+            place = panel["gridPos"]
+            widths[place["y"]] = widths.get(place["y"], 0) + place["w"]
+        # the signals of the alerts are as many as there are alerts
+        assert dashboard.uid == "alert-tuning" or set(widths.values()) == {COLUMNS}, f"{dashboard.uid}: {widths}"
+
+
 def test_a_heatmap_asks_for_its_format() -> None:
     formats = {(panel.kind == "heatmap", target.format == "heatmap") for _, panel, target in _targets()}
     assert formats == {(True, True), (False, False)}

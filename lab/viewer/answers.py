@@ -15,6 +15,7 @@ from lab.viewer.tracing import LogLine, Logs, TracingError
 DATA_SOURCE = "prometheus"
 LOG_SOURCE = "loki"
 MAX_EXEMPLARS = 200
+EMPTY = "no series matched in this time range"
 
 _LEGEND_LABEL = re.compile(r"\{\{\s*([\w.]+)\s*\}\}")
 
@@ -40,7 +41,10 @@ class Exemplar(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Result(msgspec.Struct, frozen=True, rename="camel"):
-    """What one query answered. `problem` says why there is nothing, and is None where there is something."""
+    """What one query answered. `problem` says why there is nothing, and is None where there is something.
+
+    `is_empty`: the query is well, and found nothing.
+    """
 
     ref_id: str
     query: str
@@ -50,6 +54,7 @@ class Result(msgspec.Struct, frozen=True, rename="camel"):
     lines: Sequence[Line] = ()
     exemplars: Sequence[Exemplar] = ()
     logs: Sequence[LogLine] = ()
+    is_empty: bool = False
 
 
 class Answer(msgspec.Struct, frozen=True, rename="camel"):
@@ -137,10 +142,12 @@ def _result(
             lines = [_line(target, series, _on_times(series, window)) for series in found]
             if wants_exemplars:
                 exemplars = _exemplars(prometheus, query, window)
-        problem = None if lines else "no series matched in this time range"
+        problem = None if lines else EMPTY
     except (PrometheusError, DashboardError) as error:
         lines, problem = [], str(error).removeprefix(f"{query}: ")
-    return Result(target.ref_id, query, target.format, target.is_instant, problem, lines, exemplars)
+    return Result(
+        target.ref_id, query, target.format, target.is_instant, problem, lines, exemplars, is_empty=problem is EMPTY
+    )
 
 
 def _log_lines(logs: Logs, dashboard: Dashboard, target: Target, chosen: Choices, window: Window) -> Result:

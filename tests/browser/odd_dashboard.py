@@ -131,6 +131,41 @@ _PANELS: list[dict[str, Any]] = [
         "title": "words",
         "options": {"content": f"**bold** `code` {HOSTILE} [here](javascript:alert(1))"},
     },
+    # what Grafana draws otherwise than was meant, and the viewer must too
+    {
+        "type": "table",
+        "title": "bare metrics",
+        "targets": [
+            _target('up{job="odd"}', instant=True, format="table"),
+            _target('scrape_duration_seconds{job="odd"}', refId="B", instant=True, format="table"),
+        ],
+        "transformations": [{"id": "merge", "options": {}}],
+    },
+    {
+        "type": "state-timeline",
+        "title": "states by threshold",
+        "targets": [_target("odd_state", legendFormat="{{part}}")],
+        "fieldConfig": {
+            "defaults": {
+                "mappings": _STATES,
+                "color": {"mode": "thresholds"},
+                "thresholds": {"mode": "absolute", "steps": [{"value": None, "color": "green"}, {"value": 1}]},
+            },
+            "overrides": [],
+        },
+        "options": {"mergeValues": True, "perPage": 0},
+    },
+    {
+        "type": "state-timeline",
+        "title": "pages",
+        "targets": [_target("prometheus_http_request_duration_seconds_bucket", legendFormat="{{le}}")],
+    },
+    {
+        "type": "stat",
+        "title": "waiting",
+        "targets": [_target("odd_absent")],
+        "fieldConfig": {"defaults": {"noValue": "nothing was asked"}, "overrides": []},
+    },
     {"type": "piechart", "title": "unknown kind", "targets": [_target("odd_bytes")]},
 ]
 

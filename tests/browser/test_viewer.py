@@ -63,7 +63,7 @@ def _blank(browser: webdriver.Chrome) -> list[str]:
           return data.some((value) => value !== 0);
         };
         return [...document.querySelectorAll(".gh-panel")].filter((panel) => {
-          if (panel.querySelector(".gh-problem")) return false;
+          if (panel.querySelector(".gh-problem, .gh-waiting")) return false;
           const kind = [...panel.classList].find((name) => name.startsWith("gh-kind-")).slice(8);
           const parts = [...panel.querySelectorAll(arguments[0][kind])];
           const isSeen = (part) => part.getContext ? inked(part) : part.getBoundingClientRect().height > 0;
@@ -105,6 +105,42 @@ def test_a_panel_says_in_its_place_which_query_failed_and_why(browser: webdriver
     warning = browser.find_element(By.CSS_SELECTOR, "[aria-label='half there'] .gh-warning")
     assert "odd_missing" in (warning.get_attribute("title") or "")
     assert _blank(browser) == []
+
+
+def _of(browser: webdriver.Chrome, title: str, selector: str) -> list[str]:
+    return _texts(browser, f"[aria-label='{title}'] {selector}")
+
+
+def test_what_grafana_would_draw_wrong_is_drawn_wrong(browser: webdriver.Chrome, viewer: Viewer) -> None:
+    _open(browser, f"{viewer.url}/d/odd")
+    # `merge` joins rows by every label, and a bare metric's name is one
+    assert len(_of(browser, "bare metrics", "tbody tr")) == 2
+    assert "__name__" in " ".join(_of(browser, "bare metrics", "th"))
+    # merged values of one threshold band are named by the band
+    states = " ".join(_of(browser, "states by threshold", ".gh-legend"))
+    assert "< 1" in states
+    assert "idle" not in states
+    # without `perPage` there are twenty rows a page
+    assert "page 1 of" in " ".join(_of(browser, "pages", ".gh-pager"))
+    assert "page 1 of 1" in " ".join(_of(browser, "states", ".gh-pager"))
+    assert _of(browser, "states by threshold", ".gh-pager") == []
+
+
+def test_a_panel_without_data_says_what_it_waits_for(browser: webdriver.Chrome, viewer: Viewer) -> None:
+    _open(browser, f"{viewer.url}/d/odd")
+    assert _of(browser, "waiting", ".gh-waiting") == ["nothing was asked"]
+    assert "waiting" not in problems(browser)
+
+
+def test_the_overview_fits_a_wall_without_scrolling(browser: webdriver.Chrome, viewer: Viewer) -> None:
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": 1920, "height": 1080, "deviceScaleFactor": 1, "mobile": False}
+    )
+    browser.get(f"{viewer.url}/d/overview?kiosk&refresh=")
+    wait_for(lambda: browser.find_elements(By.CLASS_NAME, "gh-panel"), 20, "panels")
+    wait_for(lambda: not undrawn(browser), 40, "every panel drawn")
+    assert not browser.find_element(By.CLASS_NAME, "gh-head").is_displayed()
+    assert browser.execute_script("return document.documentElement.scrollHeight") <= 1080
 
 
 def test_labels_and_words_of_others_stay_text(browser: webdriver.Chrome, viewer: Viewer) -> None:

@@ -103,4 +103,6 @@ function tell(problem) {
 }
 
 document.body.dataset.theme = shownTheme();
+// as in Grafana's address: nothing but the panels, for a wall
+if (new URLSearchParams(location.search).has("kiosk")) document.body.dataset.kiosk = "";
 start();

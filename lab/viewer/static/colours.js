@@ -35,12 +35,13 @@ const NAMED = {
 // Okabe and Ito's, which colour-blind readers tell apart (https://jfly.uni-koeln.de/color/)
 const SERIES = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#999999"];
 
-// a few stops of each scheme, light or dark end first as Grafana has them
+// a few stops of each scheme of d3-scale-chromatic, and on which ground Grafana turns it round
 const SCHEMES = {
   Cividis: ["#002051", "#11366c", "#3c4d6e", "#62646f", "#7f7c75", "#9a9478", "#bbaf71", "#e2cb5c", "#fdea45"],
   Viridis: ["#440154", "#482777", "#3f4a8a", "#31678e", "#26838f", "#1f9d8a", "#6cce5a", "#b6de2b", "#fee825"],
   Magma: ["#000004", "#1c1044", "#4f127b", "#812581", "#b5367a", "#e55964", "#fb8761", "#fec287", "#fbfdbf"],
   Oranges: ["#fff5eb", "#fee6ce", "#fdd0a2", "#fdae6b", "#fd8d3c", "#f16913", "#d94801", "#a63603", "#7f2704"],
+  Cool: ["#6e40aa", "#5c5ace", "#417de0", "#27a3dc", "#1ac7c2", "#21e39b", "#40f373", "#73f65a", "#aff05b"],
   Blues: ["#f7fbff", "#deebf7", "#c6dbef", "#9ecae1", "#6baed6", "#4292c6", "#2171b5", "#08519c", "#08306b"],
 };
 
@@ -85,10 +86,15 @@ export function steps(field) {
   });
 }
 
-/** A colour of a scheme, for a share of 0 to 1. */
-export function shade(scheme, share, reverse = false) {
-  const stops = SCHEMES[scheme] ?? SCHEMES.Cividis;
-  const place = Math.min(1, Math.max(0, reverse ? 1 - share : share)) * (stops.length - 1);
+// Grafana turns a scheme round so that its low end is that of the ground: these on light, the others on dark
+const TURNED_ON_LIGHT = new Set(["Cividis", "Viridis", "Magma", "Cool"]);
+
+/** A colour of a scheme, for a share of 0 to 1, as Grafana gives it on the theme's ground. */
+export function shade(scheme, share, reverse, theme) {
+  const name = scheme in SCHEMES ? scheme : "Cividis";
+  const stops = SCHEMES[name];
+  const isTurned = TURNED_ON_LIGHT.has(name) === isLight(theme);
+  const place = Math.min(1, Math.max(0, isTurned === Boolean(reverse) ? share : 1 - share)) * (stops.length - 1);
   const low = Math.min(Math.floor(place), stops.length - 2);
   const [from, to] = [parse(stops[low]), parse(stops[low + 1])];
   return write(from.map((part, index) => part + (to[index] - part) * (place - low)));
@@ -116,6 +122,11 @@ export function legible(colour, theme, least = 3) {
 export function inkOn(colour) {
   const parts = parse(colour);
   return parts && luminance(parts) > 0.18 ? "#111217" : "#ffffff";
+}
+
+function isLight(theme) {
+  const ground = parse(theme.ground);
+  return Boolean(ground && luminance(ground) > 0.3);
 }
 
 function parse(colour) {

@@ -49,9 +49,16 @@ function show(frame, view) {
   const dots = results.flatMap((result) => result.exemplars);
   traces.hidden = dots.length === 0;
   traces.onclick = () => view.showTraces(null, dots);
-  warning.hidden = problems.length === 0 || problems.length === results.length;
+  // an expected gap beside data is none: Grafana shows the rest, and so do we
+  const faults = problems.filter((result) => !(result.isEmpty && panel.fieldConfig?.defaults?.noValue));
+  warning.hidden = faults.length === 0 || problems.length === results.length;
   warning.title = problems.map(({ query, problem }) => `${query}: ${problem}`).join("\n");
   warning.setAttribute("aria-label", warning.title);
+  const waitsFor = panel.fieldConfig?.defaults?.noValue;
+  if (waitsFor && results.length && results.every((result) => result.isEmpty)) {
+    wait(frame, waitsFor);
+    return;
+  }
   if (panel.type !== "text" && problems.length === results.length) {
     fail(frame, results.length ? problems : [{ query: "", problem: "this panel has no queries" }]);
     return;
@@ -62,7 +69,7 @@ function show(frame, view) {
     return;
   }
   root.classList.remove("gh-failed");
-  if (body.firstChild?.classList?.contains("gh-problem")) body.replaceChildren();
+  if (body.firstChild?.matches?.(".gh-problem, .gh-waiting")) body.replaceChildren();
   try {
     draw(body, { ...view, panel });
     root.dataset.drawn = String(Number(root.dataset.drawn ?? 0) + 1);
@@ -72,6 +79,15 @@ function show(frame, view) {
       { query: results.map((result) => result.query).join("\n"), problem: `could not be drawn: ${error.message}` },
     ]);
   }
+}
+
+// a panel that says what it waits for is not at fault while that has not come
+function wait({ body, root, warning }, words) {
+  root.classList.remove("gh-failed");
+  warning.hidden = true;
+  forget(body.querySelector(".gh-chart") ?? body);
+  body.replaceChildren(element("div", { class: "gh-waiting", role: "status" }, words));
+  root.dataset.drawn = String(Number(root.dataset.drawn ?? 0) + 1);
 }
 
 function fail({ body, root }, problems) {

@@ -5,6 +5,7 @@ import { element } from "glasshouse/dom.js";
 import { fieldOf } from "glasshouse/fields.js";
 import { axis, timeChart, timesOf, widthOf } from "glasshouse/timechart.js";
 import { chartWithLegend } from "glasshouse/panels/charted.js";
+import { drawExemplars, nearestExemplar } from "glasshouse/panels/exemplars.js";
 import { format } from "glasshouse/units.js";
 
 /** Draws the panel. */
@@ -16,7 +17,8 @@ export function draw(body, view) {
   const unit = options.yAxis?.unit ?? fieldOf(view.panel, "").unit ?? "s";
   const count = options.cellValues?.unit ?? "short";
   const most = Math.max(...rows.flatMap((row) => row.values.map((value) => value ?? 0)), 1e-12);
-  const tones = scale(options.color ?? {}, most);
+  const tones = scale(options.color ?? {}, most, theme);
+  const dots = placed(view.answer.results.flatMap((result) => result.exemplars), rows);
   const names = rows.map((row) => (row.le === Infinity ? "+Inf" : format(row.le, unit)));
   timeChart(chart, view, {
     signature: JSON.stringify(names),
@@ -33,10 +35,20 @@ export function draw(body, view) {
         values: (plot, splits) => splits.map((at) => (at === 0 ? "0" : names[at - 1])),
       }),
     ],
-    over: (plot) => drawCells(plot, rows, tones, options),
-    tip: (index, plot) => tipLines(rows, names, index, Math.floor(plot.posToVal(plot.cursor.top, "y")), count, tones),
+    over: (plot) => {
+      drawCells(plot, rows, tones, options);
+      drawExemplars(plot, dots, theme);
+    },
+    click: (plot) => {
+      const dot = nearestExemplar(plot, dots);
+      if (dot) view.showTraces(dot);
+    },
+    tip: (index, plot) => [
+      ...tipLines(rows, names, index, Math.floor(plot.posToVal(plot.cursor.top, "y")), count, tones),
+      ...traceLines(nearestExemplar(plot, dots), unit),
+    ],
   });
-  drawScale(legend, most, count, options);
+  drawScale(legend, most, count, options, theme);
 }
 
 // Prometheus' buckets each count all that the smaller ones count too
@@ -58,11 +70,25 @@ function bound(le) {
   return le === "+Inf" ? Infinity : Number.parseFloat(le);
 }
 
-function scale({ mode, scheme, reverse, exponent = 0.5, scale: kind, fill }, most) {
+// exemplars by their bucket's row, and within it by their share of its span
+function placed(exemplars, rows) {
+  return exemplars.flatMap((dot) => {
+    const level = rows.findIndex((row) => dot.value !== null && dot.value <= row.le);
+    if (level < 0) return [];
+    const { from, le } = rows[level];
+    return [{ ...dot, seconds: dot.value, value: level + (le === Infinity ? 0.5 : (dot.value - from) / (le - from)) }];
+  });
+}
+
+function traceLines(dot, unit) {
+  return dot ? [{ name: `trace ${dot.traceId}`, value: format(dot.seconds, unit), colour: "transparent" }] : [];
+}
+
+function scale({ mode, scheme, reverse, exponent = 0.5, scale: kind, fill }, most, theme) {
   return (value) => {
     const share = Math.min(1, value / most);
     const bent = kind === "linear" ? share : share ** exponent;
-    return mode === "opacity" ? faded(fill ?? "#56b4e9", Math.max(0.05, bent)) : shade(scheme, bent, reverse);
+    return mode === "opacity" ? faded(fill ?? "#56b4e9", Math.max(0.05, bent)) : shade(scheme, bent, reverse, theme);
   };
 }
 
@@ -106,9 +132,9 @@ function tipLines(rows, names, index, level, unit, tones) {
   ];
 }
 
-function drawScale(host, most, unit, { color = {}, legend }) {
+function drawScale(host, most, unit, { color = {}, legend }, theme) {
   host.hidden = legend?.show === false;
-  const stops = Array.from({ length: 9 }, (_, index) => scale({ ...color, scale: "linear" }, 1)(index / 8));
+  const stops = Array.from({ length: 9 }, (_, index) => scale({ ...color, scale: "linear" }, 1, theme)(index / 8));
   host.replaceChildren(
     element(
       "span",

@@ -18,7 +18,7 @@ export function stacked(shown, answer) {
   });
   // uPlot counts the row of times as the first; a band keeps a series' area from reaching below the series under it
   const bands = lower.flatMap((below, index) => (below === undefined ? [] : [{ series: [index + 1, below + 1] }]));
-  return { rows, bands, isStacked: (index) => index in lower };
+  return { rows, bands };
 }
 
 // uPlot bridges what is undefined and leaves a gap where there is null

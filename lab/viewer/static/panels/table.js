@@ -72,14 +72,14 @@ function cell(column, value, theme) {
   return element("td", { class: "gh-figure", style: { color: colour } }, textOf(column.field, value ?? null));
 }
 
-// series with the same labels are one row, as Grafana's transformation "merge" makes it
+// Series with the same labels are one row, as Grafana's transformation "merge" makes it: a metric's own name is one of
+// them, so that bare metrics of different names never meet in a row.
 function merged(answer) {
   const rows = new Map();
   for (const { refId, lines } of answer.results) {
     for (const { labels, values } of lines) {
-      const { __name__, ...rest } = labels;
-      const key = JSON.stringify(Object.entries(rest).sort());
-      if (!rows.has(key)) rows.set(key, rest);
+      const key = JSON.stringify(Object.entries(labels).sort());
+      if (!rows.has(key)) rows.set(key, labels);
       rows.set(key, { ...rows.get(key), [figureKey(answer, refId)]: values.at(-1) });
     }
   }
@@ -93,7 +93,6 @@ function figureKey(answer, refId) {
 // the columns in the order and with the names of Grafana's transformation "organize"
 function arranged(panel, answer) {
   const labels = new Set(answer.results.flatMap((result) => result.lines.flatMap((line) => Object.keys(line.labels))));
-  labels.delete("__name__");
   const keys = [
     ...[...labels].map((key) => ({ key })),
     ...answer.results.map(({ refId }) => ({ key: figureKey(answer, refId), isFigure: true })),

@@ -31,13 +31,13 @@ export function draw(body, view) {
   });
 }
 
-function plan(view, shown, { rows, bands, isStacked }, theme) {
+function plan(view, shown, { rows, bands }, theme) {
   const scales = [...new Set(shown.map((line) => line.scale))];
   const dots = view.answer.results.flatMap((result) => result.exemplars);
   return {
     signature: JSON.stringify(shown.map((line) => [line.name, line.colour, line.scale])),
     data: [timesOf(view.answer), ...rows],
-    series: shown.map((line, index) => seriesOptions(line, isStacked(index))),
+    series: shown.map(seriesOptions),
     bands,
     scales: Object.fromEntries(scales.map((key) => [key, scaleOptions(key, shown, dots)])),
     axes: scales.map((key) => axisOptions(key, shown, theme)),
@@ -54,7 +54,7 @@ function plan(view, shown, { rows, bands, isStacked }, theme) {
   };
 }
 
-function seriesOptions(line, isStacked) {
+function seriesOptions(line) {
   const custom = line.field.custom;
   const opacity = (custom.fillOpacity ?? 0) / 100;
   const isBars = custom.drawStyle === "bars";
@@ -71,7 +71,7 @@ function seriesOptions(line, isStacked) {
           : undefined,
     fill:
       opacity > 0 || isBars
-        ? faded(line.colour, isStacked ? Math.min(0.75, opacity + 0.25) : isBars ? Math.max(opacity, 0.6) : opacity)
+        ? faded(line.colour, opacity)
         : undefined,
     points: {
       show: custom.showPoints === "always" || custom.drawStyle === "points" ? true : isolated,
@@ -103,6 +103,8 @@ function scaleOptions(key, shown, dots) {
     return set.length ? pick(...set) : null;
   };
   const [least, most] = [limit("min", Math.min), limit("max", Math.max)];
+  const soft = on.map((line) => line.field.custom.axisSoftMax).filter((value) => value !== undefined && value !== null);
+  const softest = soft.length ? Math.max(...soft) : null;
   const isLog = on.some((line) => line.field.custom.scaleDistribution?.type === "log");
   const marked = on.flatMap((line) =>
     line.field.custom.thresholdsStyle?.mode?.match(/line|dashed/) ? steps(line.field).map((step) => step.value) : [],
@@ -116,13 +118,10 @@ function scaleOptions(key, shown, dots) {
         ...marked.filter((value) => value !== null),
         ...(key === "y" ? dots.map((dot) => dot.value ?? 0) : []),
       );
-      const [soft, room] = uPlot.rangeNum(
-        Math.min(least ?? low ?? 0, top),
-        top === (least ?? 0) ? top + 1 : top,
-        0.1,
-        true,
-      );
-      return [least ?? (low >= 0 ? Math.max(0, soft) : soft), most ?? room];
+      // an axis of nothing but zeros ends at 100 in Grafana, which for a ratio is 10,000 %
+      const end = Math.max(top, softest ?? -Infinity) || 100;
+      const [soft, room] = uPlot.rangeNum(Math.min(least ?? low ?? 0, end), end, 0.1, true);
+      return [least ?? (low >= 0 ? Math.max(0, soft) : soft), most ?? (top > (softest ?? 0) ? room : end)];
     },
   };
 }

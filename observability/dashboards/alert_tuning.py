@@ -137,7 +137,7 @@ def _panel(signal: Signal) -> Panel:
         "If the line is crossed on good days, tune it.",
         signal.unit,
         [Query(signal.expr, "signal", BLUE), threshold(signal.alert, signal.unit)],
-        width=6,
+        width=8,
         height=6,
     )
 

@@ -138,7 +138,7 @@ CLUSTER = Row(
             'sum(sum by (node) (redis_db_keys) and on (node) redis_instance_info{role="master"}) or vector(0)',
         ),
         number(
-            "Evictions, 5 min",
+            "Evictions, 5m",
             "Keys evicted because memory was full. If it happens: more memory, or shorter times to live.",
             "short",
             or_zero("sum(increase(redis_evicted_keys_total[5m]))"),

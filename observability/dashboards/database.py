@@ -21,7 +21,7 @@ REPLICAS = Row(
             states={0: ("down", BAD), 1: ("up", GOOD)},
         ),
         number(
-            "p95 query latency",
+            "p95 latency",
             "Highest 95th percentile among the operations. High: look for locks and for a full pool below.",
             "s",
             "max(operation:db_client_operation_duration_seconds:p95)",
@@ -38,7 +38,7 @@ REPLICAS = Row(
             steps=((0, GOOD), (0.8, WARNING), (1, BAD)),
         ),
         number(
-            "Connections used",
+            "Connections",
             "Share of PostgreSQL's max_connections in use. Near 100 % new replicas cannot connect.",
             "percentunit",
             or_zero("sum(pg_stat_database_numbackends) / max(pg_settings_max_connections)"),
@@ -56,7 +56,7 @@ REPLICAS = Row(
             before="no reads",
         ),
         number(
-            "Deadlocks, 5 min",
+            "Deadlocks, 5m",
             "Transactions that PostgreSQL cancelled because they waited on each other; good is 0. "
             "If any: its log names the statements.",
             "short",

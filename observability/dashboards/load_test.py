@@ -153,6 +153,7 @@ OUTSIDE_INSIDE = Row(
             [Query("status:http_requests:rate1m", "{{http_response_status_code}}")],
             is_stacked=True,
             colours=STATUSES,
+            width=8,
             before=NO_REQUESTS,
         ),
         heat(
@@ -160,12 +161,14 @@ OUTSIDE_INSIDE = Row(
             "Requests a second in each span of latency, from when they were due. "
             "A second band above is a new way to be slow.",
             Query('load:request_duration_seconds_bucket:rate1m{le!~"0.075|0.75"}', "{{le}}"),
+            width=8,
             before=NO_LOAD,
         ),
         heat(
             "Server duration heatmap",
             "The replicas' own durations over the same time, to lay beside the client's; a point is a trace to open.",
             Query(buckets(SERVED), "{{le}}", has_exemplars=True),
+            width=8,
         ),
     ],
 )
@@ -205,7 +208,7 @@ LIMIT = Row(
         ),
         lines(
             "Traffic share by replica",
-            "Part of the requests that each replica answers, from 30 requests a minute on. "
+            "Part of the requests that each replica answers, while there is traffic. "
             "Good is equal: one below the others is slow.",
             "percentunit",
             [share_of_replicas()],

@@ -145,7 +145,7 @@ REQUESTS = Row(
         ),
         lines(
             "Traffic share by replica",
-            "Part of the requests that each replica answers, from 30 requests a minute on. "
+            "Part of the requests that each replica answers, while there is traffic. "
             "Lines that part: one replica is slow, or just started.",
             "percentunit",
             [share_of_replicas()],
@@ -162,8 +162,8 @@ STACK = Row(
     "Budget and saturation",
     [
         dial(
-            "Availability budget",
-            "Error budget left: the part of the errors allowed in three days that is unspent. "
+            "Error budget",
+            "The part of the errors allowed in three days that is unspent. "
             "Below 10 %: no risky change until it recovers.",
             "percentunit",
             "max(slo:availability:error_budget_remaining)",
@@ -174,8 +174,7 @@ STACK = Row(
         ),
         dial(
             "Latency budget",
-            "Error budget left: the part of the slow reads allowed in three days that is unspent. "
-            "Below 10 %: find what got slower.",
+            "The part of the slow reads allowed in three days that is unspent. Below 10 %: find what got slower.",
             "percentunit",
             "max(slo:latency:error_budget_remaining)",
             most=1,

@@ -69,7 +69,7 @@ def lines(
         .span(width)
         .height(height)
         .unit(unit)
-        .color_scheme(_fixed(BLUE) if colours or _has_only_fixed_names(queries) else _by_name())
+        .color_scheme(_fixed(BLUE) if _has_only_fixed_names(queries) else _by_name())
         .line_width(2)
         .fill_opacity(8)
         .show_points(looks.VisibilityMode.NEVER)

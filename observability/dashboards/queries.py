@@ -8,8 +8,8 @@ from observability.dashboards.palette import VERMILLION
 REAL_ALERTS = 'severity=~"page|ticket"'
 # the service's own buckets of what it served: they carry exemplars, which no recording rule does
 SERVED = 'http_server_request_duration_seconds_bucket{http_route!~"/health.*"}'
-# under so many requests a second a share is of a handful, and jumps to 100 % when traffic stops
-LEAST_SHARED = 0.5
+# a share of the last few requests of a minute jumps to 100 %: there is one while traffic goes on
+TRAFFIC = 'sum(rate(http_server_request_duration_seconds_count{http_route!~"/health.*"}[15s])) > 0.5'
 
 
 @dataclass(frozen=True)
@@ -74,12 +74,8 @@ def buckets(histogram: str) -> str:
 
 
 def share_of_replicas() -> Query:
-    """The part of all requests that each replica answers, while there are enough of them."""
-    return Query(
-        'replica:http_requests:share1m{replica=~"$replica"}'
-        f" and on () sum(replica:http_requests:rate1m) > {LEAST_SHARED}",
-        "{{replica}}",
-    )
+    """The part of all requests that each replica answers, while there are any."""
+    return Query(f'replica:http_requests:share1m{{replica=~"$replica"}} and on () {TRAFFIC}', "{{replica}}")
 
 
 def or_zero(expr: str) -> str:

@@ -16,7 +16,7 @@ from observability.dashboards.palette import (
 )
 from observability.dashboards.panels import lines, number
 from observability.dashboards.queries import (
-    LEAST_SHARED,
+    TRAFFIC,
     Query,
     bound,
     by_replica,
@@ -26,7 +26,7 @@ from observability.dashboards.queries import (
 )
 
 # over a handful of requests any share is chance
-ENOUGH_TO_SHARE = f"replica:http_requests:imbalance1m and on () sum(replica:http_requests:rate1m) > {LEAST_SHARED}"
+ENOUGH_TO_SHARE = f"replica:http_requests:imbalance1m and on () {TRAFFIC}"
 
 BALANCE = Row(
     "Balance",
@@ -54,7 +54,7 @@ BALANCE = Row(
             "min(time() - replica:process_start_time_seconds:max)",
         ),
         number(
-            "Shed, 5 min",
+            "Shed, 5m",
             "Requests answered 503 at once because too many were in flight; good is 0. If any: "
             "more replicas, or find what got slow.",
             "short",
@@ -77,7 +77,7 @@ BALANCE = Row(
         ),
         lines(
             "Traffic share by replica",
-            "Part of the requests that each replica answers, from 30 requests a minute on. "
+            "Part of the requests that each replica answers, while there is traffic. "
             "One below the others is slow or just started.",
             "percentunit",
             [share_of_replicas()],
@@ -163,7 +163,7 @@ ROOM = Row(
             colours=NUMBERED,
         ),
         lines(
-            "Restarts, 10 min",
+            "Restarts, 10m",
             "How often each replica's process restarted; good is 0. "
             "Without a deployment: killed for memory, or crashed; see its log.",
             "short",

@@ -25,6 +25,7 @@ def _summary(level: str, words: str, bad: str) -> list[Panel]:
             "percentunit",
             f"max(slo:{level}:objective)",
             decimals=1,
+            width=8,
         ),
         dial(
             f"{words} budget",
@@ -33,6 +34,7 @@ def _summary(level: str, words: str, bad: str) -> list[Panel]:
             f"max(slo:{level}:error_budget_remaining)",
             most=1,
             steps=BUDGET_STEPS,
+            width=8,
             before=NOT_MEASURED,
         ),
         number(
@@ -43,6 +45,7 @@ def _summary(level: str, words: str, bad: str) -> list[Panel]:
             _burn_rate(level, "1h"),
             steps=((0, GOOD), (1, WARNING), (6, BAD)),
             decimals=1,
+            width=8,
             before=NOT_MEASURED,
         ),
     ]

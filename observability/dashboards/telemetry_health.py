@@ -32,7 +32,7 @@ NOW = Row(
             steps=((0, GOOD), (1, WARNING), (4, BAD)),
         ),
         number(
-            "Series in memory",
+            "Series",
             "Series in Prometheus's memory. A climb under load means that some label is not bounded.",
             "short",
             "max(prometheus_tsdb_head_series)",
@@ -46,14 +46,14 @@ NOW = Row(
             steps=((0, GOOD), (1, BAD)),
         ),
         number(
-            "Spans lost, 5 min",
+            "Spans lost, 5m",
             "Spans that never reached the collector. Requests are not slowed by it; see whether Tempo is up.",
             "short",
             or_zero("sum(increase(telemetry_spans_dropped_total[5m]))"),
             steps=((0, GOOD), (1, WARNING)),
         ),
         number(
-            "Exemplars stored",
+            "Exemplars",
             "Links from points to traces that Prometheus keeps. "
             "0 under traffic: no trace was kept, or the scrape drops them.",
             "short",

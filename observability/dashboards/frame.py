@@ -82,7 +82,18 @@ def render(dashboard: Dashboard) -> str:
     data = json.loads(json.dumps(resource, cls=JSONEncoder))
     for source, item in zip(data["annotations"]["list"], ANNOTATIONS, strict=True):
         source.update(_prometheus_annotation(item))
+    _leave_out_what_grafana_13_lacks(data)
     return json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def _leave_out_what_grafana_13_lacks(data: dict[str, Any]) -> None:
+    """The SDK's defaults for options that were taken out of the schema since."""
+    for variable in data["templating"]["list"]:
+        for option in ("auto", "auto_count", "auto_min"):
+            variable.pop(option, None)
+    for panel in data["panels"]:
+        if panel["type"] == "table":
+            panel.get("options", {}).pop("footer", None)
 
 
 @dataclass(frozen=True)

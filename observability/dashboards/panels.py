@@ -331,6 +331,7 @@ def listing(
             )
         )
     )
+    panel = panel.override_by_name(heading, [model.DynamicConfigValue(id_val="custom.minWidth", value=140)])
     for letter, (name, (unit, expr)) in zip(ascii_uppercase, columns.items(), strict=False):
         panel = panel.override_by_name(name, [model.DynamicConfigValue(id_val="unit", value=unit)])
         panel = panel.with_target(_instant(f"max by ({label}) ({expr})", name, PromQueryFormat.TABLE, letter))

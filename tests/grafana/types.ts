@@ -38,13 +38,19 @@ type Query = {
   format?: "time_series" | "table" | "heatmap";
   interval?: string;
 };
+// what Tempo and Loki are asked is theirs
+type TraceQuery = {
+  refId: string;
+  datasource: { type: "tempo" | "loki"; uid: "tempo" | "loki" };
+  [option: string]: unknown;
+};
 type Overrides = NonNullable<Plain<Panel>["fieldConfig"]>["overrides"];
 type Drawn<Kind extends string, Options, Field = Record<string, never>> = Omit<
   Plain<Panel>,
   "type" | "options" | "fieldConfig" | "targets"
 > & {
   type: Kind;
-  targets: Query[];
+  targets: (Query | TraceQuery)[];
   options?: Partly<Plain<Options>>;
   fieldConfig: {
     defaults: Omit<Plain<FieldConfig>, "custom"> & { custom?: Partly<Plain<Field>> };
@@ -52,8 +58,7 @@ type Drawn<Kind extends string, Options, Field = Record<string, never>> = Omit<
   };
 };
 type Words = Omit<Plain<Panel>, "type" | "options"> & { type: "text"; options?: Partly<Plain<Text>> };
-// a panel of a data source that is not Prometheus: its queries are that source's
-type Other = Omit<Plain<Panel>, "type"> & { type: "traces" | "logs" };
+type Other = Omit<Plain<Panel>, "type" | "targets"> & { type: "traces" | "logs" | "nodeGraph"; targets: TraceQuery[] };
 type Mark = Omit<Plain<AnnotationQuery>, "target"> & {
   target: Query;
   titleFormat: string;

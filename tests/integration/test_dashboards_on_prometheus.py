@@ -86,7 +86,8 @@ def test_replicas_are_named_and_never_addressed(prometheus_url: str) -> None:
 
 
 def test_the_command_prints_the_panels_and_their_number(prometheus_url: str) -> None:
-    outcome = CliRunner().invoke(check, ["--url", prometheus_url, "--last", "1"])
+    nobody = f"http://127.0.0.1:{free_port()}"
+    outcome = CliRunner().invoke(check, ["--url", prometheus_url, "--tempo", nobody, "--last", "1"])
     assert "Cache and Redis" in outcome.output
     assert "Tempo does not answer" in outcome.output
     assert "Log lines were not checked" in outcome.output

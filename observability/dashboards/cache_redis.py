@@ -17,7 +17,7 @@ from observability.dashboards.palette import (
     WARNING,
 )
 from observability.dashboards.panels import bars, lines, number, timeline
-from observability.dashboards.queries import Query, bound, by_replica, or_zero, threshold
+from observability.dashboards.queries import Query, bound, by_replica, measured, or_zero, threshold
 
 BREAKER_STATES = {0: ("closed", GOOD), 1: ("half open", WARNING), 2: ("open", BAD)}
 
@@ -76,7 +76,7 @@ CACHE = Row(
             "s",
             [
                 Query(
-                    f'max(operation:cache_operation_duration_seconds:p95{{operation="{operation}"}})',
+                    measured(f'max(operation:cache_operation_duration_seconds:p95{{operation="{operation}"}})'),
                     operation,
                     colour,
                 )

@@ -4,7 +4,7 @@ from observability.dashboards.frame import Dashboard, Row
 from observability.dashboards.machine import part_cpu, part_memory
 from observability.dashboards.palette import BAD, BLUE, GOOD, GREEN, NUMBERED, ORANGE, PURPLE, SKY, VERMILLION, WARNING
 from observability.dashboards.panels import bars, heat, lines, number, timeline
-from observability.dashboards.queries import Query, bound, buckets, by_replica, or_zero, threshold
+from observability.dashboards.queries import Query, bound, buckets, by_replica, measured, or_zero, threshold
 
 OPERATIONS = (("SELECT", BLUE), ("INSERT", ORANGE), ("UPDATE", PURPLE), ("DELETE", VERMILLION))
 OURS = 'datname!~"template.*"'
@@ -24,7 +24,7 @@ REPLICAS = Row(
             "p95 latency",
             "Highest 95th percentile among the operations. High: look for locks and for a full pool below.",
             "s",
-            "max(operation:db_client_operation_duration_seconds:p95)",
+            measured("max(operation:db_client_operation_duration_seconds:p95)"),
             steps=((0, GOOD), (0.05, WARNING), (0.5, BAD)),
             before="no queries",
         ),
@@ -69,7 +69,7 @@ REPLICAS = Row(
             "s",
             [
                 Query(
-                    f'max(operation:db_client_operation_duration_seconds:p95{{db_operation_name="{name}"}})',
+                    measured(f'max(operation:db_client_operation_duration_seconds:p95{{db_operation_name="{name}"}})'),
                     name,
                     colour,
                 )
@@ -155,6 +155,7 @@ SERVER = Row(
             "One that grows without end blocks others and vacuum.",
             "s",
             [Query(or_zero("max(pg_stat_activity_max_tx_duration)"), "longest", ORANGE)],
+            is_log=False,
         ),
         bars(
             "Locks by mode",

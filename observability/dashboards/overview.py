@@ -19,6 +19,7 @@ from observability.dashboards.queries import (
     SERVED,
     Query,
     buckets,
+    measured,
     or_zero,
     quantile,
     share_of_replicas,
@@ -60,7 +61,7 @@ NOW = Row(
             "99th percentile of request durations over a minute; good is under 100 ms. "
             "If it rises, see which route on Requests.",
             "s",
-            "http:request_duration_seconds:p99",
+            measured("http:request_duration_seconds:p99"),
             steps=((0, GOOD), (0.1, WARNING), (0.5, BAD)),
             before="no requests",
         ),
@@ -112,8 +113,8 @@ REQUESTS = Row(
             "Percentiles over a minute. All rise: saturation. Only p99: one route or replica.",
             "s",
             [
-                Query("http:request_duration_seconds:p50", "p50", SKY),
-                Query("http:request_duration_seconds:p95", "p95", BLUE),
+                Query(measured("http:request_duration_seconds:p50"), "p50", SKY),
+                Query(measured("http:request_duration_seconds:p95"), "p95", BLUE),
                 Query(quantile(0.99, SERVED), "p99", ORANGE),
                 threshold("LatencyP99High", "s", "p99 threshold"),
             ],

@@ -295,6 +295,7 @@ def listing(
     sort_by: str,
     width: int = 12,
     height: int = 8,
+    before: str = "",
 ) -> model.Panel:
     """A table with a row for each value of `label`, headed `heading`; `columns`: heading → (unit, expression).
 
@@ -331,6 +332,8 @@ def listing(
             )
         )
     )
+    if before:
+        panel = panel.no_value(before)
     panel = panel.override_by_name(heading, [model.DynamicConfigValue(id_val="custom.minWidth", value=140)])
     for letter, (name, (unit, expr)) in zip(ascii_uppercase, columns.items(), strict=False):
         panel = panel.override_by_name(name, [model.DynamicConfigValue(id_val="unit", value=unit)])

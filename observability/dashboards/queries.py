@@ -78,6 +78,11 @@ def share_of_replicas() -> Query:
     return Query(f'replica:http_requests:share1m{{replica=~"$replica"}} and on () {TRAFFIC}', "{{replica}}")
 
 
+def measured(duration: str) -> str:
+    """A duration where there is one. 0 means that nothing was measured, and has no place on a logarithmic axis."""
+    return f"{duration} > 0"
+
+
 def or_zero(expr: str) -> str:
     """`expr`, or 0 where it has no series."""
     return f"{expr} or vector(0)"

@@ -3,7 +3,7 @@
 from observability.dashboards.frame import Dashboard, Row
 from observability.dashboards.palette import BLUE, ORANGE, PURPLE, ROUTES, SKY, STATUSES, VERMILLION
 from observability.dashboards.panels import heat, lines, listing
-from observability.dashboards.queries import Query, buckets, quantile, threshold
+from observability.dashboards.queries import Query, buckets, measured, quantile, threshold
 from observability.dashboards.tracing import log_lines
 
 COUNT = "http_server_request_duration_seconds_count"
@@ -44,7 +44,7 @@ BY_ROUTE = Row(
             "One request in twenty of the route takes longer. "
             "Compare with query latency on Database and hits on Cache.",
             "s",
-            [Query(_of_route("route:http_request_duration_seconds:p95"), "{{http_route}}")],
+            [Query(measured(_of_route("route:http_request_duration_seconds:p95")), "{{http_route}}")],
             colours=ROUTES,
             before=NO_REQUESTS,
         ),
@@ -56,11 +56,12 @@ BY_ROUTE = Row(
             {
                 "Rate": ("reqps", _of_route("route:http_requests:rate1m")),
                 "Error rate": ("percentunit", _of_route("route:http_errors:ratio_rate1m")),
-                "p50": ("s", _of_route("route:http_request_duration_seconds:p50")),
-                "p95": ("s", _of_route("route:http_request_duration_seconds:p95")),
-                "p99": ("s", _of_route("route:http_request_duration_seconds:p99")),
+                "p50": ("s", measured(_of_route("route:http_request_duration_seconds:p50"))),
+                "p95": ("s", measured(_of_route("route:http_request_duration_seconds:p95"))),
+                "p99": ("s", measured(_of_route("route:http_request_duration_seconds:p99"))),
             },
             sort_by="p99",
+            before="no requests",
         ),
         lines(
             "Latency with traces",

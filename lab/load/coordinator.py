@@ -1,6 +1,8 @@
 """The coordinator: has the workers play a profile round by round, gathers their samples, and misses who is lost."""
 
+import math
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import gevent
@@ -8,7 +10,7 @@ from locust.rpc.protocol import Message
 from locust.runners import LocalRunner, MasterRunner
 
 from lab.load.arrivals import Phase, due_times, share_of
-from lab.load.messages import End, Plan, Round, Sample, decode_sample, encode
+from lab.load.messages import STOP, End, Plan, Round, Sample, decode_sample, encode
 from lab.load.output import Output
 from lab.load.search import Outcome, Search, search_of
 from lab.load.worker import ANSWER_SECONDS, GRACE_SECONDS
@@ -42,6 +44,7 @@ class Coordinator:
         self._workers: dict[str, _Seen] = {}
         self._lost: list[str] = []
         self._is_stopped = False
+        self._ends_for = ""
         runner.register_message("sample", self._on_sample)
         runner.greenlet.spawn(self._tell)
 
@@ -56,20 +59,22 @@ class Coordinator:
         while True:
             number += 1
             outcome = self._play(number, phases, time.perf_counter() - self._began)
+            if self._is_stopped:
+                break
             try:
                 phases = rounds.send(outcome)
             except StopIteration:
                 break
-            if self._is_stopped:
-                break
         self._tell_once()
+        if self._ends_for:
+            raise WorkerLostError(self._ends_for)
         return End(self._search.held, self._search.collapsed)
 
     def stop(self) -> None:
         """Has the workers end what they do; `play` returns once they have said what came of it."""
         self._is_stopped = True
         for worker in self._present():
-            self._runner.send_message("stop", {}, worker.client)
+            self._runner.send_message(STOP, {}, worker.client)
 
     def _play(self, number: int, phases: list[Phase], began: float) -> Outcome:
         self._of_round = Sample()
@@ -91,6 +96,9 @@ class Coordinator:
                 if is_silent or now > deadline:
                     self._lose(worker, players.index(worker))
             gevent.sleep(0.02)
+        self._count_lost()
+        for worker in self._workers.values():
+            worker.due = None
         seconds = time.perf_counter() - self._round_began
         tallies = self._of_round.tallies
         is_met = service_levels(tallies).met and not any(worker.is_lost for worker in players)
@@ -100,23 +108,28 @@ class Coordinator:
         return [worker for worker in self._workers.values() if not worker.is_lost]
 
     def _lose(self, worker: "_Seen", index: int) -> None:
-        """Counts what the lost worker was to send and did not tell of as dropped, and goes on or ends."""
+        """From now on counts what the worker was to send in this round as dropped; goes on, or ends the load."""
         order = self._round
         if worker.is_lost or order is None:
             return
-        worker.is_lost = True
+        worker.lose(share_of(due_times(order.phases), index, order.workers))
         elapsed = time.perf_counter() - self._began
         self._lost.append(f"worker {worker.number + 1} of {len(self._workers)} was lost at {elapsed:.0f} s")
-        due = sum(1 for _ in share_of(due_times(order.phases), index, order.workers))
-        tally = Tally("-", "lost worker", dropped=max(0, due - worker.ended))
-        gone = Sample(offered=max(0, due - worker.offered), tallies=[tally])
-        if tally.dropped:
-            gone.failures = {f"requests {LOST}": Failure(tally.dropped, self._lost[-1])}
-        self._gathered.merge(gone)
-        self._of_round.merge(gone)
         if not self._present() or self._plan.ends_on_worker_loss:
-            self._tell_once()
-            raise WorkerLostError(self._lost[-1])
+            self._ends_for = self._lost[-1]
+            self.stop()
+
+    def _count_lost(self) -> None:
+        """Counts what came due at lost workers since the last time, and what they had sent and not told of."""
+        elapsed = time.perf_counter() - self._round_began
+        for worker in self._workers.values():
+            offered, dropped = worker.untold(elapsed)
+            if not dropped:
+                continue
+            gone = Sample(offered=offered, tallies=[Tally("-", "lost worker", dropped=dropped)])
+            gone.failures = {f"requests {LOST}": Failure(dropped, self._lost[-1])}
+            self._gathered.merge(gone)
+            self._of_round.merge(gone)
 
     def _on_sample(self, msg: Message, **_: Any) -> None:
         worker = self._workers.get(msg.node_id) or self._workers.get("local")
@@ -134,6 +147,7 @@ class Coordinator:
                 self._tell_once()
 
     def _tell_once(self) -> None:
+        self._count_lost()
         sample, self._gathered = self._gathered, Sample()
         latest = [each.latest for each in self._present()]
         sample.users = sum(each.users for each in latest)
@@ -167,6 +181,25 @@ class _Seen:
         self.finished = 0
         self.offered = self.ended = 0
         self.is_lost = False
+        self.due: Iterator[float] | None = None
+        self._next_due = 0.0
+        self._due = 0
+
+    def lose(self, due: Iterator[float]) -> None:
+        """It is lost; `due` has when its requests of this round are due."""
+        self.is_lost = True
+        self.due, self._next_due, self._due = due, next(due, math.inf), 0
+
+    def untold(self, elapsed: float) -> tuple[int, int]:
+        """Of a lost worker's requests that were due by `elapsed`: offered and ended ones that nobody counted yet."""
+        if self.due is None:
+            return 0, 0
+        while self._next_due <= elapsed:
+            self._due += 1
+            self._next_due = next(self.due, math.inf)
+        offered, ended = max(0, self._due - self.offered), max(0, self._due - self.ended)
+        self.offered, self.ended = self.offered + offered, self.ended + ended
+        return offered, ended
 
     def begin(self, now: float) -> None:
         """A round begins."""

@@ -8,7 +8,7 @@ from lab.runs.histogram import Histogram
 from lab.runs.latencies import Latencies, merged
 from lab.runs.second import Second
 from lab.runs.service_levels import ServiceLevels
-from lab.runs.tally import service_levels
+from lab.runs.tally import Failure, Tally, service_levels
 
 
 class Measured(Struct):
@@ -48,6 +48,15 @@ class Measured(Struct):
             )
         )
         self.total.merge(sample)
+
+    def close(self) -> None:
+        """The generator says nothing more: what it offered and did not tell the end of has failed."""
+        untold = self.total.offered - sum(each.ended for each in self.total.tallies)
+        if untold > 0:
+            oldest = self.latest.oldest
+            self.total.tallies.append(Tally("-", "lost generator", failed=untold))
+            seen = f"of which the oldest was {oldest:.1f} s old"
+            self.total.failures["requests lost with the generator"] = Failure(untold, seen)
 
     @property
     def answered(self) -> int:

@@ -108,6 +108,9 @@ class Failed(Struct, frozen=True, tag="failed"):
     reason: str
 
 
+# From the coordinator to each worker, without content: send nothing more. (Locust's own "stop" ends the users.)
+STOP = "end-load"
+
 FromGenerator = Sample | End | Failed
 
 encode = msgspec.json.Encoder(enc_hook=enc_hook).encode

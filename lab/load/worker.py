@@ -21,7 +21,7 @@ from locust.runners import Runner
 
 from lab.load.arrivals import due_times, share_of
 from lab.load.limits import LATE_SECONDS
-from lab.load.messages import Round, Sample, decode_round, encode
+from lab.load.messages import STOP, Round, Sample, decode_round, encode
 from lab.load.requests import Request, RequestStream
 from lab.load.target import Address, client_address, on_loopback, resolve
 from lab.load.tasks import Tasks
@@ -63,7 +63,7 @@ class Worker:
         self._is_stopped = False
         self._cpu = (time.perf_counter(), time.process_time())
         runner.register_message("round", self._on_round)
-        runner.register_message("stop", self._on_stop)
+        runner.register_message(STOP, self._on_stop)
         runner.greenlet.spawn(self._report)
 
     def address_of(self, client: int) -> Address:

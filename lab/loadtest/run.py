@@ -33,6 +33,8 @@ from lab.settings import LabSettings
 
 # A generator that says nothing for so long is taken for dead.
 SILENCE_SECONDS = 60.0
+# One that was asked to end has said all within a second and a half, unless it hangs.
+STOP_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -142,14 +144,16 @@ class LoadRun:
                 try:
                     message = generator.messages.get(timeout=0.1)
                 except queue.Empty:
-                    if time.monotonic() - heard > SILENCE_SECONDS:
-                        self._stop_reason = "the load generator fell silent"
+                    if time.monotonic() - heard > (STOP_SECONDS if self._stop_reason else SILENCE_SECONDS):
+                        self._stop_reason = self._stop_reason or "the load generator fell silent"
                         break
                     continue
                 heard = time.monotonic()
                 if message is None:
                     break
                 self._hear(message, writer, watch, shown)
+        self._measured.close()
+        writer.write(metrics(self._measured, definition.name, "load", self._prepared))
 
     def _hear(self, message: Sample | End | Failed, writer: RemoteWriter, watch: Watch, shown: Display) -> None:
         if isinstance(message, Sample):

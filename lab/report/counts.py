@@ -19,7 +19,14 @@ def count_lines(run: Run) -> list[str]:
     ]
     lines += [f"{count} of what was counted inside was sent by run {name}" for name, count in inside.other_runs.items()]
     if gateway is not None and gateway != sent + others:
-        lines.append(_difference("gateway", gateway - sent - others, "was sent", "another client, or a health check"))
+        lines.append(
+            _difference(
+                "gateway",
+                gateway - sent - others,
+                "was sent",
+                "another client, a probe, or who else asked the gateway's exporter",
+            )
+        )
     if gateway is not None and service is not None and service != gateway:
         retries = f"the gateway tried {inside.retries or 0} a second time"
         rejected = "the gateway refused, or a replica that died took its count along"

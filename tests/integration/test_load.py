@@ -219,8 +219,13 @@ def workers_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
 @pytest.mark.case("load, worker")
 @pytest.mark.parametrize("on_loss", ["continue", "end"])
 def test_a_worker_that_is_killed_is_said_soon_and_the_run_is_not_met(tmp_path: Path, on_loss: str) -> None:
-    seconds, rate = 12, 40
-    with TodoStub() as stub:
+    seconds, rate = 9, 40
+
+    def slowly(number: int, method: str, right: bytes) -> Reply | None:
+        return Reply(right, wait_seconds=0.3)
+
+    # some are under way at every moment, in the worker that is lost as well as in the other
+    with TodoStub(misbehaves=slowly, good=PROFILES["steady"].traffic.prepared) as stub:
         process = glasshouse(
             "steady",
             f"--time={seconds}s",
@@ -252,6 +257,24 @@ def test_a_worker_that_is_killed_is_said_soon_and_the_run_is_not_met(tmp_path: P
     assert run.prepared + run.answered <= sent
     assert any(line.startswith("failed: ") and "worker was lost" in line for line in output.splitlines())
     assert "the run failed all the same" in output or "service levels missed" in output
+
+
+def test_a_generator_that_is_killed_loses_none_of_what_it_offered(tmp_path: Path) -> None:
+    def never(number: int, method: str, right: bytes) -> Reply | None:
+        return Reply(right, wait_seconds=FOREVER)
+
+    prepared = PROFILES["steady"].traffic.prepared
+    with TodoStub(misbehaves=never, good=prepared) as stub:
+        process = glasshouse("steady", "--time=60s", "--rate=20", f"--host={stub.url}", runs=tmp_path)
+        wait_for(lambda: stub.total > prepared + 40, 40, "load")
+        (generator,) = psutil.Process(process.pid).children()
+        generator.kill()
+        output, _ = process.communicate(timeout=60)
+    run = only_run(tmp_path)
+    assert process.returncode == 1
+    assert "cut short: the load generator ended: see" in output
+    assert run.offered == run.answered + run.failed + run.dropped > 0
+    assert set(run.failures) == {"requests lost with the generator"}
 
 
 @pytest.mark.long

@@ -14,6 +14,8 @@ from lab.load.requests import WORDS
 CLIENTS = 4
 # a limit of some requests a second is waited for, one of a minute is not
 LONGEST_WAIT_SECONDS = 2
+# a stack that is busy, such as just after its start, is asked again
+MOST_BUSY_ANSWERS = 5
 
 
 def prepare(
@@ -37,13 +39,18 @@ def prepare(
 
         def create(text: str) -> tuple[str, str]:
             answer = post(text)
-            while answer.status_code == httpx.codes.TOO_MANY_REQUESTS:
+            busy = 0
+            while answer.status_code in (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE):
                 wait = _seconds(answer.headers.get("retry-after", ""))
-                if wait > LONGEST_WAIT_SECONDS:
+                is_limited = answer.status_code == httpx.codes.TOO_MANY_REQUESTS
+                if is_limited and wait > LONGEST_WAIT_SECONDS:
                     raise CannotRunError(
                         "the rate limit rejects the generator: start the stack with a higher RATE_LIMIT, or off"
                     )
-                time.sleep(wait)
+                busy += not is_limited
+                if busy > MOST_BUSY_ANSWERS:
+                    break
+                time.sleep(min(wait, LONGEST_WAIT_SECONDS))
                 answer = post(text)
             if answer.status_code != httpx.codes.CREATED:
                 raise CannotRunError(f"POST /tasks answers {answer.status_code}: see `glasshouse status`")

@@ -15,6 +15,7 @@ import pytest
 
 from lab.load.arrivals import due_times
 from lab.load.definition import define
+from lab.load.errors import CannotRunError
 from lab.load.measured import Measured
 from lab.load.messages import End, Failed, Plan, Sample
 from lab.load.metrics import metrics
@@ -27,7 +28,7 @@ from lab.loadtest.background import BackgroundLoad
 from lab.prometheus import Prometheus
 from lab.report.inside import wait_for_first_scrapes
 from lab.runs.record import Run, load
-from tests.integration.todo_stub import FOREVER, Reply, TodoStub
+from tests.integration.todo_stub import FOREVER, Reply, TodoStub, response
 from tests.servers.conditions import wait_for
 from tests.servers.expositions import Expositions
 from tests.servers.process import free_port
@@ -189,6 +190,17 @@ def test_a_run_without_prometheus_goes_on_and_says_what_is_missing(tmp_path: Pat
     assert any("all that Prometheus would say" in what for what in run.inside.missing)
     assert any("the generator's metrics" in what for what in run.inside.missing)
     assert (tmp_path / run.id / "report.html").exists()
+
+
+def test_preparation_asks_a_busy_service_again_and_counts_each_time(tmp_path: Path) -> None:
+    unavailable = response("503 Service Unavailable", b"{}", "retry-after: 0\r\n")
+    with TodoStub(misbehaves=lambda number, *_: Reply(unavailable) if number < 3 else None) as stub:
+        tasks, sent = prepare(stub.url, 5, seed=1)
+        assert len(tasks) == 5
+        assert sent == stub.total == 8
+    with TodoStub(misbehaves=lambda *_: Reply(unavailable)) as stub:
+        with pytest.raises(CannotRunError, match="POST /tasks answers 503"):
+            prepare(stub.url, 5, seed=1)
 
 
 def test_a_load_is_aborted_when_its_condition_says_so(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ class Coordinator:
         rounds = self._search.rounds()
         phases = next(rounds)
         number = 0
-        while True:
+        while not self._is_stopped:
             number += 1
             outcome = self._play(number, phases, time.perf_counter() - self._began)
             if self._is_stopped:

@@ -11,8 +11,7 @@ import psutil
 
 from lab.load.errors import CannotRunError
 
-# requests that `check_target` itself makes
-TARGET_CHECKS = 1
+LOOK_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,17 @@ def client_address(client: int) -> str:
 
 
 def resolve(host: str, source: str | None = None) -> Address:
-    """The one address that every connection to the base URL `host` goes to. Raises `OSError`."""
+    """The one address that every connection to the base URL `host` goes to: of several the first that is listened on.
+
+    Raises `OSError`.
+    """
     parts = urlsplit(host)
-    family, _, _, _, address = socket.getaddrinfo(parts.hostname, parts.port or 80, type=socket.SOCK_STREAM)[0]
-    return Address(parts.netloc.rpartition("@")[2], family, address, source)
+    found = socket.getaddrinfo(parts.hostname, parts.port or 80, type=socket.SOCK_STREAM)
+    chosen = next(filter(_is_listened_on, found), found[0]) if len(found) > 1 else found[0]
+    return Address(parts.netloc.rpartition("@")[2], chosen[0], chosen[4], source)
+
+
+def _is_listened_on(info: Any) -> bool:
+    with socket.socket(info[0], socket.SOCK_STREAM) as probe:
+        probe.settimeout(LOOK_SECONDS)
+        return probe.connect_ex(info[4]) == 0

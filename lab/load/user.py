@@ -6,7 +6,7 @@ from typing import ClassVar
 import msgspec
 from locust import User, task
 
-from lab.load.connection import Answer, Connection, FailedRequestError, Sent
+from lab.load.connection import Answer, Connection, FailedRequestError
 from lab.load.expected import SUCCESS, check_success, unexpected
 from lab.load.requests import Operation, Request
 from lab.load.worker import Due, Worker
@@ -33,15 +33,14 @@ class TodoUser(User):
         """One request."""
         due = self.worker.take()
         request = due.request = self._possible(due.request)
-        sent = Sent()
         try:
-            answer = self._ask(due, request, sent)
+            answer = self._ask(due, request)
             status = answer.status
             self._judge(request, answer)
         except FailedRequestError as error:
-            self.worker.failed(due, str(error.kind), str(error), error.status, sent.times)
+            self.worker.failed(due, str(error.kind), str(error), error.status)
         else:
-            self.worker.answered(due, status, sent.times)
+            self.worker.answered(due, status)
 
     def _connection(self, client: int) -> Connection:
         if client not in self._connections:
@@ -55,7 +54,7 @@ class TodoUser(User):
         operation = Operation.READ if request.operation is Operation.DELETE else request.operation
         return request._replace(operation=operation, task=tasks.stand_in(request.task))
 
-    def _ask(self, due: Due, request: Request, sent: Sent) -> Answer:
+    def _ask(self, due: Due, request: Request) -> Answer:
         operation, tasks = request.operation, self.worker.tasks
         path, body, headers = "/tasks", b"", ""
         if operation is Operation.LIST:
@@ -69,7 +68,7 @@ class TodoUser(User):
         if operation is Operation.DELETE:
             tasks.deleting(request.task)
         deadline = due.moment + self.worker.answer_seconds
-        return self._connection(request.client).ask(operation.method, path, body, headers, deadline, sent)
+        return self._connection(request.client).ask(operation.method, path, body, headers, deadline, due.sent)
 
     def _judge(self, request: Request, answer: Answer) -> None:
         status, tasks, operation = answer.status, self.worker.tasks, request.operation

@@ -11,7 +11,7 @@ it was due.
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import gevent
@@ -20,6 +20,7 @@ from locust.rpc.protocol import Message
 from locust.runners import Runner
 
 from lab.load.arrivals import due_times, share_of
+from lab.load.connection import Sent
 from lab.load.limits import LATE_SECONDS
 from lab.load.messages import STOP, Round, Sample, decode_round, encode
 from lab.load.requests import Request, RequestStream
@@ -41,6 +42,7 @@ class Due:
 
     moment: float
     request: Request
+    sent: Sent = field(default_factory=Sent)
     is_ended: bool = False
 
 
@@ -80,28 +82,30 @@ class Worker:
                 return due
             self._drop(due)
 
-    def answered(self, due: Due, status: int, sent: int) -> None:
-        """A request was answered as it should be, and written `sent` times."""
-        if self._ends(due, sent):
+    def answered(self, due: Due, status: int) -> None:
+        """A request was answered as it should be."""
+        if self._ends(due):
             self._note_status(status)
             self._tally(due).answer(time.perf_counter() - due.moment)
 
-    def failed(self, due: Due, kind: str, seen: str, status: int, sent: int) -> None:
+    def failed(self, due: Due, kind: str, seen: str, status: int) -> None:
         """A request failed. `status` is 0 where none came."""
-        if self._ends(due, sent):
+        if self._ends(due):
             self._note_status(status)
             self._fail(due, kind, seen)
 
-    def _ends(self, due: Due, sent: int) -> bool:
-        self._sample.sent += bool(sent) and not due.is_ended
-        self._sample.resent += max(0, sent - 1)
-        is_first = not due.is_ended
+    def _ends(self, due: Due) -> bool:
+        """Whether it had not ended before, as it has where it was given up."""
+        if due.is_ended:
+            return False
         due.is_ended = True
         self._outstanding.pop(due, None)
-        return is_first
+        self._sample.sent += bool(due.sent.times)
+        self._sample.resent += max(0, due.sent.times - 1)
+        return True
 
     def _drop(self, due: Due) -> None:
-        self._ends(due, 0)
+        self._ends(due)
         self._tally(due).drop(time.perf_counter() - due.moment)
 
     def _fail(self, due: Due, kind: str, seen: str) -> None:
@@ -152,8 +156,7 @@ class Worker:
         while self._outstanding and time.perf_counter() < deadline:
             gevent.sleep(0.02)
         for due in list(self._outstanding):
-            # it is under way: a user has it, and would have written it by now
-            self._ends(due, 1)
+            self._ends(due)
             self._note_status(0)
             self._fail(due, Kind.UNANSWERED, f"after {time.perf_counter() - due.moment:.1f} s")
 

@@ -1,9 +1,11 @@
 import random
+import socket
 from itertools import chain, islice
 from pathlib import Path
 
 import pytest
 
+from lab.load import capacity
 from lab.load.arrivals import Phase, due_times, share_of
 from lab.load.conditions import Abort, Condition, ConditionError
 from lab.load.definition import define
@@ -13,6 +15,7 @@ from lab.load.messages import Sample
 from lab.load.profiles import PROFILES, HotKey, Profile, Ramp
 from lab.load.requests import GRACE_SECONDS, Operation, RequestStream
 from lab.load.search import BreakpointSearch, Outcome
+from lab.load.target import resolve
 from lab.runs.histogram import ERROR, Histogram, quantile_of_counts
 from lab.runs.latencies import Latencies
 from lab.runs.tally import Tally
@@ -209,6 +212,26 @@ def test_a_load_is_aborted_only_once_the_condition_held_all_the_time() -> None:
     ]
     assert [bool(each) for each in reasons] == [False, False, False, False, False, True, True]
     assert "p99>500ms for 3s" in (reasons[5] or "")
+
+
+@pytest.mark.parametrize(
+    ("rate", "idle", "workers"), [(50, 8, 0), (3000, 8, 0), (3001, 8, 2), (9000, 8, 3), (9000, 2, 2), (9000, 0, 0)]
+)
+def test_auto_starts_as_many_workers_as_the_rate_needs_and_cores_are_idle(
+    monkeypatch: pytest.MonkeyPatch, rate: float, idle: int, workers: int
+) -> None:
+    monkeypatch.setattr(capacity, "idle_cores", lambda: idle)
+    assert capacity.workers_for(define("steady", rate)) == workers
+
+
+def test_of_several_addresses_the_one_that_is_listened_on_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        both = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, port)) for host in ("127.0.0.2", "127.0.0.1")]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: both)
+        address = resolve(f"http://both.test:{port}")
+    assert address.socket_address == ("127.0.0.1", port)
+    assert address.host == f"both.test:{port}"
 
 
 TEN_LINES = """\

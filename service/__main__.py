@@ -19,6 +19,8 @@ from service.telemetry.logs import set_up_logs
 # With the time for draining (3 s at most) and for closing (2 s), all is over within ten seconds.
 STOP_SECONDS = 4
 LAST_REQUESTS_SECONDS = 0.25
+# what uvicorn has to say of requests that cannot be read or want to upgrade: any stranger could fill the log with it
+ABOUT_CLIENTS = ("Invalid HTTP request", "Unsupported upgrade request", "No supported WebSocket library")
 
 
 class Server(uvicorn.Server):
@@ -84,6 +86,7 @@ def main() -> int:
         print(f"todo: {error}", file=sys.stderr)
         return 2
     set_up_logs(settings.log_level)
+    logging.getLogger("uvicorn.error").addFilter(lambda record: not record.getMessage().startswith(ABOUT_CLIENTS))
     service = create_app(settings)
     try:
         asyncio.run(service.prepare())
@@ -105,6 +108,7 @@ def main() -> int:
 def _server_config(settings: Settings, port: int, app: App, lifespan: Literal["on", "off"]) -> uvicorn.Config:
     return uvicorn.Config(
         app,
+        interface="asgi3",
         host=settings.host,
         port=port,
         loop="uvloop",
@@ -114,6 +118,10 @@ def _server_config(settings: Settings, port: int, app: App, lifespan: Literal["o
         access_log=False,
         proxy_headers=False,
         server_header=False,
+        # a WebSocket attempt is a request like any other, and there is nothing to upgrade to
+        ws="none",
+        # else a pipelined request would run in the context, and so in the trace, of the one before it
+        reset_contextvars=True,
         timeout_graceful_shutdown=STOP_SECONDS,
         # longer than the gateway keeps an idle connection, so that it is never this side that closes one in use
         timeout_keep_alive=75,

@@ -6,8 +6,10 @@ from collections.abc import Awaitable, Callable
 from litestar.exceptions import HTTPException
 
 from service.asgi import App, Message, Receive, Scope, Send
+from service.coding import IDENTITY, Coding, encoding
 from service.problems import MEDIA_TYPE, problem
 from service.rate_limit import Clients, Decision, Limiter, limit_name, policy_header
+from service.requests import CODING, FORWARDED_FOR, REFUSAL
 from service.resilience import Unavailable
 from service.settings import Settings
 from service.telemetry.failure import Failure
@@ -16,13 +18,19 @@ from service.telemetry.request import note_failure, trace_id_of
 
 WITHOUT_BODY = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
 EXEMPT = frozenset({"/health", "/health/live", "/health/ready"})
-SECURITY_HEADERS = [
+# of every answer; what an answer says itself of the last two takes their place
+HEADERS = [
+    # also of answers that are too short to be encoded: the next may be longer
+    (b"vary", b"accept-encoding"),
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-resource-policy", b"same-origin"),
 ]
-API_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+DEFAULTS = [
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+]
 
 
 class AdmissionMiddleware:
@@ -42,7 +50,7 @@ class AdmissionMiddleware:
         self._limits = settings.rate_limit
         self._policy = (b"ratelimit-policy", policy_header(self._limits))
         self._names = [limit_name(item) for item in self._limits]
-        self._clients = Clients(settings.trusted_proxies)
+        self._clients = Clients(settings.trusted_proxies, settings.rate_limit_ipv6_prefix)
         self._decisions = metrics.rate_limit
         self._shed = metrics.shed
         self._most = settings.max_concurrent_requests
@@ -55,9 +63,7 @@ class AdmissionMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = list(SECURITY_HEADERS)
-        if not scope["path"].startswith("/schema"):
-            headers.append(API_POLICY)
+        headers = list(HEADERS)
         if self.is_draining:
             # the gateway shall not keep a connection that is about to be closed
             headers.append((b"connection", b"close"))
@@ -65,11 +71,18 @@ class AdmissionMiddleware:
         # no coroutine of its own, but the one that it is given: one less to be made for each part of each answer
         def send_with_headers(message: Message) -> Awaitable[None]:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *headers]
+                said = [name for name, _ in message["headers"]]
+                defaults = [pair for pair in DEFAULTS if pair[0] not in said]
+                message["headers"] = [*message["headers"], *headers, *defaults]
             return send(message)
 
+        if scope[REFUSAL] is not None:
+            # whatever follows on this connection may be no HTTP
+            headers.append((b"connection", b"close"))
+            await self._answer(scope, send_with_headers, *scope[REFUSAL])
+            return
         if scope["path"] in EXEMPT:
-            await self._app(scope, receive, send_with_headers)
+            await self._serve(scope, receive, send_with_headers)
             return
         if self._in_flight >= self._most:
             self._shed.inc()
@@ -88,9 +101,26 @@ class AdmissionMiddleware:
                         return
             if scope["method"] not in WITHOUT_BODY:
                 receive = self._in_time(receive)
-            await self._app(scope, receive, send_with_headers)
+            await self._serve(scope, receive, send_with_headers)
         finally:
             self._in_flight -= 1
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hands the request on; HEAD as GET, whose body the server leaves out."""
+        coding: Coding = scope[CODING]
+        if coding is not IDENTITY:
+            send = encoding(send, coding)
+        if scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+        # made before the copy, so that the answer and the layers around name the same trace
+        trace_id_of(scope)
+        as_get = {**scope, "method": "GET"}
+        try:
+            await self._app(as_get, receive, send)
+        finally:
+            # what was noted about the request, for the layers around
+            scope.update(as_get, method="HEAD")
 
     def _in_time(self, receive: Receive) -> Receive:
         """Gives up on a client that takes too long to send the body: it would hold one of the places for ever."""
@@ -109,9 +139,8 @@ class AdmissionMiddleware:
 
     async def _decide(self, limiter: Limiter, scope: Scope) -> Decision | None:
         peer = scope["client"][0] if scope["client"] else ""
-        forwarded_for = b",".join([value for name, value in scope["headers"] if name == b"x-forwarded-for"])
         try:
-            decision = await limiter.hit(self._clients.of(peer, forwarded_for))
+            decision = await limiter.hit(self._clients.of(peer, scope[FORWARDED_FOR]))
         except Unavailable:
             self._decisions["bypassed"].inc()
             return None

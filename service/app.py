@@ -9,18 +9,18 @@ from typing import Any, cast
 
 import structlog
 from litestar import Litestar
-from litestar.config.compression import CompressionConfig
 
 from service.admission import AdmissionMiddleware
 from service.asgi import App, Scope
 from service.cluster import FAILURES, RedisCluster
 from service.database import Database
-from service.docs_ui import StrictStructs, docs_files, openapi
+from service.docs_ui import docs_routes
 from service.health import Dependency, HealthChecks, health_routes
 from service.memory import MemoryCache
 from service.problems import answer, answer_and_log
 from service.rate_limit import Limiter, MemoryLimiter, RedisLimiter
 from service.replica import replica_name
+from service.requests import reading
 from service.resilience import CLOSED, Unavailable
 from service.scrape import MetricsApp
 from service.settings import Settings
@@ -38,8 +38,6 @@ from service.telemetry.tracing import Tracing, note_redis_node
 log = structlog.stdlib.get_logger("service")
 
 MAX_BODY_BYTES = 64 * 1024
-# Below this an answer fits into one packet anyway.
-COMPRESS_FROM_BYTES = 1024
 LAG_PAUSE_SECONDS = 0.1
 HOUSEKEEPING_SECONDS = 60.0
 CLOSE_SECONDS = 2.5
@@ -67,35 +65,26 @@ class Service:
         server = RedisCache(self._cluster) if self._cluster else MemoryCache()
         tasks = TaskRepository(self._store, TaskCache(server, settings, metrics), self._epoch, metrics)
         self._health = HealthChecks(self._dependencies())
+        routes = [task_routes(tasks), health_routes(self._health)]
         self._litestar = Litestar(
-            [task_routes(tasks), health_routes(self._health), docs_files()],
-            compression_config=CompressionConfig(
-                backend="brotli",
-                brotli_gzip_fallback=True,
-                brotli_quality=4,
-                # a window of 64 KiB holds any answer; the default's 4 MiB are asked for anew for each
-                brotli_lgwin=16,
-                minimum_size=COMPRESS_FROM_BYTES,
-            ),
+            [*routes, *([docs_routes(routes)] if settings.api_docs == "on" else [])],
             # with telemetry, the line of a failed request carries the error
             exception_handlers={Exception: answer if metrics.is_on else answer_and_log},
             lifespan=[self._lifespan],
             logging_config=None,
-            openapi_config=openapi(),
-            plugins=[StrictStructs()],
+            openapi_config=None,
             request_max_body_size=MAX_BODY_BYTES,
         )
         self._admission = AdmissionMiddleware(
             cast(App, self._litestar), settings, self._limiter(), metrics, self._template_of
         )
-        self.asgi: App = self._admission
+        app: App = self._admission
+        if metrics.is_on:
+            app = TelemetryMiddleware(app, metrics, tracing, settings.trace_slow_seconds, self._template_of)
+        self.asgi: App = reading(app)
         """The app for clients."""
         self.metrics_asgi: App = MetricsApp(metrics.registry)
         """The app for Prometheus."""
-        if metrics.is_on:
-            self.asgi = TelemetryMiddleware(
-                self._admission, metrics, tracing, settings.trace_slow_seconds, self._template_of
-            )
 
     async def prepare(self) -> None:
         """Makes the tables that are missing, before the server starts. Raises `Unavailable`."""

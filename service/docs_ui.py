@@ -1,58 +1,75 @@
-"""The API's documentation at `/schema`: Swagger UI, with its files served from here."""
+"""The API's documentation at `/schema`: Swagger UI, with its files served from here, and the OpenAPI document."""
 
+import mimetypes
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import swagger_ui
-from litestar._openapi.schema_generation import SchemaCreator
-from litestar._openapi.schema_generation.plugins.struct import StructSchemaPlugin
-from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import SwaggerRenderPlugin
-from litestar.openapi.spec import Schema
-from litestar.plugins import OpenAPISchemaPlugin
-from litestar.router import Router
-from litestar.static_files import create_static_files_router
-from litestar.typing import FieldDefinition
-from msgspec import Struct
+from litestar import Router, get
+from litestar.exceptions import NotFoundException
+from litestar.types import ASGIApp
 
 from service import __version__
+from service.assets import Asset
+from service.openapi import document
+from service.options import options
 
 FILES = Path(swagger_ui.__file__).parent / "static"
+USED = ("swagger-ui-bundle.js", "swagger-ui.css", "favicon-32x32.png")
+# nothing from elsewhere, and no script within the page (Swagger UI draws its icons as data: images)
+POLICY = (
+    b"content-security-policy",
+    b"default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    b"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+)
+START = b"""window.addEventListener("load", () => {
+  SwaggerUIBundle({ url: "/schema/openapi.json", dom_id: "#swagger-ui", deepLinking: true });
+});
+"""
+PAGE = f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Glasshouse todo API {__version__}</title>
+<link rel="icon" href="/schema/files/favicon-32x32.png">
+<link rel="stylesheet" href="/schema/files/swagger-ui.css">
+</head>
+<body>
+<div id="swagger-ui"></div>
+<script src="/schema/files/swagger-ui-bundle.js"></script>
+<script src="/schema/files/start.js"></script>
+</body>
+</html>
+""".encode()
 
 
-class StrictStructs(OpenAPISchemaPlugin):
-    """Says in the document what the structs do: one with `forbid_unknown_fields` takes no others."""
+def docs_routes(routes: Sequence[Router]) -> Router:
+    """The routes under `/schema`, which document `routes`."""
+    page = Asset("text/html; charset=utf-8", lambda: PAGE, POLICY)
+    openapi = Asset("application/vnd.oai.openapi+json", lambda: msgspec.json.encode(document(routes)), POLICY)
+    files = {name: Asset(_type_of(name), (FILES / name).read_bytes, POLICY) for name in USED}
+    files["start.js"] = Asset(_type_of("start.js"), lambda: START, POLICY)
 
-    @staticmethod
-    def is_plugin_supported_type(value: Any) -> bool:
-        """Whether it is such a struct."""
-        return isinstance(value, type) and issubclass(value, Struct) and value.__struct_config__.forbid_unknown_fields
+    @get("/", sync_to_thread=False)
+    def read_page() -> ASGIApp:
+        return page
 
-    def to_openapi_schema(self, field_definition: FieldDefinition, schema_creator: SchemaCreator) -> Schema:
-        """Litestar's own schema of the struct, closed."""
-        schema = StructSchemaPlugin().to_openapi_schema(field_definition, schema_creator)
-        schema.additional_properties = False
-        return schema
+    @get("/openapi.json", sync_to_thread=False)
+    def read_document() -> ASGIApp:
+        return openapi
 
+    @get("/files/{name:str}", sync_to_thread=False)
+    def read_file(name: str) -> ASGIApp:
+        if name not in files:
+            raise NotFoundException()
+        return files[name]
 
-def openapi() -> OpenAPIConfig:
-    """OpenAPI 3.1 at `/schema/openapi.json`, the page at `/schema`."""
-    return OpenAPIConfig(
-        title="Glasshouse todo API",
-        version=__version__,
-        description="A todo list that can be watched while it works. Errors are RFC 9457 problem details.",
-        path="/schema",
-        render_plugins=[
-            SwaggerRenderPlugin(
-                js_url="/schema/files/swagger-ui-bundle.js",
-                css_url="/schema/files/swagger-ui.css",
-                standalone_preset_js_url="/schema/files/swagger-ui-standalone-preset.js",
-                favicon="<link rel='icon' href='/schema/files/favicon-32x32.png'>",
-            )
-        ],
-    )
+    told = [options(path, "GET", "HEAD") for path in ("/", "/openapi.json", "/files/{name:str}")]
+    return Router("/schema", route_handlers=[*told, read_page, read_document, read_file], include_in_schema=False)
 
 
-def docs_files() -> Router:
-    """The scripts and styles that the page at `/schema` needs."""
-    return create_static_files_router(path="/schema/files", directories=[FILES], include_in_schema=False)
+def _type_of(name: str) -> str:
+    kind, _ = mimetypes.guess_type(name)
+    return f"{kind}; charset=utf-8" if name.endswith((".js", ".css")) else str(kind)

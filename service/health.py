@@ -9,6 +9,7 @@ import msgspec
 from litestar import Response, Router, get
 from litestar.openapi.datastructures import ResponseSpec
 
+from service.options import options
 from service.resilience import CLOSED, HALF_OPEN, OPEN, Unavailable
 from service.telemetry.failure import Failure
 from service.telemetry.request import current, note_failure
@@ -130,4 +131,5 @@ def health_routes(checks: HealthChecks) -> Router:
         down = [name for name, each in found.dependencies.items() if each.status == "down"]
         return Failure(found.error, "unhealthy", ",".join(down), asked=True)
 
-    return Router("/health", route_handlers=[health, live, ready], tags=["health"])
+    told = [options(path, "GET", "HEAD") for path in ("/", "/live", "/ready")]
+    return Router("/health", route_handlers=[*told, health, live, ready], tags=["health"])

@@ -10,6 +10,7 @@ from litestar.exceptions import HTTPException, InternalServerException, Validati
 from litestar.response import Response
 
 from service.asgi import Scope
+from service.options import with_head
 from service.resilience import Unavailable
 from service.tasks.store import VersionConflict
 from service.telemetry.failure import Failure, error_type
@@ -57,6 +58,8 @@ def answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]
     elif isinstance(error, HTTPException):
         status, detail = error.status_code, error.detail
         headers = dict(error.headers or {})
+        if "allow" in headers:
+            headers["allow"] = with_head(headers["allow"])
     elif isinstance(error, VersionConflict):
         status, detail = 412, "the task has been changed since: read it again"
     elif isinstance(error, Unavailable):

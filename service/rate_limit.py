@@ -1,10 +1,11 @@
 """How many requests a client may make, counted in Redis for all replicas together."""
 
 import math
+import re
 import time
 from collections.abc import Sequence
 from functools import lru_cache
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import NamedTuple, Protocol
 
 from limits import RateLimitItem
@@ -119,17 +120,20 @@ class MemoryLimiter:
 
 # bytes; some ten proxies
 LONGEST_CHAIN = 500
+# an address with a port, as some proxies write it: 203.0.113.9:50001, [2001:db8::1]:443 and [2001:db8::1]
+WITH_PORT = re.compile(r"(?:([0-9.]+):[0-9]+|\[([^\]]+)\](?::[0-9]+)?)")
 
 
 class Clients:
-    """Who made a request: the address that the nearest trusted proxy saw.
+    """Who made a request: the address that the nearest trusted proxy saw, one however it is written.
 
     `X-Forwarded-For` is read from its right end, where the nearest proxy wrote, as far as the proxies are trusted;
     what stands to the left of the first address that is no trusted proxy was written by the client, and is ignored.
     """
 
-    def __init__(self, trusted: Sequence[Network]) -> None:
+    def __init__(self, trusted: Sequence[Network], ipv6_prefix: int = 64) -> None:
         self._trusted = trusted
+        self._ipv6_prefix = ipv6_prefix
         self._cached = lru_cache(10_000)(self._of)
 
     def of(self, peer: str, forwarded_for: bytes) -> str:
@@ -137,26 +141,30 @@ class Clients:
         return self._cached(peer, forwarded_for[-LONGEST_CHAIN:])
 
     def _of(self, peer: str, forwarded_for: bytes) -> str:
-        """The client's address; of IPv6 the /64, since one client has all of that."""
+        """The client's address; of IPv6 the network that one client has all of."""
         chain = [part.strip() for part in forwarded_for.decode("latin-1").split(",") if part.strip()]
-        client = peer
-        while chain and self._is_trusted(client):
+        client, address = peer, address_of(peer)
+        while chain and address is not None and any(address in network for network in self._trusted):
             client = chain.pop()
-        try:
-            address = ip_address(client)
-        except ValueError:
-            # no address: a Unix socket's peer, or what a broken proxy wrote
+            address = address_of(client)
+        if address is None:
+            # a Unix socket's peer, or what a broken proxy wrote
             return client[:64]
-        if isinstance(address, IPv6Address) and address.ipv4_mapped is None:
-            return f"{IPv6Address(int(address) >> 64 << 64)}/64"
+        if isinstance(address, IPv6Address):
+            return str(ip_network((address, self._ipv6_prefix), strict=False))
         return str(address)
 
-    def _is_trusted(self, client: str) -> bool:
-        try:
-            address = ip_address(client)
-        except ValueError:
-            return False
-        return any(address in network for network in self._trusted)
+
+def address_of(text: str) -> IPv4Address | IPv6Address | None:
+    """The address, without port, brackets and zone, and IPv4 as such where IPv6 carries it; None where it is none."""
+    found = WITH_PORT.fullmatch(text)
+    if found:
+        text = found[1] or found[2]
+    try:
+        address = ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    return (isinstance(address, IPv6Address) and address.ipv4_mapped) or address
 
 
 def policy_header(limits: Sequence[RateLimitItem]) -> bytes:

@@ -12,6 +12,7 @@ from sqlalchemy.engine import make_url
 
 Network = IPv4Network | IPv6Network
 Address = tuple[str, int]
+HIGHEST_PORT = 65535
 
 
 class SettingError(ValueError):
@@ -76,6 +77,8 @@ def _database(text: str) -> str:
     is_file = url.drivername == "sqlite+aiosqlite" and url.database not in (None, "", ":memory:")
     if url.drivername != "postgresql+asyncpg" and not is_file:
         raise ValueError(text)
+    if url.port is not None:
+        _port(url.port)
     return text
 
 
@@ -88,7 +91,13 @@ def _redis_node(url: str) -> Address:
     # with no name and password, which would not be used
     if parts.scheme != "redis" or not parts.hostname or "@" in parts.netloc or parts.path not in ("", "/", "/0"):
         raise ValueError(url)
-    return parts.hostname, parts.port or 6379
+    return parts.hostname, 6379 if parts.port is None else _port(parts.port)
+
+
+def _port(port: int) -> int:
+    if not 1 <= port <= HIGHEST_PORT:
+        raise ValueError(port)
+    return port
 
 
 def _address_map(text: str) -> dict[Address, Address]:
@@ -100,7 +109,7 @@ def _address(text: str) -> Address:
     host, _, port = text.strip().rpartition(":")
     if not host:
         raise ValueError(text)
-    return host, int(port)
+    return host, _port(int(port))
 
 
 def _networks(text: str) -> tuple[Network, ...]:
@@ -108,7 +117,11 @@ def _networks(text: str) -> tuple[Network, ...]:
 
 
 def _limits(text: str) -> tuple[RateLimitItem, ...]:
-    return () if text.strip().lower() in ("", "off") else tuple(parse_many(text))
+    limits = () if text.strip().lower() in ("", "off") else tuple(parse_many(text))
+    # none at all is said by off, and a limit of 0 would turn everybody away
+    if any(limit.amount < 1 for limit in limits):
+        raise ValueError(text)
+    return limits
 
 
 def _milliseconds(text: str) -> int:
@@ -116,7 +129,9 @@ def _milliseconds(text: str) -> int:
 
 
 def _endpoint(text: str) -> str:
-    if text and urlsplit(text).scheme not in ("http", "https"):
+    parts = urlsplit(text)
+    is_url = parts.scheme in ("http", "https") and bool(parts.hostname)
+    if text and (not is_url or parts.port == 0 or parts.path.rstrip("/").endswith("/v1/traces")):
         raise ValueError(text)
     return text.rstrip("/")
 
@@ -214,6 +229,11 @@ class Settings:
         Parser(_limits, "limits such as 100/15minutes or 1000/minute;50/second, or off"),
         "Requests that a client may make; with several, all hold at once.",
     )
+    rate_limit_ipv6_prefix: int = _setting(
+        "64",
+        Parser(_whole(1, 128), "bits, from 1 to 128"),
+        "How much of an IPv6 address is one client: a host usually has a whole /64.",
+    )
     trusted_proxies: tuple[Network, ...] = _setting(
         "",
         Parser(_networks, "networks such as 10.0.0.0/8,127.0.0.1"),
@@ -229,6 +249,10 @@ class Settings:
         "1",
         Parser(_number(0, 3), "seconds, from 0 to 3"),
         "On SIGTERM, how long it still accepts while /health/ready says 503.",
+    )
+
+    api_docs: str = _setting(
+        "on", Parser(_one_of("on", "off"), "on or off"), "The page at `/schema`, and the OpenAPI document beside it."
     )
 
     telemetry: str = _setting("on", Parser(_one_of("on", "off"), "on or off"), "Metrics of requests, and traces.")

@@ -1,32 +1,24 @@
 """The routes of the todo API."""
 
-import re
-from functools import lru_cache
 from typing import Annotated, Any
 from uuid import UUID
 
-import msgspec
-from litestar import HttpMethod, Request, Response, Router, delete, get, patch, post, route
-from litestar.datastructures.headers import Accept
-from litestar.exceptions import ClientException, HTTPException, NotFoundException, ValidationException
-from litestar.handlers import HTTPRouteHandler
+from litestar import Request, Router, delete, get, patch, post
+from litestar.exceptions import ClientException, HTTPException, NotFoundException
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Example
 from litestar.params import Body, Parameter
-from litestar.types import ASGIApp, Receive, Scope, Send
+from litestar.types import ASGIApp
 
+from service.entity_tags import versions
+from service.options import options
 from service.problems import Problem
+from service.tasks.answers import JsonAnswer
 from service.tasks.model import NewTask, Task, TaskChange, TaskPage, encode
-from service.tasks.repository import StoredTask, TaskRepository
+from service.tasks.negotiation import negotiate
+from service.tasks.repository import TaskRepository
 
-JSON = (b"content-type", b"application/json")
-OFFERED = ["application/json", "application/problem+json"]
-DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
-    "POST": msgspec.json.Decoder(NewTask),
-    "PATCH": msgspec.json.Decoder(TaskChange),
-}
 CURSOR = "^[0-9a-f]{32}$"
-ETAG = re.compile(r'"([0-9]{1,9})"')
 # what an If-Match asks for that names none; not 0, after which a new task's version would come
 NO_VERSION = -1
 
@@ -80,37 +72,6 @@ BUSY = {
 }
 
 
-class JsonAnswer:
-    """An answer whose JSON is at hand already.
-
-    Litestar's own Response costs a third of a cached read (it encodes, merges headers and cookies); this sends bytes.
-    """
-
-    __slots__ = ("_body", "_headers", "_status")
-
-    def __init__(self, body: bytes, *headers: tuple[bytes, bytes], status: int = 200) -> None:
-        self._body = body
-        self._headers = [JSON, (b"content-length", b"%d" % len(body)), *headers]
-        self._status = status
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Sends the answer."""
-        await send({"type": "http.response.start", "status": self._status, "headers": self._headers})
-        await send({"type": "http.response.body", "body": self._body, "more_body": False})
-
-
-class NotModified:
-    """The answer to a client whose copy is current."""
-
-    def __init__(self, version: int) -> None:
-        self._version = version
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Sends the answer."""
-        await send({"type": "http.response.start", "status": 304, "headers": [etag(self._version)]})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
 def task_routes(tasks: TaskRepository) -> Router:
     """The routes under `/tasks`."""
 
@@ -129,7 +90,7 @@ def task_routes(tasks: TaskRepository) -> Router:
     ) -> ASGIApp:
         task = await tasks.create(data)
         location = (b"location", b"/tasks/%b" % str(task.id).encode())
-        return JsonAnswer(encode(task), location, etag(task.version), status=201)
+        return JsonAnswer(encode(task), location, version=task.version, status=201)
 
     @get(
         "/",
@@ -171,9 +132,7 @@ def task_routes(tasks: TaskRepository) -> Router:
         task = await tasks.get(_id(task_id))
         if task is None:
             raise unknown(task_id)
-        if if_none_match is not None and _names(if_none_match, task.version, weakly=True):
-            return NotModified(task.version)
-        return JsonAnswer(task.body, etag(task.version))
+        return JsonAnswer(task.body, version=task.version, if_none_match=if_none_match)
 
     @patch(
         "/{task_id:str}",
@@ -198,7 +157,7 @@ def task_routes(tasks: TaskRepository) -> Router:
         task = await tasks.change(wanted, data, await _expected(tasks, wanted, if_match))
         if task is None:
             raise unknown(task_id)
-        return JsonAnswer(encode(task), etag(task.version))
+        return JsonAnswer(encode(task), version=task.version)
 
     @delete(
         "/{task_id:str}",
@@ -225,8 +184,8 @@ def task_routes(tasks: TaskRepository) -> Router:
     return Router(
         "/tasks",
         route_handlers=[
-            _options("/", "GET", "POST"),
-            _options("/{task_id:str}", "GET", "PATCH", "DELETE"),
+            options("/", "GET", "HEAD", "POST"),
+            options("/{task_id:str}", "GET", "HEAD", "PATCH", "DELETE"),
             create_task,
             list_tasks,
             read_task,
@@ -236,56 +195,6 @@ def task_routes(tasks: TaskRepository) -> Router:
         before_request=negotiate,
         tags=["tasks"],
     )
-
-
-def _options(path: str, *methods: str) -> HTTPRouteHandler:
-    """A handler for OPTIONS, since Litestar's own names only the first method of a path."""
-
-    @route(path, http_method=HttpMethod.OPTIONS, status_code=204, include_in_schema=False, sync_to_thread=False)
-    def tell() -> Response[None]:
-        return Response(None, headers={"Allow": ", ".join((*methods, "OPTIONS"))})
-
-    return tell
-
-
-async def negotiate(request: Request[Any, Any, Any]) -> None:
-    """Raises 406 for a client that takes no JSON, 415 for a body that is said to be something else, 422 for none."""
-    for name, value in request.scope["headers"]:
-        if name == b"accept" and not _takes_json(value.decode("latin-1")):
-            raise HTTPException(status_code=406, detail="only application/json is offered")
-        if name == b"content-type" and request.method in ("POST", "PATCH") and not _is_json(value):
-            raise HTTPException(status_code=415, detail="the body must be application/json")
-    if request.method in DECODERS:
-        _check_types(await request.body(), DECODERS[request.method])
-
-
-def _check_types(body: bytes, decoder: msgspec.json.Decoder[Any]) -> None:
-    """Raises `ValidationException` where a field has another type, since Litestar takes 1 and "true" for a boolean."""
-    if not body:
-        raise HTTPException(status_code=422, detail="there is no body")
-    try:
-        decoder.decode(body)
-    except msgspec.ValidationError as error:
-        message, _, at = str(error).partition(" - at `$")
-        key = at.strip("`.") or "data"
-        raise ValidationException(extra=[{"message": message, "key": key, "source": "body"}]) from error
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        pass  # no JSON: Litestar says so
-
-
-@lru_cache(1000)
-def _takes_json(accept: str) -> bool:
-    return not accept.strip() or Accept(accept).best_match(OFFERED) is not None
-
-
-@lru_cache(1000)
-def _is_json(content_type: bytes) -> bool:
-    return content_type.split(b";")[0].strip().lower() == b"application/json"
-
-
-def etag(version: int) -> tuple[bytes, bytes]:
-    """The ETag of a task: its version."""
-    return b"etag", b'"%d"' % version
 
 
 def unknown(task_id: str) -> NotFoundException:
@@ -307,21 +216,13 @@ def _cursor(text: str) -> UUID:
         raise ClientException(detail="cursor: give the `next` of a page, as it is") from None
 
 
-def _names(condition: str, version: int, *, weakly: bool = False) -> bool:
-    """Whether an If-Match or If-None-Match names a version (RFC 9110, 13.1)."""
-    if condition.strip() == "*":
-        return True
-    tags = [tag.strip() for tag in condition.split(",")]
-    return f'"{version}"' in tags or (weakly and f'W/"{version}"' in tags)
-
-
 async def _expected(tasks: TaskRepository, task_id: UUID, if_match: str | None) -> int | None:
     """The version that a write must find, None for any."""
     if if_match is None or if_match.strip() == "*":
         return None
-    if "," not in if_match:
-        one = ETAG.fullmatch(if_match.strip())
-        # an ETag that this service never made matches no version
-        return (int(one[1]) or NO_VERSION) if one else NO_VERSION
-    current: StoredTask | None = await tasks.get(task_id)
-    return current.version if current is not None and _names(if_match, current.version) else NO_VERSION
+    named = versions(if_match)
+    if len(named) == 1:
+        return named.pop()
+    # a tag that this service never made is that of no version
+    current = await tasks.get(task_id) if named else None
+    return current.version if current is not None and current.version in named else NO_VERSION

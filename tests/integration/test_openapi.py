@@ -9,7 +9,7 @@ import pytest
 
 from tests.servers import Replica
 
-LEAST_CASES = 3000
+LEAST_CASES = 2800
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 
 

@@ -76,6 +76,33 @@ def test_a_trusted_proxy_tells_who_the_client_is(start: Start) -> None:
         assert statuses(lambda each: f"2001:db8::{each}") == used_up
 
 
+@pytest.mark.case("client address")
+@pytest.mark.parametrize(
+    "written",
+    [
+        ("203.0.113.9:50001", "203.0.113.9:50002", "203.0.113.9", "::ffff:203.0.113.9", "[::ffff:203.0.113.9]:443"),
+        ("[2001:db8::1]:443", "[2001:db8::1]", "2001:db8::2", "2001:0DB8:0::3", "2001:db8::1%eth0"),
+    ],
+)
+def test_one_client_is_one_counter_however_it_is_written(start: Start, written: tuple[str, ...]) -> None:
+    (replica,) = start(1, RATE_LIMIT="5/hour", TRUSTED_PROXIES="127.0.0.1,10.0.0.0/8")
+    with httpx.Client(base_url=replica.url, timeout=5) as client:
+
+        def status(address: str) -> int:
+            # a trusted proxy may be written in each of these forms too
+            return client.get("/tasks", headers={"X-Forwarded-For": f"{address}, 10.1.2.3:4000"}).status_code
+
+        assert [status(each) for each in (*written, *written)] == [200] * 5 + [429] * 5
+
+
+def test_how_much_of_an_ipv6_address_is_one_client_can_be_set(start: Start) -> None:
+    (replica,) = start(1, RATE_LIMIT="1/hour", TRUSTED_PROXIES="127.0.0.1", RATE_LIMIT_IPV6_PREFIX="56")
+    with httpx.Client(base_url=replica.url, timeout=5) as client:
+        addresses = ("2001:db8:0:100::1", "2001:db8:0:1ff::1", "2001:db8:0:200::1")
+        answers = [client.get("/tasks", headers={"X-Forwarded-For": each}).status_code for each in addresses]
+    assert answers == [200, 429, 200]
+
+
 def test_several_limits_hold_at_once(start: Start) -> None:
     (replica,) = start(1, RATE_LIMIT="100/hour;4/minute")
     with httpx.Client(base_url=replica.url, timeout=5) as client:

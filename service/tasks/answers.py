@@ -1,0 +1,47 @@
+"""Answers whose JSON is at hand already."""
+
+from litestar.types import Receive, Scope, Send
+
+from service.coding import Coding
+from service.entity_tags import entity_tag, is_current
+from service.requests import CODING
+
+# may be kept, and is asked for again before it is used: a write is to be seen at once
+HEADERS = [(b"content-type", b"application/json"), (b"cache-control", b"no-cache")]
+
+
+class JsonAnswer:
+    """JSON that is sent as it is, with the ETag of a `version`; 304 where `if_none_match` names it.
+
+    Litestar's own Response costs a third of a cached read (it encodes, merges headers and cookies); this sends bytes.
+    """
+
+    __slots__ = ("_body", "_headers", "_if_none_match", "_status", "_version")
+
+    def __init__(
+        self,
+        body: bytes,
+        *headers: tuple[bytes, bytes],
+        version: int | None = None,
+        if_none_match: str | None = None,
+        status: int = 200,
+    ) -> None:
+        self._body = body
+        self._headers = headers
+        self._version = version
+        self._if_none_match = if_none_match
+        self._status = status
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sends the answer."""
+        body, status = self._body, self._status
+        headers = [*HEADERS, (b"content-length", b"%d" % len(body)), *self._headers]
+        if self._version is not None:
+            coding: Coding = scope[CODING]  # type: ignore[literal-required]
+            tag = entity_tag(self._version, coding.name_for(len(body)))
+            headers.append((b"etag", tag.encode()))
+            if self._if_none_match is not None and is_current(self._if_none_match, tag):
+                body, status = b"", 304
+                headers = [pair for pair in headers if not pair[0].startswith(b"content-")]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body, "more_body": False})

@@ -1,0 +1,96 @@
+"""What a request must say of itself before its handler sees it: what it accepts, and that it brings JSON."""
+
+import re
+from functools import lru_cache
+from typing import Any
+from urllib.parse import parse_qsl
+
+import msgspec
+from litestar import Request
+from litestar.exceptions import ClientException, HTTPException, ValidationException
+
+from service.tasks.model import NewTask, TaskChange
+from service.weights import weighted
+
+DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
+    "POST": msgspec.json.Decoder(NewTask),
+    "PATCH": msgspec.json.Decoder(TaskChange),
+}
+# the ranges of media types that JSON is in, the most specific first
+RANGES = ("application/json", "application/*", "*/*")
+# Litestar also takes 1e1 for a whole number, and 1 for a boolean
+QUERY = {"limit": re.compile("[1-9][0-9]{0,2}"), "done": re.compile("true|false")}
+# what is longer is parsed anew each time, lest a client fill the memory with it
+CACHED_BYTES = 256
+
+
+async def negotiate(request: Request[Any, Any, Any]) -> None:
+    """Raises 406 for a client that takes no JSON, 415 for a body that is not said to be JSON, 400 or 422 for a bad one.
+
+    A foreign page in a browser can send a body without asking first, but not as application/json.
+    """
+    decoder = DECODERS.get(request.method)
+    is_json = False
+    for name, value in request.scope["headers"]:
+        if name == b"accept" and not accepts_json(value):
+            raise HTTPException(status_code=406, detail="only application/json is offered")
+        if decoder is None:
+            continue
+        if name == b"content-type":
+            is_json = _is_json(value)
+            if not is_json:
+                break
+        elif name == b"content-encoding" and value.strip().lower() != b"identity":
+            raise HTTPException(
+                status_code=415, detail="the body must not be encoded", headers={"Accept-Encoding": "identity"}
+            )
+    if decoder is not None:
+        if not is_json:
+            raise HTTPException(status_code=415, detail="the body must be application/json")
+        check_body(await request.body(), decoder)
+    elif request.scope["query_string"]:
+        check_query(request.scope["query_string"])
+
+
+def accepts_json(accept: bytes) -> bool:
+    """Whether an Accept header lets an answer be JSON."""
+    return _cached(accept) if len(accept) <= CACHED_BYTES else _accepts_json(accept)
+
+
+def _accepts_json(accept: bytes) -> bool:
+    if not accept.strip():
+        return True
+    qualities = weighted(accept)
+    return next((qualities[each] for each in RANGES if each in qualities), 0.0) > 0
+
+
+_cached = lru_cache(1000)(_accepts_json)
+
+
+def check_body(body: bytes, decoder: msgspec.json.Decoder[Any]) -> None:
+    """Raises `ValidationException` where a field has another type, since Litestar takes 1 and "true" for a boolean."""
+    if not body:
+        raise HTTPException(status_code=422, detail="there is no body")
+    try:
+        decoder.decode(body)
+    except msgspec.ValidationError as error:
+        message, _, at = str(error).partition(" - at `$")
+        key = at.strip("`.") or "data"
+        raise ValidationException(extra=[{"message": message, "key": key, "source": "body"}]) from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ClientException(detail="the body is not JSON in UTF-8") from error
+
+
+def check_query(query: bytes) -> None:
+    """Raises 400 for a parameter that comes twice, or is not written as the document says."""
+    seen: set[str] = set()
+    for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
+        if name in seen:
+            raise ClientException(detail=f"{name[:64]}: give it once")
+        seen.add(name)
+        if name in QUERY and not QUERY[name].fullmatch(value):
+            raise ClientException(detail=f"{name}: must match {QUERY[name].pattern}")
+
+
+def _is_json(content_type: bytes) -> bool:
+    return content_type.split(b";")[0].strip().lower() == b"application/json"

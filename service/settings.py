@@ -130,10 +130,18 @@ def _milliseconds(text: str) -> int:
 
 def _endpoint(text: str) -> str:
     parts = urlsplit(text)
-    is_url = parts.scheme in ("http", "https") and bool(parts.hostname)
-    if text and (not is_url or parts.port == 0 or parts.path.rstrip("/").endswith("/v1/traces")):
+    is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    if text and not is_url:
         raise ValueError(text)
     return text.rstrip("/")
+
+
+def _base_endpoint(text: str) -> str:
+    endpoint = _endpoint(text)
+    # the signal's path is added to it, and would be there twice
+    if endpoint.endswith(("/v1/traces", "/v1/logs", "/v1/metrics")):
+        raise ValueError(text)
+    return endpoint
 
 
 ENDPOINT = Parser(_endpoint, "an http:// or https:// URL, or empty")
@@ -260,7 +268,7 @@ class Settings:
     trace_slow_seconds: float = _setting("0.5", SECONDS, "A request slower than this is recorded even if not sampled.")
     otel_exporter_otlp_endpoint: str = _setting(
         "",
-        Parser(_endpoint, "an http:// or https:// URL without /v1/traces, or empty"),
+        Parser(_base_endpoint, "an http:// or https:// URL without /v1/traces, or empty"),
         "Where traces and log records are sent (OTLP over HTTP); empty sends none.",
     )
     otel_exporter_otlp_traces_endpoint: str = _setting("", ENDPOINT, "The whole URL for traces, if it is another.")

@@ -136,7 +136,7 @@ function axisOptions(key, shown, theme) {
     space: 32,
     incrs: BINARY_UNITS.has(unit) ? POWERS_OF_TWO : undefined,
     size: (chart, labels) => (custom.axisPlacement === "hidden" ? 0 : widthOf(labels ?? [])),
-    values: (chart, splits) => splits.map((value) => format(value, unit, decimals)),
+    values: (chart, splits) => splits.map((value) => (value === null ? "" : format(value, unit, decimals))),
   });
 }
 

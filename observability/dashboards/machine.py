@@ -2,11 +2,11 @@
 
 from grafana_foundation_sdk.models.dashboard import Panel
 
-from observability.dashboards.palette import BLUE, GREEN, NUMBERED, ORANGE, PURPLE, SKY
+from observability.dashboards.palette import BLUE, GREY, NUMBERED, ORANGE, PURPLE, YELLOW
 from observability.dashboards.panels import lines
 from observability.dashboards.queries import Query
 
-PARTS = {**NUMBERED, "/^postgres$/": SKY, "/^gateway$/": GREEN}
+PARTS = {**NUMBERED, "/^postgres$/": GREY, "/^gateway$/": YELLOW}
 
 
 def machine() -> list[Panel]:

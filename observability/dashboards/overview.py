@@ -195,9 +195,14 @@ STACK = Row(
         ),
         bars(
             "Targets up",
-            "Reachable targets of each job as Prometheus sees it. A part at 0 is down, or cannot be scraped.",
+            "Targets of each job that Prometheus reaches; of Redis, nodes that answer. "
+            "A part at 0 is down, or cannot be scraped.",
             "none",
-            Query("sum by (job) (up)", "{{job}}"),
+            Query(
+                # a Redis node that is down has an exporter that is up
+                "sum by (job) (up unless on (job, instance) redis_up == 0) or 0 * max by (job) (up)",
+                "{{job}}",
+            ),
             steps=((0, VERMILLION), (1, GREEN)),
             height=6,
         ),

@@ -58,12 +58,15 @@ bench: install-dev ## What telemetry costs, and how fast it all is
 dashboards: install-dev ## Build observability/grafana/dashboards from observability/dashboards
 	@$(BIN)/python -m observability.dashboards
 
+rules: venv ## Write alerts/rules, and the index in docs/alerts.md, from alerts/thresholds.yml and alerts/catalog
+	@$(BIN)/python -m lab.alerts.rules && $(BIN)/python -m lab.alerts.index
+
 check: install-dev ## Format, lint, types, rules and thresholds
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	@if command -v promtool >/dev/null; then promtool check rules observability/prometheus/rules/*.yml alerts/*.yml; fi
-	$(BIN)/python -m lab.alerts.thresholds
+	@if command -v promtool >/dev/null; then promtool check rules observability/prometheus/rules/*.yml alerts/rules/*.yml; fi
+	$(BIN)/python -m lab.alerts.faults
 
 test: install-dev ## The tests, but for long repetitions; installs what they need on a fresh machine
 	@lab/stack/install.sh $(TEST_PACKAGES)
@@ -99,4 +102,4 @@ install-dev: .venv/dev
 	$(BIN)/pip install -q --disable-pip-version-check --no-deps -e .
 	@touch $@ .venv/lab
 
-.PHONY: help up native demo down clean load view live-check reload bench dashboards check test test-all lock install venv install-dev
+.PHONY: help up native demo down clean load view live-check reload bench dashboards rules check test test-all lock install venv install-dev

@@ -37,15 +37,12 @@ def active_alerts(prometheus: Prometheus) -> list[ActiveAlert]:
 
     Raises `PrometheusError`.
     """
-    thresholds = {
-        (series.labels["alert"], series.labels.get("window", "")): series.value
-        for series in prometheus.query("alert_threshold")
-    }
+    thresholds = {series.labels["alert"]: series.value for series in prometheus.query("alert_threshold")}
     found = _read(prometheus.get("alerts")["alerts"], thresholds)
     return sorted(found, key=lambda alert: (alert.state != "firing", alert.severity, alert.since))
 
 
-def _read(rows: list[dict[str, Any]], thresholds: Mapping[tuple[str, str], float]) -> Iterator[ActiveAlert]:
+def _read(rows: list[dict[str, Any]], thresholds: Mapping[str, float]) -> Iterator[ActiveAlert]:
     for row in rows:
         labels = row["labels"]
         if labels["alertname"] != DEAD_MANS_SWITCH:
@@ -55,7 +52,7 @@ def _read(rows: list[dict[str, Any]], thresholds: Mapping[tuple[str, str], float
                 state=row["state"],
                 since=_time(row["activeAt"]),
                 value=float(row["value"]),
-                threshold=thresholds.get((labels["alertname"], labels.get("window", ""))),
+                threshold=thresholds.get(labels["alertname"]),
                 labels=labels,
                 runbook=row["annotations"].get("runbook", ""),
             )

@@ -7,7 +7,8 @@ from typing import Any
 import click
 import httpx
 
-from lab.alerts.thresholds import faults
+from lab.alerts.faults import faults
+from lab.alerts.rules import write_rules
 from lab.prometheus import Prometheus, PrometheusError
 from lab.settings import LabSettings, SettingError, load_settings
 from lab.stack.native import alertmanager_config
@@ -34,9 +35,10 @@ def reload() -> None:
         settings = load_settings()
         with Prometheus(settings.url("prometheus")) as prometheus:
             before = rules_in_force(prometheus)
-            refused = list(faults())
+            refused = list(faults(with_files=False))
             if refused:
                 raise ReloadError("\n".join(refused))
+            write_rules()
             _reload("Prometheus", settings.url("prometheus"))
             _reload_alertmanager(settings)
             _await_evaluation(prometheus)

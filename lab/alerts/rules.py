@@ -1,63 +1,132 @@
-"""The alert rules as they stand in alerts/*.yml."""
+"""Writes alerts/rules/*.yml, which Prometheus loads, from the catalog and thresholds.yml: `python -m lab.alerts.rules`.
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+Every alert with a number has one form, of recorded series that rule, dashboards, command line and backtest all read:
+`alert_signal`, `alert_events`, `alert_threshold` and `alert_floor` (docs/alerts.md).
+"""
+
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
-from lab.settings import ROOT
+from lab.alerts import slo
+from lab.alerts.catalog import Alert, load_alerts
+from lab.alerts.thresholds import ALERTS
+from lab.alerts.wording import description
 
-ALERTS = ROOT / "alerts"
-# names in PromQL: alert_threshold{alert="Name", window="5m"}
-_NUMBER = re.compile(r'alert_(?P<kind>threshold|floor)\{alert="(?P<alert>\w+)"(?:,\s*window="(?P<window>\w+)")?\}')
-
-
-@dataclass(frozen=True)
-class Number:
-    """Which number of which alert: `kind` is threshold or floor; `window` names a pair of windows, or nothing."""
-
-    kind: str
-    alert: str
-    window: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.kind} of {self.alert}" + (f" over {self.window}" if self.window else "")
+HEAD = "# Written by `make rules` from alerts/thresholds.yml, {source} and lab/alerts: do not edit.\n"
+WIDTH = 116
+COMPARISONS = {"above": ">", "below": "<"}
+Group = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Rule:
-    """An alert rule."""
+class _Dumper(yaml.SafeDumper):
+    """Writes what has several lines as a block, as a person would."""
 
-    alert: str
-    expr: str
-    hold: str
-    labels: Mapping[str, str]
-    annotations: Mapping[str, str]
-    file: Path
-
-    @property
-    def numbers(self) -> frozenset[Number]:
-        """The thresholds and floors that its expression names."""
-        return frozenset(
-            Number(match["kind"], match["alert"], match["window"] or "") for match in _NUMBER.finditer(self.expr)
-        )
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        super().increase_indent(flow, False)
 
 
-def load_rules(folder: Path = ALERTS) -> list[Rule]:
-    """Every alert rule, file by file."""
-    return [
-        Rule(
-            rule["alert"],
-            rule["expr"],
-            rule.get("for", "0s"),
-            rule.get("labels", {}),
-            rule.get("annotations", {}),
-            file,
-        )
-        for file in sorted(folder.glob("*.yml"))
-        for group in yaml.safe_load(file.read_text())["groups"]
-        for rule in group["rules"]
-        if "alert" in rule
+def _string(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Dumper.add_representer(str, _string)
+
+
+def rule_files(folder: Path = ALERTS) -> dict[str, str]:
+    """The text of each rule file, by its name. Raises `CatalogError` and `ThresholdsError`."""
+    alerts = load_alerts(folder)
+    files = {"thresholds.yml": _text("what is tuned", [_thresholds(alerts)])}
+    for name in dict.fromkeys(alert.file for alert in alerts):
+        own = [alert for alert in alerts if alert.file == name]
+        source = "lab/alerts/slo.py" if name == "slo" else f"alerts/catalog/{name}.yml"
+        files[f"{name}.yml"] = _text(source, [{"name": name, "rules": list(_rules(own, _numbers(alerts)))}])
+    files["slo-levels.yml"] = _text("lab/alerts/slo.py", slo.recordings())
+    return files
+
+
+def stale_files(folder: Path = ALERTS) -> list[str]:
+    """The rule files that are not what they should be, missing or superfluous."""
+    wanted = rule_files(folder)
+    there = {file.name: file.read_text() for file in (folder / "rules").glob("*.yml")}
+    return sorted(name for name in wanted.keys() | there.keys() if wanted.get(name) != there.get(name))
+
+
+def write_rules(folder: Path = ALERTS) -> list[str]:
+    """Writes those rule files that are not what they should be, and returns their names."""
+    wanted, stale = rule_files(folder), stale_files(folder)
+    for name in stale:
+        path = folder / "rules" / name
+        if name in wanted:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(wanted[name])
+        else:
+            path.unlink()
+    return stale
+
+
+def expression(alert: Alert) -> str:
+    """The PromQL of an alert's rule: the one form, or its condition."""
+    definition = alert.definition
+    if definition.condition:
+        return definition.condition.strip()
+    selector = f'{{alert="{alert.name}"}}'
+    text = f"alert_signal{selector} {COMPARISONS[definition.fires]} on (alert) group_left () alert_threshold{selector}"
+    if definition.events:
+        text += f"\n  and alert_events{selector} >= on (alert) group_left () alert_floor{selector}"
+    return text
+
+
+def _thresholds(alerts: Sequence[Alert]) -> Group:
+    rules = [
+        {"record": f"alert_{kind}", "expr": f"{value:.10g}", "labels": {"alert": alert.name}}
+        for alert in alerts
+        for kind, value in (("threshold", alert.tuning.threshold), ("floor", alert.tuning.floor))
+        if value is not None
     ]
+    return {"name": "thresholds", "rules": rules}
+
+
+def _numbers(alerts: Sequence[Alert]) -> int:
+    return len(_thresholds(alerts)["rules"])
+
+
+def _rules(alerts: Sequence[Alert], numbers: int) -> Iterator[dict[str, Any]]:
+    """Signal, events and rule of each alert: in one group they are evaluated in this order, at one time."""
+    for alert in alerts:
+        definition = alert.definition
+        for record, promql in (("alert_signal", definition.signal), ("alert_events", definition.events)):
+            if promql:
+                yield {"record": record, "expr": promql.strip(), "labels": {"alert": alert.name}}
+        yield {
+            "alert": alert.name,
+            "expr": expression(alert).replace("EXPECTED_NUMBERS", str(numbers)),
+            **({"for": alert.tuning.hold} if alert.tuning.hold_seconds else {}),
+            # `alert` is the recorded series' label, and says what alertname says
+            "labels": {**alert.labels, **({"alert": ""} if definition.signal else {})},
+            "annotations": {
+                "summary": definition.summary,
+                "description": description(alert).replace("EXPECTED_NUMBERS", str(numbers)),
+                "runbook": alert.runbook,
+                "dashboard": f"/d/{definition.dashboard}",
+            },
+        }
+
+
+def _text(source: str, groups: Sequence[Group]) -> str:
+    body = yaml.dump({"groups": list(groups)}, Dumper=_Dumper, sort_keys=False, width=WIDTH, allow_unicode=True)
+    return HEAD.format(source=source) + body
+
+
+def main() -> int:
+    """Writes, and prints what was written."""
+    for name in write_rules():
+        print(f"alerts/rules/{name}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,170 +1,212 @@
-"""Writes alerts/slo.yml: recording rules and burn-rate alerts, from one table of objectives and windows.
+"""Service levels, from one table of objectives and one period: their recording rules and their burn alerts.
 
 The shape is that of the Site Reliability Workbook (https://sre.google/workbook/alerting-on-slos/, "multiwindow,
 multi-burn-rate alerts"): an alert needs a fast enough burn in a long window, so that it matters, and in a short one,
-so that it ends soon after its cause. How fast is fast enough stands in alerts/thresholds.yml.
+so that it ends soon after its cause. Windows are parts of the period, so that an alert has the same meaning whatever
+the period: the share of the budget that is spent when it fires, which is what alerts/thresholds.yml says.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
 
-from lab.settings import ROOT
+# for how long the budget is; Prometheus has to keep more than that (PROMETHEUS_RETENTION)
+SLO_PERIOD = timedelta(days=3)
+# a shorter window would hold too few scrapes to say a rate
+SHORTEST = timedelta(seconds=30)
+# windows from here on, which read much, are looked at once a minute
+LONG = timedelta(hours=1)
 
-FILE = ROOT / "alerts" / "slo.yml"
-REQUESTS = "http_server_request_duration_seconds"
-NO_HEALTH = 'http_route!~"/health.*"'
+GATEWAY = "gateway_request_duration_seconds"
+REPLICAS = "http_server_request_duration_seconds"
+FAST_SECONDS = "0.1"
 
 
 @dataclass(frozen=True)
 class Level:
-    """A promise: the share `objective` of the requests that `total` selects is good; `bad` counts the others.
+    """A promise: the share `objective` of requests is good.
 
-    `total` and `bad` are PromQL with WINDOW for the range. `words` completes "the share of requests …".
+    `total` and `good` are PromQL of all requests and of the good ones, with WINDOW for the range, as the gateway
+    answered them; `replica_total` and `replica_good` the same as the replicas count them. `bad` completes "requests …".
     """
 
     name: str
-    alert: str
+    title: str
     objective: float
     total: str
+    good: str
+    replica_total: str
+    replica_good: str
     bad: str
-    words: str
     summary: str
 
 
 @dataclass(frozen=True)
-class Pair:
-    """A short and a long window that alert together."""
+class Burn:
+    """A pair of windows that alert together: the long one is the period's `part`th part, the short a twelfth of that.
 
-    short: str
-    long: str
-    severity: str
-    hold: str
+    `share` of the budget is spent within the long window when the burn is `factor`.
+    """
 
+    name: str
+    part: int
+    share: float
+
+    @property
+    def long(self) -> timedelta:
+        """The long window."""
+        return SLO_PERIOD / self.part
+
+    @property
+    def short(self) -> timedelta:
+        """The short window."""
+        return max(self.long / 12, SHORTEST)
+
+    @property
+    def factor(self) -> float:
+        """How many times faster than evenly over the period the budget is spent."""
+        return self.share * self.part
+
+
+def _increase(metric: str, *matchers: str) -> str:
+    return f"sum(increase({metric}{{{', '.join(matchers)}}}[WINDOW]))"
+
+
+CLIENTS = 'kind=~"read|write"'
+NO_HEALTH = 'http_route!~"/health.*"'
+# a read that failed is availability's: it shall not count as a fast one for latency
+READ = ('kind="read"', 'status_class!="5xx"')
+REPLICA_READ = ('http_request_method=~"GET|HEAD"', NO_HEALTH, 'http_response_status_code!~"5.."')
+LE = f'le="{FAST_SECONDS}"'
 
 LEVELS = (
     Level(
         name="availability",
-        alert="AvailabilityBurn",
+        title="Availability",
         objective=0.999,
-        total=f"sum(increase({REQUESTS}_count{{{NO_HEALTH}}}[WINDOW]))",
-        bad=f'sum(increase({REQUESTS}_count{{{NO_HEALTH}, http_response_status_code=~"5.."}}[WINDOW]))',
-        words="answered 5xx",
-        summary="Failed requests spend the error budget too fast",
+        total=_increase(f"{GATEWAY}_count", CLIENTS),
+        good=_increase(f"{GATEWAY}_count", CLIENTS, 'status_class!="5xx"'),
+        replica_total=_increase(f"{REPLICAS}_count", NO_HEALTH),
+        replica_good=_increase(f"{REPLICAS}_count", NO_HEALTH, 'http_response_status_code!~"5.."'),
+        bad="answered 5xx by the gateway",
+        summary="Failed requests spend the error budget",
     ),
     Level(
         name="latency",
-        alert="LatencyBurn",
+        title="Latency",
         objective=0.99,
-        # a read that failed is availability's: it shall not count as a fast one here
-        total=(
-            f'sum(increase({REQUESTS}_count{{http_request_method="GET", {NO_HEALTH},'
-            ' http_response_status_code!~"5.."}[WINDOW]))'
-        ),
-        bad=(
-            f'sum(increase({REQUESTS}_count{{http_request_method="GET", {NO_HEALTH},'
-            ' http_response_status_code!~"5.."}[WINDOW]))\n'
-            f'- sum(increase({REQUESTS}_bucket{{http_request_method="GET", {NO_HEALTH},'
-            ' http_response_status_code!~"5..", le="0.1"}[WINDOW]))'
-        ),
-        words="for reading that took over 100 ms",
-        summary="Slow reads spend the latency budget too fast",
+        total=_increase(f"{GATEWAY}_count", *READ),
+        good=_increase(f"{GATEWAY}_bucket", *READ, LE),
+        replica_total=_increase(f"{REPLICAS}_count", *REPLICA_READ),
+        replica_good=_increase(f"{REPLICAS}_bucket", *REPLICA_READ, LE),
+        bad="for reading that took over 100 ms at the gateway",
+        summary="Slow reads spend the latency budget",
     ),
 )
-PAIRS = (
-    Pair("5m", "1h", "page", "15s"),
-    Pair("30m", "6h", "page", "1m"),
-    Pair("2h", "1d", "ticket", "5m"),
-    Pair("6h", "3d", "ticket", "15m"),
+# of 30 days: 1 h, 6 h, 1 d and 3 d
+BURNS = (
+    Burn("Fast", 720, 0.02),
+    Burn("Medium", 120, 0.05),
+    Burn("Slow", 30, 0.1),
+    Burn("VerySlow", 10, 0.1),
 )
-# the windows of pages are looked at with every evaluation, the long ones, which read far more, once a minute
-WINDOWS = {"": ("5m", "30m", "1h", "6h"), "1m": ("2h", "1d", "3d")}
-BUDGET_WINDOW = "3d"
-
-HEAD = """\
-# Service levels of the todo API. Objective, then the bad share in each window, then the alerts that burn the budget.
-# Written by `python -m lab.alerts.slo` from the table in lab/alerts/slo.py; the burn rates that alert stand in
-# thresholds.yml. With no traffic every share is 0. Health checks never count.
-groups:
-"""
 
 
-def render() -> str:
-    """The text of alerts/slo.yml."""
-    parts = [HEAD]
+def promql(window: timedelta) -> str:
+    """A duration in PromQL's words, such as 7h12m."""
+    left, text = round(window.total_seconds()), ""
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+        count, left = divmod(left, size)
+        text += f"{count}{unit}" if count else ""
+    return text
+
+
+PERIOD = promql(SLO_PERIOD)
+
+
+def recordings() -> list[dict[str, Any]]:
+    """The groups of recording rules: requests, bad ones, their ratio and the burn in each window, and the budget."""
+    windows = sorted({window for burn in BURNS for window in (burn.short, burn.long)} | {SLO_PERIOD})
+    groups: list[dict[str, Any]] = []
     for level in LEVELS:
-        for interval, windows in WINDOWS.items():
-            parts.append(_recordings(level, interval, windows))
-        parts.append(f"  - name: slo-{level.name}-alerts\n    rules:\n")
-        parts.extend(_alert(level, pair) for pair in PAIRS)
-    return "".join(parts).rstrip("\n") + "\n"
+        short = [rule for window in windows if window <= LONG for rule in _recordings(level, window)]
+        long = [rule for window in windows if window > LONG for rule in _recordings(level, window)]
+        objective = {"record": f"slo:{level.name}:objective", "expr": f"vector({level.objective})"}
+        groups.append({"name": f"slo-{level.name}", "rules": [objective, *short]})
+        groups.append({"name": f"slo-{level.name}-long", "interval": "1m", "rules": [*long, _budget(level)]})
+    return groups
 
 
-def _recordings(level: Level, interval: str, windows: tuple[str, ...]) -> str:
-    slo = f"slo:{level.name}"
-    text = f"  - name: slo-{level.name}{'-long' if interval else ''}\n"
-    text += f"    interval: {interval}\n    rules:\n" if interval else "    rules:\n"
-    if not interval:
-        text += _recording(f"{slo}:objective", f"vector({level.objective})")
-    for window in windows:
-        text += _recording(f"{slo}:requests:increase{window}", f"{level.total.replace('WINDOW', window)}\nor vector(0)")
-        bad = level.bad.replace("WINDOW", window)
-        # extrapolation may take the difference of two increases a little below nothing
-        bad = f"clamp_min(\n{_indent(bad, 2)},\n  0\n)" if "\n" in bad else bad
-        text += _recording(f"{slo}:bad_requests:increase{window}", f"{bad}\nor vector(0)")
-        text += _recording(
-            f"{slo}:error_ratio_rate{window}",
-            f"{slo}:bad_requests:increase{window} / ({slo}:requests:increase{window} > 0)\nor vector(0)",
-        )
-    if BUDGET_WINDOW in windows:
-        text += _recording(
-            f"{slo}:error_budget_remaining",
-            f"clamp_min(1 - {slo}:error_ratio_rate{BUDGET_WINDOW} / on () (1 - {slo}:objective), 0)",
-        )
-    return text + "\n"
+def _recordings(level: Level, window: timedelta) -> Iterator[dict[str, str]]:
+    name, slo = promql(window), f"slo:{level.name}"
+    total, good = (promql_text.replace("WINDOW", name) for promql_text in (level.total, level.good))
+    yield {"record": f"{slo}:requests:increase{name}", "expr": total}
+    # extrapolation may take the difference of two increases a little below nothing
+    yield {"record": f"{slo}:bad_requests:increase{name}", "expr": f"clamp_min(\n  {total}\n    - {good},\n  0\n)"}
+    yield {
+        "record": f"{slo}:error_ratio_rate{name}",
+        "expr": f"{slo}:bad_requests:increase{name} / ({slo}:requests:increase{name} > 0)",
+    }
+    yield {
+        "record": f"{slo}:burn_rate{name}",
+        "expr": f"{slo}:error_ratio_rate{name} / on () (1 - {slo}:objective)",
+    }
+    if window in {BURNS[0].long, SLO_PERIOD}:
+        total, good = (text.replace("WINDOW", name) for text in (level.replica_total, level.replica_good))
+        yield {
+            "record": f"{slo}:replica_error_ratio_rate{name}",
+            "expr": f"clamp_min(\n  1 - {good}\n    / ({total} > 0),\n  0\n)",
+        }
 
 
-def _recording(name: str, expression: str) -> str:
-    if "\n" not in expression:
-        return f"      - record: {name}\n        expr: {expression}\n"
-    return f"      - record: {name}\n        expr: |\n{_indent(expression, 10)}\n"
+def _budget(level: Level) -> dict[str, str]:
+    """What is left of the budget; below zero where more is spent than there was."""
+    return {"record": f"slo:{level.name}:error_budget_remaining", "expr": f"1 - slo:{level.name}:burn_rate{PERIOD}"}
 
 
-def _alert(level: Level, pair: Pair) -> str:
-    slo = f"slo:{level.name}"
-    threshold = f'alert_threshold{{alert="{level.alert}", window="{pair.short}"}}'
-
-    def burns(window: str) -> str:
-        return f"({slo}:error_ratio_rate{window} / on () (1 - {slo}:objective)) > on () {threshold}"
-
-    floor = f'alert_floor{{alert="{level.alert}"}}'
-    expression = "\n".join(
-        (
-            burns(pair.long),
-            f"and on () {burns(pair.short)}",
-            "# a handful of requests decides nothing, and a window says nothing before it has filled once",
-            f"and on () {slo}:bad_requests:increase{pair.long} > on () {floor}",
-            f"and on () {slo}:error_ratio_rate{pair.short} offset {pair.short}",
-        )
-    )
-    return f"""\
-      - alert: {level.alert}
-        expr: |
-{_indent(expression, 10)}
-        for: {pair.hold}
-        labels: {{severity: {pair.severity}, part: slo, window: {pair.short}}}
-        annotations:
-          summary: {level.summary}
-          description: >-
-            The share of requests {level.words} is {{{{ $value | humanize }}}} times the allowed over {pair.long},
-            and still over {pair.short}.
-          runbook: alerts/runbooks/{level.alert}.md
-          dashboard: /d/service-levels
-
-"""
+def _definition(level: Level, burn: Burn) -> dict[str, Any]:
+    slo, short, long = f"slo:{level.name}", promql(burn.short), promql(burn.long)
+    return {
+        # the slower of both burns; and a window says nothing before it has filled once
+        "signal": (
+            f"(\n  ({slo}:burn_rate{long} < on () {slo}:burn_rate{short})\n"
+            f"    or ({slo}:burn_rate{short} and on () {slo}:burn_rate{long})\n"
+            f") / {burn.part}\n"
+            f"  and on () {slo}:requests:increase{short} offset {short}"
+        ),
+        "events": f"{slo}:bad_requests:increase{long}",
+        "unit": "ratio",
+        "allowed": {"threshold": [0.001, 1], "floor": [1, 100000]},
+        "summary": level.summary,
+        "description": (
+            f"Requests {level.bad}: at the pace of the last {short} and {long}, {{value}} of the error budget"
+            f" of {PERIOD} is spent in {long}."
+        ),
+        "dashboard": "service-levels",
+        "labels": {"slo": level.name},
+        "runbook": f"{level.title}Burn",
+    }
 
 
-def _indent(text: str, spaces: int) -> str:
-    return "\n".join(" " * spaces + line for line in text.splitlines())
-
-
-if __name__ == "__main__":
-    FILE.write_text(render())
+SLO_ALERTS: dict[str, Any] = {
+    "part": "slo",
+    "alerts": {
+        **{f"{level.title}Burn{burn.name}": _definition(level, burn) for level in LEVELS for burn in BURNS},
+        "ServiceLevelsAbsent": {
+            "condition": "(\n  "
+            + "\n  or ".join(
+                f"label_replace(absent(slo:{level.name}:requests:increase{promql(BURNS[0].long)}),"
+                f' "slo", "{level.name}", "", "")'
+                for level in LEVELS
+            )
+            + "\n) unless on () prometheus:starting == 1",
+            "summary": "The service level {{ $labels.slo }} is not measured",
+            "description": (
+                "The requests at the gateway that {{ $labels.slo }} is made of are absent (absent is {{ $value }}):"
+                " its budget and its alerts are blind."
+            ),
+            "dashboard": "service-levels",
+        },
+    },
+}

@@ -1,118 +1,138 @@
-"""Holds alerts/thresholds.yml against alerts/ranges.toml and the rules: `python -m lab.alerts.thresholds`.
-
-Exit status: 0 all is well, 1 something is wrong, each with file and line.
-"""
+"""The numbers that people tune, from alerts/thresholds.yml."""
 
 import math
-import sys
-import tomllib
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import yaml
 
-from lab.alerts.rules import ALERTS, Number, load_rules
+from lab.settings import ROOT
 
-PREFIX = "alert_"
+ALERTS = ROOT / "alerts"
+NAME = "thresholds.yml"
+FIELDS = ("severity", "for", "threshold", "floor")
+SEVERITIES = ("page", "ticket", "none")
+Severity = Literal["page", "ticket", "none"]
+# a duration as Prometheus reads it, of one unit or more: 1m30s
+_DURATION = re.compile(r"(?:\d+(?:ms|[smhd]))+")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 @dataclass(frozen=True)
-class Written:
-    """A number as it stands in thresholds.yml: `text` at `line`, which counts from 1."""
+class Tuning:
+    """What people tune of one alert.
 
-    number: Number
-    text: str
-    line: int
+    `hold` is the rule's `for`, a Prometheus duration. `threshold` is None for an alert that watches a state, `floor`
+    for one whose signal is neither a ratio nor a quantile. `lines` has the line of each field, counted from 1.
+    """
+
+    severity: Severity
+    hold: str
+    threshold: float | None = None
+    floor: float | None = None
+    line: int = field(default=0, compare=False)
 
     @property
-    def value(self) -> float:
-        """The number, NaN where the text is none."""
-        try:
-            return float(self.text)
-        except ValueError:
-            return math.nan
+    def hold_seconds(self) -> float:
+        """`hold` in seconds."""
+        return seconds(self.hold)
 
 
-def load_thresholds(folder: Path = ALERTS) -> list[Written]:
-    """Every number of thresholds.yml. Raises `ValueError` and `yaml.YAMLError`."""
-    root = yaml.compose((folder / "thresholds.yml").read_text())
-    rules = (rule for group in _value(root, "groups").value for rule in _value(group, "rules").value)
-    return [_written(rule) for rule in rules]
+class ThresholdsError(ValueError):
+    """thresholds.yml does not say what it must; the message has file and line."""
 
 
-def faults(folder: Path = ALERTS) -> Iterator[str]:
-    """What is wrong with thresholds.yml, a sentence each, with the line where there is one."""
-    with (folder / "ranges.toml").open("rb") as file:
-        ranges: dict[str, dict[str, tuple[float, float]]] = tomllib.load(file)
-    rules = load_rules(folder)
-    alerts = {rule.alert for rule in rules}
-    used = {number for rule in rules for number in rule.numbers}
-    seen: set[Number] = set()
+def seconds(duration: str) -> float:
+    """A Prometheus duration in seconds. Raises `ValueError`."""
+    if not _DURATION.fullmatch(duration):
+        raise ValueError(f"{duration!r} is no duration such as 30s or 1m30s")
+    return sum(float(amount) * _SECONDS[unit] for amount, unit in re.findall(r"(\d+)(ms|[smhd])", duration))
+
+
+def load_thresholds(folder: Path = ALERTS) -> dict[str, Tuning]:
+    """Each alert's tuning, by name, in the order of the file. Raises `ThresholdsError`."""
+    return read_thresholds((folder / NAME).read_text())
+
+
+def read_thresholds(text: str) -> dict[str, Tuning]:
+    """Each alert's tuning, from the text of a thresholds.yml. Raises `ThresholdsError`."""
+    tunings: dict[str, Tuning] = {}
+    for name, node in _entries(text):
+        line = node.start_mark.line + 1
+        if name in tunings:
+            raise ThresholdsError(f"alerts/{NAME}:{line}: {name} is there twice")
+        tunings[name] = _tuning(name, line, _scalars(name, node))
+    return tunings
+
+
+def replace(text: str, alert: str, changes: Mapping[str, str]) -> str:
+    """The text of a thresholds.yml with some of an alert's fields changed; all else, comments too, stays as it is.
+
+    Raises `ThresholdsError` where the alert or a field is not there.
+    """
+    node = next((node for name, node in _entries(text) if name == alert), None)
+    if node is None:
+        raise ThresholdsError(f"alerts/{NAME}: there is no {alert}")
+    places = {key.value: (value.start_mark.index, value.end_mark.index) for key, value in node.value}
+    unknown = changes.keys() - places.keys()
+    if unknown:
+        raise ThresholdsError(f"alerts/{NAME}: {alert} has no {', '.join(sorted(unknown))}")
+    for name, (start, end) in sorted(places.items(), key=lambda place: -place[1][0]):
+        if name in changes:
+            text = text[:start] + changes[name] + text[end:]
+    return text
+
+
+def _entries(text: str) -> Iterator[tuple[str, yaml.MappingNode]]:
     try:
-        thresholds = load_thresholds(folder)
-    except (ValueError, yaml.YAMLError) as error:
-        yield " ".join(str(error).split())
-        return
-    for written in thresholds:
-        fault = _fault(written, ranges, alerts, used, seen)
-        if fault:
-            yield f"alerts/thresholds.yml:{written.line}: {written.number} {fault}"
-        seen.add(written.number)
-    for number in sorted(used - seen, key=str):
-        yield f"alerts/thresholds.yml: {number} is missing, so that the alert can never fire"
-    known = {(number.alert, number.kind) for number in seen}
-    for alert, kinds in ranges.items():
-        for kind in kinds:
-            if (alert, kind) not in known:
-                yield f"alerts/ranges.toml: there is no {kind} of {alert}"
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        raise ThresholdsError(f"alerts/{NAME}: {' '.join(str(error).split())}") from error
+    if not isinstance(root, yaml.MappingNode):
+        raise ThresholdsError(f"alerts/{NAME}: must map alerts to what is tuned of them")
+    for key, node in root.value:
+        if not isinstance(node, yaml.MappingNode):
+            raise ThresholdsError(f"alerts/{NAME}:{key.start_mark.line + 1}: {key.value} must have {', '.join(FIELDS)}")
+        yield str(key.value), node
 
 
-def _fault(
-    written: Written,
-    ranges: Mapping[str, Mapping[str, tuple[float, float]]],
-    alerts: set[str],
-    used: set[Number],
-    seen: set[Number],
-) -> str:
-    number = written.number
-    if number.alert not in alerts:
-        return "is of no alert that there is"
-    if number not in used:
-        return "is used by no rule"
-    if number in seen:
-        return "is there twice"
-    if number.kind not in ranges.get(number.alert, {}):
-        return "has no range in alerts/ranges.toml"
-    least, most = ranges[number.alert][number.kind]
-    if not least <= written.value <= most:
-        return f"is {written.text}; it must be from {least:g} to {most:g}"
-    return ""
-
-
-def _written(rule: Any) -> Written:
-    _value(_value(rule, "labels"), "alert")
-    labels = {key.value: value.value for key, value in _value(rule, "labels").value}
-    text = _value(rule, "expr")
-    number = Number(_value(rule, "record").value.removeprefix(PREFIX), labels["alert"], labels.get("window", ""))
-    return Written(number, text.value, text.start_mark.line + 1)
-
-
-def _value(node: Any, name: str) -> Any:
+def _scalars(name: str, node: yaml.MappingNode) -> dict[str, str]:
+    found: dict[str, str] = {}
     for key, value in node.value:
-        if key.value == name:
-            return value
-    raise ValueError(f"alerts/thresholds.yml:{node.start_mark.line + 1}: an entry without {name}")
+        line = key.start_mark.line + 1
+        if key.value not in FIELDS:
+            raise ThresholdsError(f"alerts/{NAME}:{line}: {name} has {key.value!r}; it may have {', '.join(FIELDS)}")
+        if key.value in found:
+            raise ThresholdsError(f"alerts/{NAME}:{line}: {name} has {key.value!r} twice")
+        if not isinstance(value, yaml.ScalarNode):
+            raise ThresholdsError(f"alerts/{NAME}:{line}: {key.value} of {name} must be one value")
+        found[key.value] = str(value.value)
+    return found
 
 
-def main() -> int:
-    """Prints what is wrong."""
-    found = list(faults())
-    for fault in found:
-        print(fault, file=sys.stderr)
-    return 1 if found else 0
+def _tuning(name: str, line: int, values: Mapping[str, str]) -> Tuning:
+    def number(kind: str) -> float | None:
+        if kind not in values:
+            return None
+        try:
+            value = float(values[kind])
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value):
+            raise ThresholdsError(f"alerts/{NAME}:{line}: {kind} of {name} is {values[kind]}; it must be a number")
+        return value
 
-
-if __name__ == "__main__":
-    sys.exit(main())
+    severity, hold = values.get("severity", ""), values.get("for", "")
+    if severity not in SEVERITIES:
+        said = f"is {severity}" if severity else "is missing"
+        raise ThresholdsError(
+            f"alerts/{NAME}:{line}: severity of {name} {said}; it must be one of {', '.join(SEVERITIES)}"
+        )
+    try:
+        seconds(hold)
+    except ValueError as error:
+        raise ThresholdsError(f"alerts/{NAME}:{line}: for of {name}: {error}") from error
+    return Tuning(severity, hold, number("threshold"), number("floor"), line)  # type: ignore[arg-type]

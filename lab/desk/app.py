@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 from litestar import Litestar, MediaType, Request, Response, get, post
 
+from lab.desk.disk import Disk
 from lab.desk.gateway_log import GatewayLog
 from lab.desk.inbox import Inbox, Message
 from lab.desk.page import render
@@ -17,7 +18,7 @@ SECURITY_HEADERS = {
 }
 
 
-def create_app(inbox: Inbox, log: GatewayLog, dashboards: str) -> Litestar:
+def create_app(inbox: Inbox, log: GatewayLog, disk: Disk, dashboards: str) -> Litestar:
     """The desk. `dashboards` is the base URL that the inbox links its dashboards to."""
 
     @get("/", media_type=MediaType.HTML)
@@ -43,7 +44,7 @@ def create_app(inbox: Inbox, log: GatewayLog, dashboards: str) -> Litestar:
 
     @get("/metrics")
     async def metrics() -> Response[bytes]:
-        return Response(log.exposition().encode(), media_type=METRICS_TYPE)
+        return Response((log.exposition() + disk.exposition()).encode(), media_type=METRICS_TYPE)
 
     return Litestar(
         [page, feed, take_alerts, take_heartbeat, metrics],

@@ -7,6 +7,7 @@ import uvicorn
 from prometheus_client import disable_created_metrics
 
 from lab.desk.app import create_app
+from lab.desk.disk import Disk
 from lab.desk.gateway_log import GatewayLog
 from lab.desk.inbox import Inbox
 from lab.settings import SettingError, load_settings
@@ -16,15 +17,15 @@ from lab.settings import SettingError, load_settings
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on; by default DESK_PORT.")
 @click.option(
-    "--trouble-log",
+    "--request-log",
     type=click.Path(path_type=Path),
-    default="trouble.log",
-    envvar="GATEWAY_TROUBLE_LOG",
-    help="The gateway's trouble log. It may be missing.",
+    default="requests.log",
+    envvar="GATEWAY_REQUEST_LOG",
+    help="The gateway's request log, which is emptied once it was counted. It may be missing.",
 )
 @click.option("--dashboards", envvar="DASHBOARDS_URL", help="Where dashboards are; by default Grafana's port here.")
-def desk(host: str, port: int | None, trouble_log: Path, dashboards: str | None) -> None:
-    """Run the desk: inbox of alerts, and counters of the gateway's troubles.
+def desk(host: str, port: int | None, request_log: Path, dashboards: str | None) -> None:
+    """Run the desk: inbox of alerts, and counts of the gateway's requests.
 
     Exit status: 2 a setting does not parse or the port is taken.
     """
@@ -34,7 +35,12 @@ def desk(host: str, port: int | None, trouble_log: Path, dashboards: str | None)
         click.echo(f"glasshouse desk: {error}", err=True)
         raise SystemExit(2) from error
     disable_created_metrics()  # type: ignore[no-untyped-call]
-    app = create_app(Inbox(), GatewayLog(trouble_log), (dashboards or settings.url("grafana")).rstrip("/"))
+    app = create_app(
+        Inbox(),
+        GatewayLog(request_log),
+        Disk(request_log.parent),
+        (dashboards or settings.url("grafana")).rstrip("/"),
+    )
     server = uvicorn.Server(
         uvicorn.Config(app, host=host, port=port or settings.desk_port, access_log=False, log_level="warning")
     )

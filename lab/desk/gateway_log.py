@@ -1,60 +1,79 @@
-"""Counts what the gateway writes into its trouble log: requests that were tried again or answered 5xx."""
+"""Counts the requests that the gateway answered, from its request log: what users got, its own answers included."""
 
 import os
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-import msgspec
-from prometheus_client import CollectorRegistry, Counter, generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
+# as gateway/nginx.conf sorts them: a probe asks for /health; refused is what nginx turned away itself, with 4xx
+KINDS = ("read", "write", "probe", "refused")
+STATUS_CLASSES = ("2xx", "3xx", "4xx", "5xx")
+# nginx tells milliseconds
+BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 # nginx' own answers for a replica that refused, broke off, or took too long
 FAILED_TRY = {"502", "504"}
 # stands for "all replicas were away", and is there from the start
 GROUP = "todo_services"
-SERVER_ERROR = 500
 CHUNK_BYTES = 1 << 20
+# what is read is emptied from here on, so that the log stays small
+MOST_BYTES = 8 << 20
 
 
-class Line(msgspec.Struct, frozen=True):
-    """A line of the log, as gateway/nginx.conf writes it; tries are separated by commas."""
+class GatewayLog(Collector):
+    """Follows the log from where it ends now. A file that is missing, emptied or replaced is no error.
 
-    status: int
-    upstream_addr: str = ""
-    upstream_status: str = ""
+    It is read only when the counts are asked for. What was read is thrown away, where the file may be written.
+    """
 
-    def tries(self) -> list[tuple[str, str]]:
-        """Address and status of each try, in order; none where no replica was asked."""
-        addresses = _split(self.upstream_addr)
-        statuses = _split(self.upstream_status)
-        return list(zip(addresses, statuses, strict=False))
-
-
-class GatewayLog:
-    """Follows the log from where it ends now. A file that is missing, cut off or replaced is no error."""
-
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, most_bytes: int = MOST_BYTES) -> None:
         self._path = path
-        self._registry = CollectorRegistry()
-        self._errors = Counter(
-            "gateway_upstream_errors",
-            "Tries of requests that a replica refused, broke off or did not answer.",
-            ["upstream"],
-            registry=self._registry,
-        )
-        self._errors.labels(GROUP)
-        self._retries = Counter(
-            "gateway_upstream_retries", "Further tries of requests at another replica.", registry=self._registry
-        )
-        self._responses = Counter(
-            "gateway_responses_5xx", "Requests that the gateway answered 5xx.", registry=self._registry
-        )
+        self._most_bytes = most_bytes
+        self._counts = {(kind, status): [0] * (len(BOUNDS) + 1) for kind in KINDS for status in STATUS_CLASSES}
+        self._seconds = dict.fromkeys(self._counts, 0.0)
+        self._errors = {GROUP: 0}
+        # a series that is new is seen with 0 first: what it begins with is no increase for Prometheus
+        self._exposed = {GROUP}
+        self._retries = 0
         self._inode, self._offset = self._end()
         self._rest = b""
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
 
     def exposition(self) -> str:
         """The counters in Prometheus' text format, with what was written since the last time."""
         self._follow()
         return generate_latest(self._registry).decode()
+
+    def collect(self) -> Iterable[Metric]:
+        """The counters as they are."""
+        requests = HistogramMetricFamily(
+            "gateway_request_duration_seconds",
+            "Duration of requests at the gateway, from their first byte to the last of the answer.",
+            labels=("kind", "status_class"),
+        )
+        for key, counts in self._counts.items():
+            requests.add_metric(key, list(_buckets(counts)), self._seconds[key])
+        yield requests
+        errors = CounterMetricFamily(
+            "gateway_upstream_errors",
+            "Tries of requests that a replica refused, broke off or did not answer.",
+            labels=("upstream",),
+        )
+        for upstream, count in self._errors.items():
+            errors.add_metric((upstream,), count if upstream in self._exposed else 0)
+        self._exposed |= self._errors.keys()
+        yield errors
+        yield CounterMetricFamily(
+            "gateway_upstream_retries", "Further tries of requests at another replica.", self._retries
+        )
+        yield GaugeMetricFamily("gateway_log_bytes", "Size of the gateway's request log.", self._end()[1])
 
     def _end(self) -> tuple[int, int]:
         try:
@@ -70,6 +89,9 @@ class GatewayLog:
                 if stat.st_ino != self._inode or stat.st_size < self._offset:
                     self._inode, self._offset, self._rest = stat.st_ino, 0, b""
                 self._read(file)
+            if self._offset > self._most_bytes and self._end() == (self._inode, self._offset):
+                os.truncate(self._path, 0)
+                self._offset, self._rest = 0, b""
         except OSError:
             return
 
@@ -78,22 +100,34 @@ class GatewayLog:
         while chunk := file.read(CHUNK_BYTES):
             self._offset += len(chunk)
             *lines, self._rest = (self._rest + chunk).split(b"\n")
-            for line in lines:
-                self._count(line)
+            # most lines are like others, since nginx tells milliseconds: each kind is taken apart once
+            for line, count in Counter(lines).items():
+                self._count(line, count)
 
-    def _count(self, text: bytes) -> None:
+    def _count(self, text: bytes, count: int) -> None:
+        """Counts `count` lines that read `kind|status|seconds|upstream addresses|upstream statuses`."""
         try:
-            line = msgspec.json.decode(text, type=Line)
-        except (msgspec.DecodeError, msgspec.ValidationError):
+            kind, status, duration, addresses, statuses = text.decode().split("|")
+            seconds = float(duration)
+            key = (kind, f"{status[0]}xx")
+            buckets = self._counts[key]
+        except (ValueError, IndexError, KeyError):
             # a line that was cut off when the gateway was killed
             return
-        tries = line.tries()
-        for address, status in tries:
-            if status in FAILED_TRY:
-                self._errors.labels(address).inc()
-        self._retries.inc(max(0, len(tries) - 1))
-        if line.status >= SERVER_ERROR:
-            self._responses.inc()
+        buckets[bisect_left(BOUNDS, seconds)] += count
+        self._seconds[key] += seconds * count
+        tries = list(zip(_split(addresses), _split(statuses), strict=False))
+        for address, answer in tries:
+            failed = count if answer in FAILED_TRY else 0
+            self._errors[address] = self._errors.get(address, 0) + failed
+        self._retries += count * max(0, len(tries) - 1)
+
+
+def _buckets(counts: list[int]) -> Iterator[tuple[str, float]]:
+    total = 0
+    for bound, count in zip((*BOUNDS, float("inf")), counts, strict=True):
+        total += count
+        yield floatToGoString(bound), total  # type: ignore[no-untyped-call]
 
 
 def _split(text: str) -> list[str]:

@@ -155,9 +155,8 @@ def _latency(prometheus: Prometheus, inside: Inside, seconds: float, ended: floa
 
 
 def _alerts(prometheus: Prometheus, inside: Inside, began: float, ended: float) -> None:
-    # a burn alert has one for each window
     thresholds = {
-        (each.labels["alert"], each.labels.get("window")): each.value
+        each.labels["alert"]: each.value
         for each in prometheus.query("alert_threshold", at=ended)
         if "alert" in each.labels
     }
@@ -170,7 +169,7 @@ def _alerts(prometheus: Prometheus, inside: Inside, began: float, ended: float) 
                 labels["alertstate"],
                 series.points[0][0],
                 series.points[-1][0],
-                thresholds.get((labels["alertname"], labels.get("window"))),
+                thresholds.get(labels["alertname"]),
             )
         )
     inside.alerts.sort(key=lambda each: (each.state, each.name, each.began))

@@ -117,7 +117,7 @@ def gateway_config(settings: LabSettings, home: Home) -> str:
             "listen 5000;": f"listen 127.0.0.1:{settings.gateway_port};",
             "listen 8081;": f"listen 127.0.0.1:{settings.gateway_status_port};",
             "/dev/stdout": str(home.logs / "gateway-access.log"),
-            "/var/log/gateway/trouble.log": str(home.logs / "gateway-trouble.log"),
+            "/var/log/gateway/requests.log": str(home.logs / "gateway-requests.log"),
             "/tmp/": f"{home.data}/gateway/",  # noqa: S108 (the Docker way's)
             "worker_processes auto;": "worker_processes auto;" + ("\nuser root;" if os.getuid() == 0 else ""),
         },
@@ -138,7 +138,7 @@ def prometheus_config(settings: LabSettings, absent: set[str]) -> str:
                 f"static_configs: [{{targets: [{todo}]}}]"
             ),
             "/etc/prometheus/rules/": f"{ROOT}/observability/prometheus/rules/",
-            "/etc/alerts/": f"{ROOT}/alerts/",
+            "/etc/alerts/": f"{ROOT}/alerts/rules/",
             "gateway-exporter:9113": f"127.0.0.1:{settings.gateway_exporter_port}",
             "postgres-exporter:9187": f"127.0.0.1:{settings.postgres_exporter_port}",
             "redis-exporter:9121": f"127.0.0.1:{settings.redis_exporter_port}",
@@ -315,7 +315,7 @@ def programs(settings: LabSettings, home: Home, chosen: Mapping[str, str]) -> li
             f"{python} -m lab desk",
             f"{settings.url('desk')}/metrics",
             {
-                "GATEWAY_TROUBLE_LOG": str(home.logs / "gateway-trouble.log"),
+                "GATEWAY_REQUEST_LOG": str(home.logs / "gateway-requests.log"),
                 "DASHBOARDS_URL": settings.url("viewer" if grafana is None else "grafana"),
             },
         )

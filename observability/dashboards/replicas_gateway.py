@@ -211,7 +211,12 @@ GATEWAY = Row(
             [
                 Query("sum(rate(gateway_upstream_errors_total[1m])) or vector(0)", "upstream errors", VERMILLION),
                 Query("sum(rate(gateway_upstream_retries_total[1m])) or vector(0)", "retries", SKY),
-                Query("sum(rate(gateway_responses_5xx_total[1m])) or vector(0)", "answers 5xx", PURPLE),
+                Query(
+                    'sum(rate(gateway_request_duration_seconds_count{kind=~"read|write", status_class="5xx"}[1m]))'
+                    " or vector(0)",
+                    "answers 5xx",
+                    PURPLE,
+                ),
             ],
         ),
         part_cpu("gateway", "Gateway CPU", width=12),

@@ -2,48 +2,52 @@
 
 from grafana_foundation_sdk.models.dashboard import Panel
 
+from lab.alerts.slo import BURNS, LEVELS, PERIOD, Burn, Level, promql
 from observability.dashboards.frame import Dashboard, Row
 from observability.dashboards.palette import BAD, BLUE, GOOD, GREEN, ORANGE, PURPLE, SKY, WARNING
 from observability.dashboards.panels import dial, lines, number
-from observability.dashboards.queries import Query, bound, threshold
+from observability.dashboards.queries import Query, bound
 
 NOT_MEASURED = "not measured yet"
+LINES = (SKY, BLUE, ORANGE, PURPLE)
 BUDGET_STEPS = ((0, BAD), (0.1, WARNING), (0.5, GOOD))
-# short window, long window, severity: the pairs that alert together, from alerts/slo.yml
-PAIRS = (("5m", "1h", "page"), ("30m", "6h", "page"), ("2h", "1d", "ticket"), ("6h", "3d", "ticket"))
+FAST = BURNS[0]
+WINDOWS = dict(zip((promql(FAST.short), promql(FAST.long), promql(BURNS[-1].long), PERIOD), LINES, strict=True))
 
 
-def _burn_rate(level: str, window: str) -> str:
-    return f"max(slo:{level}:error_ratio_rate{window} / on () (1 - slo:{level}:objective))"
+def _burn_rate(level: Level, window: str) -> str:
+    return f"max(slo:{level.name}:burn_rate{window})"
 
 
-def _summary(level: str, words: str, bad: str) -> list[Panel]:
+def _summary(level: Level) -> list[Panel]:
+    window = promql(FAST.long)
     return [
         number(
-            f"{words} SLO",
-            f"What is promised: at most the rest may be {bad}. It is set in alerts/slo.yml.",
+            f"{level.title} SLO",
+            f"What is promised: at most the rest may be {level.bad}. It is set in lab/alerts/slo.py.",
             "percentunit",
-            f"max(slo:{level}:objective)",
+            f"max(slo:{level.name}:objective)",
             decimals=1,
             width=8,
         ),
         dial(
-            f"{words} budget",
-            f"Part of the requests that may be {bad} in three days that is unspent. Below 10 %: no risky change.",
+            f"{level.title} budget",
+            f"Part of the bad requests allowed in {PERIOD} that is unspent. Below 10 %: no risky change; below zero:"
+            " overspent.",
             "percentunit",
-            f"max(slo:{level}:error_budget_remaining)",
+            f"max(slo:{level.name}:error_budget_remaining)",
             most=1,
             steps=BUDGET_STEPS,
             width=8,
             before=NOT_MEASURED,
         ),
         number(
-            f"{words} burn rate",
-            "1 spends exactly the budget in its time; "
-            "good is under 1, and 14.4 spends all of it in five hours and pages.",
+            f"{level.title} burn rate",
+            f"Over {window}. 1 spends exactly the budget in {PERIOD}; good is under 1, and {FAST.factor:g} spends"
+            f" {FAST.share:.0%} of it in {window} and pages.",
             "none",
-            _burn_rate(level, "1h"),
-            steps=((0, GOOD), (1, WARNING), (6, BAD)),
+            _burn_rate(level, window),
+            steps=((0, GOOD), (1, WARNING), (BURNS[1].factor, BAD)),
             decimals=1,
             width=8,
             before=NOT_MEASURED,
@@ -51,68 +55,66 @@ def _summary(level: str, words: str, bad: str) -> list[Panel]:
     ]
 
 
-def _budget(level: str, words: str) -> Panel:
+def _budget(level: Level) -> Panel:
     return lines(
-        f"{words} budget left",
-        "A steep fall is an outage, a slope a slow burn. The annotations say what happened then.",
+        f"{level.title} budget left",
+        "A steep fall is an outage, a slope a slow burn; below zero more was spent than there was."
+        " The annotations say what happened then.",
         "percentunit",
-        [Query(f"max(slo:{level}:error_budget_remaining)", "left", GREEN)],
+        [Query(f"max(slo:{level.name}:error_budget_remaining)", "left", GREEN)],
         most=1,
         before=NOT_MEASURED,
         width=12,
     )
 
 
-def _burn(level: str, words: str, alert: str) -> list[Panel]:
-    return [
-        lines(
-            f"{words} burn, {short} and {long}",
-            f"How fast the budget is spent. Both lines over the threshold: a {severity}; "
-            "the short one shows that it goes on.",
-            "none",
-            [
-                Query(_burn_rate(level, short), short, SKY),
-                Query(_burn_rate(level, long), long, BLUE),
-                threshold(alert, labels=f', window="{short}"', near=f"max({_burn_rate(level, short)})"),
-            ],
-            width=6,
-            before=NOT_MEASURED,
-        )
-        for short, long, severity in PAIRS
-    ]
+def _ratios(level: Level) -> Panel:
+    return lines(
+        f"{level.title} error ratio by window",
+        f"Share of requests {level.bad} over each window, and as the replicas see it: what is more at the gateway"
+        " are its own answers, or the way to the replicas.",
+        "percentunit",
+        [
+            *(Query(f"max(slo:{level.name}:error_ratio_rate{w})", w, colour) for w, colour in WINDOWS.items()),
+            Query(f"max(slo:{level.name}:replica_error_ratio_rate{promql(FAST.long)})", "replicas", GREEN),
+            bound(f"max(1 - slo:{level.name}:objective)", "percentunit", "allowed"),
+        ],
+        width=12,
+        before=NOT_MEASURED,
+    )
 
 
-AVAILABILITY, LATENCY = "Availability", "Latency"
+def _burn(level: Level, burn: Burn) -> Panel:
+    alert, short, long = f"{level.title}Burn{burn.name}", promql(burn.short), promql(burn.long)
+    return lines(
+        f"{level.title} burn, {short} and {long}",
+        f"How fast the budget is spent; 1 is evenly. Both lines over the threshold raise {alert}; "
+        "the short one shows that it goes on.",
+        "none",
+        [
+            Query(_burn_rate(level, short), short, SKY),
+            Query(_burn_rate(level, long), long, BLUE),
+            bound(
+                f'max(alert_threshold{{alert="{alert}"}} * {burn.part})',
+                words="threshold",
+                near=_burn_rate(level, short),
+            ),
+        ],
+        width=6,
+        before=NOT_MEASURED,
+    )
+
 
 DASHBOARD = Dashboard(
     uid="service-levels",
     title="Service levels",
-    description="99.9 % of requests answered without 5xx, 99 % of reads under 100 ms: budget left and burn rates.",
+    description=(
+        "At the gateway: 99.9 % of requests answered without 5xx, 99 % of reads under 100 ms; budget left, burn rates."
+    ),
     rows=[
-        Row("Now", [*_summary("availability", AVAILABILITY, "5xx"), *_summary("latency", LATENCY, "over 100 ms")]),
-        Row("Error budget", [_budget("availability", AVAILABILITY), _budget("latency", LATENCY)]),
-        Row(
-            "Error ratios",
-            [
-                lines(
-                    f"{words} error ratio by window",
-                    f"Share of {bad} over each window. The long ones forget slowly: a short outage stays in them.",
-                    "percentunit",
-                    [
-                        Query(f"max(slo:{level}:error_ratio_rate{window})", window, colour)
-                        for window, colour in (("5m", SKY), ("1h", BLUE), ("6h", ORANGE), ("3d", PURPLE))
-                    ]
-                    + [bound(f"max(1 - slo:{level}:objective)", "percentunit", "allowed")],
-                    width=12,
-                    before=NOT_MEASURED,
-                )
-                for level, words, bad in (
-                    ("availability", AVAILABILITY, "requests answered 5xx"),
-                    ("latency", LATENCY, "reads over 100 ms"),
-                )
-            ],
-        ),
-        Row("Burn rate of availability", _burn("availability", AVAILABILITY, "AvailabilityBurn")),
-        Row("Burn rate of latency", _burn("latency", LATENCY, "LatencyBurn")),
+        Row("Now", [panel for level in LEVELS for panel in _summary(level)]),
+        Row("Error budget", [_budget(level) for level in LEVELS]),
+        Row("Error ratios", [_ratios(level) for level in LEVELS]),
+        *(Row(f"Burn rate of {level.name}", [_burn(level, burn) for burn in BURNS]) for level in LEVELS),
     ],
 )

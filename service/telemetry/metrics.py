@@ -252,7 +252,7 @@ EXPECTED_REQUESTS = tuple(
         ("PATCH", "/tasks/{task_id}", 200),
         ("DELETE", "/tasks/{task_id}", 204),
     )
-    for status in (success, 429, 503)
+    for status in (success, 429, 500, 503)
 )
 
 

@@ -76,7 +76,7 @@ def dashboards(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
 @pytest.fixture(scope="session")
 def prometheus_url(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Iterator[str]:
     """A Prometheus that scrapes a stack that is well, and an exporter with odd labels and exemplars."""
-    rules = [*root.glob("observability/prometheus/rules/*.yml"), *root.glob("alerts/*.yml")]
+    rules = [*root.glob("observability/prometheus/rules/*.yml"), *root.glob("alerts/rules/*.yml")]
     with (
         Expositions(idle_stack.pages()) as stack,
         Expositions({"/metrics": odd_metrics}, OPEN_METRICS) as odd,

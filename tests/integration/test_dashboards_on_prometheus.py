@@ -19,7 +19,7 @@ from tests.servers.prometheus import PrometheusServer
 
 @pytest.fixture(scope="module")
 def prometheus_url(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Iterator[str]:
-    rules = [*root.glob("observability/prometheus/rules/*.yml"), *root.glob("alerts/*.yml")]
+    rules = [*root.glob("observability/prometheus/rules/*.yml"), *root.glob("alerts/rules/*.yml")]
     with (
         Expositions(idle_stack.pages()) as stack,
         PrometheusServer(tmp_path_factory.mktemp("prometheus"), idle_stack.scrapes(stack.address), rules) as server,

@@ -140,7 +140,7 @@ def test_a_gateway_without_replicas_says_when_to_come_again(tmp_path: Path) -> N
         assert answer.status_code == 503
         assert answer.headers["content-type"] == "application/problem+json"
         assert answer.headers["retry-after"] == "1"
-        wait_for(lambda: "/tasks" in (tmp_path / "trouble.log").read_text(), what="the trouble log's line")
+        wait_for(lambda: "read|503|" in (tmp_path / "requests.log").read_text(), what="the request log's line")
 
 
 def test_what_was_given_up_at_every_replica_is_asked_again_where_that_is_safe(tmp_path: Path) -> None:

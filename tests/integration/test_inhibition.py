@@ -7,14 +7,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from lab.alerts.rules import load_rules
+from lab.alerts.catalog import load_alerts
 from tests.servers.conditions import wait_for
 from tests.servers.process import Process, free_port
 
-# of several rules of one name the first, which is the page
-LABELS: dict[str, Mapping[str, str]] = {}
-for rule in load_rules():
-    LABELS.setdefault(rule.alert, {"alertname": rule.alert, **rule.labels})
+LABELS: dict[str, Mapping[str, str]] = {each.name: {"alertname": each.name, **each.labels} for each in load_alerts()}
 COMMAND = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
 
 
@@ -72,9 +69,8 @@ def test_a_page_about_users_holds_back_the_causes_but_no_telemetry(alertmanager:
 
 
 def test_a_burn_page_which_outlasts_its_cause_does_not_hide_the_next_fault(alertmanager: str) -> None:
-    slow_burn = {"alertname": "LatencyBurn", "severity": "ticket", "part": "slo", "window": "6h"}
-    alerts = [LABELS["AvailabilityBurn"], LABELS["RedisNodeDown"], slow_burn]
-    expect_held_back(alertmanager, alerts, {"LatencyBurn"})
+    alerts = [LABELS[name] for name in ("AvailabilityBurnFast", "RedisNodeDown", "AvailabilityBurnSlow")]
+    expect_held_back(alertmanager, alerts, {"AvailabilityBurnSlow"})
 
 
 def test_a_dead_redis_node_is_all_that_is_told_of_what_follows_from_it(alertmanager: str) -> None:

@@ -32,7 +32,7 @@ class Gateway(Process):
             "listen 5000;": f"listen 127.0.0.1:{self.port};",
             "listen 8081;": f"listen 127.0.0.1:{status_port};",
             "/dev/stdout": f"{directory}/access.log",
-            "/var/log/gateway/trouble.log": f"{directory}/trouble.log",
+            "/var/log/gateway/requests.log": f"{directory}/requests.log",
         }.items():
             assert line in text, f"gateway/nginx.conf has no {line!r}"
             text = text.replace(line, here)

@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from lab.alerts.command import alerts
+from lab.alerts.faults import main
 from lab.alerts.reload import changes, reload
-from lab.alerts.thresholds import main
 
 PAGE = {
     "labels": {"alertname": "ErrorRatioHigh", "severity": "page", "part": "service"},
@@ -21,11 +21,11 @@ PAGE = {
     "value": "1.25e-01",
 }
 BURN = {
-    "labels": {"alertname": "LatencyBurn", "severity": "ticket", "part": "slo", "window": "6h"},
+    "labels": {"alertname": "LatencyBurnSlow", "severity": "ticket", "part": "slo", "slo": "latency"},
     "annotations": {"runbook": "alerts/runbooks/LatencyBurn.md"},
     "state": "pending",
     "activeAt": "2026-01-02T03:04:05Z",
-    "value": "1.5e+00",
+    "value": "1.5e-01",
 }
 NODE = {
     "labels": {"alertname": "RedisNodeDown", "severity": "ticket", "part": "redis", "node": "redis-3", "job": "redis"},
@@ -43,8 +43,8 @@ SWITCH = {
 }
 THRESHOLDS = [
     {"metric": {"alert": "ErrorRatioHigh"}, "value": [0, "0.05"]},
-    {"metric": {"alert": "LatencyBurn", "window": "5m"}, "value": [0, "14.4"]},
-    {"metric": {"alert": "LatencyBurn", "window": "6h"}, "value": [0, "1"]},
+    {"metric": {"alert": "LatencyBurnFast"}, "value": [0, "0.02"]},
+    {"metric": {"alert": "LatencyBurnSlow"}, "value": [0, "0.1"]},
 ]
 
 
@@ -97,8 +97,8 @@ def test_alerts_are_listed_with_value_threshold_and_runbook(prometheus: Told) ->
     assert page.endswith("alerts/runbooks/ErrorRatioHigh.md")
     assert "node=redis-3" in node
     assert "against" not in node
-    assert burn.split()[:3] == ["pending", "ticket", "LatencyBurn"]
-    assert "1.5 against 1" in burn
+    assert burn.split()[:3] == ["pending", "ticket", "LatencyBurnSlow"]
+    assert "0.15 against 0.1" in burn
     assert total == "2 firing, 1 pending"
 
 

@@ -1,6 +1,5 @@
-"""The desk: notifications taken in and shown, and the gateway's troubles counted."""
+"""The desk: notifications taken in and shown, and the gateway's requests counted."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ import pytest
 from litestar.testing import TestClient
 
 from lab.desk.app import create_app
+from lab.desk.disk import Disk
 from lab.desk.gateway_log import GatewayLog
 from lab.desk.inbox import MOST_NOTIFICATIONS, Inbox
 from tests.servers.replica import Samples
@@ -42,19 +42,18 @@ def notification(status: str = "firing", **labels: str) -> dict[str, Any]:
 @pytest.fixture
 def log(tmp_path: Path) -> Path:
     """Where the gateway writes."""
-    return tmp_path / "trouble.log"
+    return tmp_path / "requests.log"
 
 
 @pytest.fixture
 def desk(log: Path) -> TestClient[Any]:
     """A client of a desk."""
-    return TestClient(create_app(Inbox(), GatewayLog(log), "http://127.0.0.1:3000"))
+    return TestClient(create_app(Inbox(), GatewayLog(log), Disk(log.parent), "http://127.0.0.1:3000"))
 
 
-def line(status: int, addresses: str, statuses: str) -> str:
-    """A line of the trouble log, with fields that the desk does not read."""
-    fields = {"status": status, "upstream_addr": addresses, "upstream_status": statuses, "uri": "/tasks", "bytes": 1}
-    return json.dumps(fields) + "\n"
+def line(status: int, addresses: str = "", statuses: str = "", kind: str = "read", seconds: float = 0.003) -> str:
+    """A line of the gateway's request log."""
+    return f"{kind}|{status}|{seconds:.3f}|{addresses}|{statuses}\n"
 
 
 def counters(desk: TestClient[Any]) -> Samples:
@@ -109,53 +108,104 @@ def test_what_is_no_notification_is_refused(desk: TestClient[Any], body: bytes) 
     assert desk.get("/inbox.json").json()["received"] == 0
 
 
-def test_without_a_log_the_counters_are_zero(desk: TestClient[Any]) -> None:
-    names = {name for name, _ in counters(desk).series()}
-    wanted = {"gateway_upstream_errors_total", "gateway_upstream_retries_total", "gateway_responses_5xx_total"}
-    assert wanted <= names
-    assert all(counters(desk).value(name) == 0 for name in wanted)
+def test_without_a_log_every_kind_and_class_is_there_with_zero(desk: TestClient[Any]) -> None:
+    found = counters(desk)
+    for kind in ("read", "write", "probe", "refused"):
+        for status in ("2xx", "3xx", "4xx", "5xx"):
+            assert found.value("gateway_request_duration_seconds_count", kind=kind, status_class=status) == 0
+    assert found.value("gateway_upstream_errors_total", upstream="todo_services") == 0
+    assert found.value("gateway_upstream_retries_total") == 0
 
 
-def test_tries_retries_and_failed_answers_are_counted(desk: TestClient[Any], log: Path) -> None:
+@pytest.mark.case("outage")
+def test_requests_are_counted_by_kind_class_and_duration(desk: TestClient[Any], log: Path) -> None:
+    log.write_text(
+        line(200, seconds=0.1) * 3
+        + line(200, seconds=0.101)
+        + line(503, "todo_services", "502", kind="write", seconds=0)
+        + line(200, kind="probe") * 7
+        + line(400, kind="refused")
+        + "read|200|0.0"
+    )
+    found = counters(desk)
+    reads = {"kind": "read", "status_class": "2xx"}
+    assert found.value("gateway_request_duration_seconds_count", **reads) == 4
+    assert found.value("gateway_request_duration_seconds_bucket", le="0.1", **reads) == 3
+    assert found.value("gateway_request_duration_seconds_bucket", le="0.25", **reads) == 4
+    assert found.value("gateway_request_duration_seconds_sum", **reads) == pytest.approx(0.401)
+    assert found.value("gateway_request_duration_seconds_count", kind="write", status_class="5xx") == 1
+    assert found.value("gateway_request_duration_seconds_count", kind="probe", status_class="2xx") == 7
+    assert found.value("gateway_request_duration_seconds_count", kind="refused", status_class="4xx") == 1
+
+
+def test_tries_and_retries_are_counted(desk: TestClient[Any], log: Path) -> None:
+    counters(desk)
     log.write_text(
         line(200, "10.0.0.1:8000, 10.0.0.2:8000", "502, 200")
         + line(503, "10.0.0.1:8000, 10.0.0.2:8000 : 10.0.0.3:8000", "504, 502 : 502")
         + line(503, "10.0.0.2:8000", "503")
         + line(503, "todo_services", "502")
-        + "{half a line that was cut off\n"
+        + "nonsense\nread|abc|x|y|z\nread|999|0.1||\n|||\n"
     )
+    counters(desk)
     found = counters(desk)
     assert found.value("gateway_upstream_errors_total", upstream="10.0.0.1:8000") == 2
     assert found.value("gateway_upstream_errors_total", upstream="10.0.0.2:8000") == 1
     assert found.value("gateway_upstream_errors_total", upstream="10.0.0.3:8000") == 1
     assert found.value("gateway_upstream_errors_total", upstream="todo_services") == 1
     assert found.value("gateway_upstream_retries_total") == 3
-    assert found.value("gateway_responses_5xx_total") == 3
+
+
+def test_the_first_failure_of_a_replica_is_seen_as_an_increase_from_zero(desk: TestClient[Any], log: Path) -> None:
+    counters(desk)
+    log.write_text(line(503, "10.0.0.9:8000", "502") * 60)
+    assert counters(desk).value("gateway_upstream_errors_total", upstream="10.0.0.9:8000") == 0
+    assert counters(desk).value("gateway_upstream_errors_total", upstream="10.0.0.9:8000") == 60
+
+
+def failures(log: GatewayLog) -> float:
+    """The 5xx to reads that a log has counted."""
+    return Samples(log.exposition()).value("gateway_request_duration_seconds_count", kind="read", status_class="5xx")
 
 
 def test_what_stood_in_the_log_before_is_not_counted(log: Path) -> None:
-    log.write_text(line(503, "", ""))
-    assert "gateway_responses_5xx_total 0.0" in GatewayLog(log).exposition()
+    log.write_text(line(503))
+    assert failures(GatewayLog(log)) == 0
 
 
 def test_a_line_is_counted_when_it_is_complete(log: Path) -> None:
     follower = GatewayLog(log)
-    text = line(503, "", "")
-    log.write_text(text[:10])
-    assert "gateway_responses_5xx_total 0.0" in follower.exposition()
+    text = line(503)
+    log.write_text(text[:7])
+    assert failures(follower) == 0
     with log.open("a") as file:
-        file.write(text[10:])
-    assert "gateway_responses_5xx_total 1.0" in follower.exposition()
-    assert "gateway_responses_5xx_total 1.0" in follower.exposition()
+        file.write(text[7:])
+    assert failures(follower) == 1
+    assert failures(follower) == 1
 
 
 def test_a_log_that_is_emptied_or_replaced_is_followed_from_its_start(log: Path) -> None:
     follower = GatewayLog(log)
-    log.write_text(line(503, "", "") * 3)
-    assert "gateway_responses_5xx_total 3.0" in follower.exposition()
-    log.write_text(line(503, "", ""))
-    assert "gateway_responses_5xx_total 4.0" in follower.exposition()
+    log.write_text(line(503) * 3)
+    assert failures(follower) == 3
+    log.write_text(line(503))
+    assert failures(follower) == 4
     other = log.with_name("new")
-    other.write_text(line(503, "", "") * 9)
+    other.write_text(line(503) * 9)
     other.rename(log)
-    assert "gateway_responses_5xx_total 13.0" in follower.exposition()
+    assert failures(follower) == 13
+
+
+def test_a_log_that_has_grown_is_emptied_once_it_is_counted(log: Path) -> None:
+    follower = GatewayLog(log, most_bytes=100)
+    with log.open("ab", buffering=0) as writer:
+        for _ in range(50):
+            writer.write(line(503).encode() * 10)
+            failures(follower)
+            assert log.stat().st_size <= 100 + len(line(503)) * 10
+    assert failures(follower) == 500
+
+
+def test_the_disk_under_the_data_is_told(desk: TestClient[Any]) -> None:
+    found = counters(desk)
+    assert 0 < found.value("desk_disk_available_bytes") < found.value("desk_disk_size_bytes")

@@ -13,6 +13,7 @@ from grafana_foundation_sdk.cog import plugins
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard as Model
 
+from lab.alerts.thresholds import load_thresholds
 from lab.panels import Dashboard, Panel, Target, Window, expand, load_dashboards
 from lab.promql import selectors
 from lab.tracestore.logql import parse_logql
@@ -102,7 +103,7 @@ def known_names() -> set[str]:
         for line in page().decode().splitlines():
             if line and not line.startswith("#"):
                 names.add(re.split(r"[{ ]", line, maxsplit=1)[0])
-    for file in [*ROOT.glob("observability/prometheus/rules/*.yml"), *ROOT.glob("alerts/*.yml")]:
+    for file in [*ROOT.glob("observability/prometheus/rules/*.yml"), *ROOT.glob("alerts/rules/*.yml")]:
         for group in (yaml.safe_load(file.read_text()) or {}).get("groups", []):
             names |= {rule["record"] for rule in group["rules"] if "record" in rule}
     return names
@@ -305,10 +306,7 @@ def test_exemplars_are_asked_of_a_series_that_has_them() -> None:
 
 
 def test_threshold_lines_are_thresholds_that_exist() -> None:
-    rules = yaml.safe_load((ROOT / "alerts" / "thresholds.yml").read_text())["groups"]
-    turned = {
-        rule["labels"]["alert"] for group in rules for rule in group["rules"] if rule.get("record") == "alert_threshold"
-    }
+    turned = {name for name, tuning in load_thresholds().items() if tuning.threshold is not None}
     drawn = {
         alert for _, _, target in _targets() for alert in re.findall(r'alert_threshold\{alert="([^"]+)"', target.query)
     }

@@ -1,0 +1,107 @@
+"""The alerts by name: what each compares, which side is bad, what it tells its reader; from alerts/catalog/*.yml.
+
+What people tune of them stands apart, in alerts/thresholds.yml; the service levels' alerts come from `lab.alerts.slo`.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import yaml
+
+from lab.alerts.slo import SLO_ALERTS
+from lab.alerts.thresholds import ALERTS, Tuning, load_thresholds
+
+Side = Literal["above", "below"]
+Range = tuple[float, float]
+
+
+class Allowed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Least and most that a number of an alert may be; beyond is a slip of the finger."""
+
+    threshold: Range
+    floor: Range | None = None
+
+
+class Definition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An alert as the catalog has it.
+
+    One with a number has `signal`, PromQL of what is compared, in `unit`, which is bad if it `fires` above or below
+    its threshold; where that is a ratio or a quantile also `events`, PromQL of the bad events behind it in its window,
+    with the same labels. One that watches a state has `condition` instead. `{value}` in the description is the
+    signal's value in its unit; `dashboard` is a uid.
+    """
+
+    summary: str
+    description: str
+    dashboard: str
+    signal: str = ""
+    events: str = ""
+    condition: str = ""
+    fires: Side = "above"
+    unit: str = ""
+    allowed: Allowed | None = None
+    labels: dict[str, str] = {}
+    runbook: str = ""
+    """The runbook's name, where it is not the alert's."""
+
+
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    part: str
+    alerts: dict[str, Definition]
+
+
+class Alert(msgspec.Struct, frozen=True):
+    """An alert with what is tuned of it. `file` names its catalog and rule file, without `.yml`."""
+
+    name: str
+    part: str
+    file: str
+    definition: Definition
+    tuning: Tuning
+
+    @property
+    def runbook(self) -> str:
+        """Its runbook's path in the repo."""
+        return f"alerts/runbooks/{self.definition.runbook or self.name}.md"
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels that each of its alerts has."""
+        return {"severity": self.tuning.severity, "part": self.part, **self.definition.labels}
+
+
+class CatalogError(ValueError):
+    """The catalog and thresholds.yml do not fit each other, or a file is not what it must be."""
+
+
+def load_definitions(folder: Path = ALERTS) -> dict[str, tuple[str, str, Definition]]:
+    """Each alert's file, part and definition, by name. Raises `CatalogError`."""
+    found: dict[str, tuple[str, str, Definition]] = {}
+    for file in sorted((folder / "catalog").glob("*.yml")):
+        try:
+            read = msgspec.convert(yaml.safe_load(file.read_text()), type=_File)
+        except (msgspec.ValidationError, yaml.YAMLError) as error:
+            raise CatalogError(f"alerts/catalog/{file.name}: {' '.join(str(error).split())}") from error
+        _add(found, file.stem, read)
+    _add(found, "slo", msgspec.convert(SLO_ALERTS, type=_File))
+    return found
+
+
+def load_alerts(folder: Path = ALERTS) -> list[Alert]:
+    """Every alert with its tuning, file by file. Raises `CatalogError` and `ThresholdsError`."""
+    definitions, tunings = load_definitions(folder), load_thresholds(folder)
+    odd = sorted(definitions.keys() ^ tunings.keys())
+    if odd:
+        raise CatalogError(f"{', '.join(odd)}: must be both in alerts/catalog/ and in alerts/thresholds.yml")
+    return [
+        Alert(name, part, file, definition, tunings[name]) for name, (file, part, definition) in definitions.items()
+    ]
+
+
+def _add(found: dict[str, Any], file: str, read: _File) -> None:
+    twice: Mapping[str, Any] = {name: found[name] for name in read.alerts if name in found}
+    if twice:
+        raise CatalogError(f"alerts/catalog/{file}.yml: {', '.join(twice)} is in another file too")
+    found.update({name: (file, read.part, definition) for name, definition in read.alerts.items()})

@@ -5,7 +5,7 @@ Made up is a panel of nothing but its own `or vector(0)`: what it selects is not
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import click
@@ -79,7 +79,10 @@ class Known:
         self._prometheus, self._window = prometheus, window
         self._found: dict[str, bool] = {}
         groups = prometheus.get("rules", type="record")["groups"]
-        self._recorded = {rule["name"] for group in groups for rule in group["rules"]}
+        rules = [rule for group in groups for rule in group["rules"]]
+        self._recorded = {rule["name"] for rule in rules}
+        # an alert's signal is one of many rules of one name: nothing while there is nothing to compare
+        self._labelled = {_selector(rule["name"], rule["labels"]) for rule in rules if rule.get("labels")}
 
     def missing(self, query: str) -> tuple[str, ...]:
         """The selectors of a query that match nothing and that nothing will ever record. Raises `PrometheusError`."""
@@ -93,7 +96,7 @@ class Known:
         )
 
     def _knows(self, selector: Selector) -> bool:
-        if selector.name in RARE or self._has(selector.exact):
+        if selector.name in RARE or selector.exact in self._labelled or self._has(selector.exact):
             return True
         if selector.name in self._recorded and not self._has(selector.name):
             return True
@@ -107,6 +110,11 @@ class Known:
             answer = self._prometheus.query(f"count(last_over_time({selector}[{span}]))", at=self._window.end)
             self._found[selector] = bool(answer)
         return self._found[selector]
+
+
+def _selector(name: str, labels: Mapping[str, str]) -> str:
+    pairs = ", ".join(f'{label}="{value}"' for label, value in labels.items())
+    return f"{name}{{{pairs}}}"
 
 
 def check_panels(prometheus: Prometheus, dashboards: Sequence[Dashboard], window: Window) -> Iterator[Checked]:

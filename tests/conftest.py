@@ -8,7 +8,7 @@ import pytest
 from tests.servers import Postgres, RedisCluster
 
 # What waits longest starts first: the stacks mostly wait for timers, and the other tests run meanwhile.
-FOLDERS = ("stack", "browser", "integration", "unit")
+FOLDERS = ("stack", "browser", "integration", "alerts", "unit")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -27,6 +27,9 @@ def _group(item: pytest.Item) -> str:
     if _folder(item) in ("stack", "browser"):
         parameters = getattr(item, "callspec", None)
         return f"{_folder(item)} {parameters.params.get('stack', '') if parameters else ''}".strip()
+    if _folder(item) == "alerts":
+        # they share nothing
+        return item.nodeid
     return str(item.path.relative_to(Path(__file__).parent))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from prometheus_client import generate_latest
 
+from lab.desk.disk import Disk
 from lab.desk.gateway_log import GatewayLog
 from lab.load.measured import Measured
 from lab.load.metrics import metrics
@@ -37,7 +38,7 @@ def pages() -> dict[str, Page]:
     made["/processes"] = (DATA / "processes.prom").read_bytes
     made["/alertmanager"] = (DATA / "alertmanager.prom").read_bytes
     gateway_log = GatewayLog(Path("/nonexistent"))
-    made["/desk"] = gateway_log.exposition().encode
+    made["/desk"] = (gateway_log.exposition() + Disk(Path("/")).exposition()).encode
     return made
 
 

@@ -54,7 +54,7 @@ def _read(rows: list[dict[str, Any]], thresholds: Mapping[str, float]) -> Iterat
                 value=float(row["value"]),
                 threshold=thresholds.get(labels["alertname"]),
                 labels=labels,
-                runbook=row["annotations"].get("runbook", ""),
+                runbook=row["annotations"].get("runbook_url", ""),
             )
 
 

@@ -110,8 +110,8 @@ def _rules(alerts: Sequence[Alert], numbers: int) -> Iterator[dict[str, Any]]:
             "annotations": {
                 "summary": definition.summary,
                 "description": description(alert).replace("EXPECTED_NUMBERS", str(numbers)),
-                "runbook": alert.runbook,
-                "dashboard": f"/d/{definition.dashboard}",
+                "runbook_url": f"{{{{ $externalLabels.desk_url }}}}/runbooks/{Path(alert.runbook).stem}",
+                "dashboard_url": f"{{{{ $externalLabels.dashboards_url }}}}/d/{definition.dashboard}",
             },
         }
 

@@ -4,11 +4,15 @@ from typing import Any
 
 import msgspec
 from litestar import Litestar, MediaType, Request, Response, get, post
+from litestar.exceptions import NotFoundException
+from litestar.params import FromPath
 
 from lab.desk.disk import Disk
+from lab.desk.fence import refuse_strangers
 from lab.desk.gateway_log import GatewayLog
 from lab.desk.inbox import Inbox, Message
 from lab.desk.page import render
+from lab.desk.runbooks import Runbooks
 
 MOST_BODY_BYTES = 2 << 20
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -18,12 +22,12 @@ SECURITY_HEADERS = {
 }
 
 
-def create_app(inbox: Inbox, log: GatewayLog, disk: Disk, dashboards: str) -> Litestar:
-    """The desk. `dashboards` is the base URL that the inbox links its dashboards to."""
+def create_app(inbox: Inbox, log: GatewayLog, disk: Disk, runbooks: Runbooks) -> Litestar:
+    """The desk."""
 
     @get("/", media_type=MediaType.HTML)
     async def page() -> str:
-        return render(inbox, dashboards)
+        return render(inbox)
 
     @get("/inbox.json")
     async def feed() -> dict[str, Any]:
@@ -32,6 +36,17 @@ def create_app(inbox: Inbox, log: GatewayLog, disk: Disk, dashboards: str) -> Li
             "received": inbox.received,
             "notifications": [msgspec.to_builtins(each) for each in inbox.newest()],
         }
+
+    @get("/runbooks", media_type=MediaType.HTML)
+    async def list_runbooks() -> str:
+        return runbooks.index()
+
+    @get("/runbooks/{name:str}", media_type=MediaType.HTML)
+    async def runbook(name: FromPath[str]) -> str:
+        page = runbooks.page(name)
+        if page is None:
+            raise NotFoundException(detail=f"there is no runbook {name}")
+        return page
 
     @post("/alerts", status_code=204)
     async def take_alerts(request: Request[Any, Any, Any]) -> None:
@@ -47,8 +62,9 @@ def create_app(inbox: Inbox, log: GatewayLog, disk: Disk, dashboards: str) -> Li
         return Response((log.exposition() + disk.exposition()).encode(), media_type=METRICS_TYPE)
 
     return Litestar(
-        [page, feed, take_alerts, take_heartbeat, metrics],
+        [page, feed, list_runbooks, runbook, take_alerts, take_heartbeat, metrics],
         openapi_config=None,
+        before_request=refuse_strangers,
         request_max_body_size=MOST_BODY_BYTES,
         response_headers=SECURITY_HEADERS,
         exception_handlers={ValueError: _refuse},

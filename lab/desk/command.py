@@ -10,6 +10,7 @@ from lab.desk.app import create_app
 from lab.desk.disk import Disk
 from lab.desk.gateway_log import GatewayLog
 from lab.desk.inbox import Inbox
+from lab.desk.runbooks import Runbooks
 from lab.settings import SettingError, load_settings
 
 
@@ -39,7 +40,7 @@ def desk(host: str, port: int | None, request_log: Path, dashboards: str | None)
         Inbox(),
         GatewayLog(request_log),
         Disk(request_log.parent),
-        (dashboards or settings.url("grafana")).rstrip("/"),
+        Runbooks((dashboards or settings.url("grafana")).rstrip("/")),
     )
     server = uvicorn.Server(
         uvicorn.Config(app, host=host, port=port or settings.desk_port, access_log=False, log_level="warning")

@@ -25,10 +25,10 @@ code { font-size: .9em; }
 """
 
 
-def render(inbox: Inbox, dashboards: str) -> str:
-    """The page. `dashboards` is the base URL of Grafana or of the viewer."""
+def render(inbox: Inbox) -> str:
+    """The page."""
     notifications = inbox.newest()
-    articles = "".join(_notification(each, dashboards) for each in notifications)
+    articles = "".join(_notification(each) for each in notifications)
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -40,7 +40,8 @@ def render(inbox: Inbox, dashboards: str) -> str:
 </head>
 <body>
 <h1>Inbox</h1>
-<p class="quiet">Notifications of alerts, newest first. {_heartbeat(inbox.heartbeat)}</p>
+<p class="quiet">Notifications of alerts, newest first. {_heartbeat(inbox.heartbeat)}
+<a href="/runbooks">Runbooks</a></p>
 {articles or "<p>Nothing yet. Break something: <code>glasshouse pause redis-1</code></p>"}
 </body>
 </html>
@@ -55,12 +56,12 @@ def _heartbeat(heard: float | None) -> str:
     return f'<span class="{kind}">Dead-man&#x27;s switch heard {seconds:.0f} s ago.</span>'
 
 
-def _notification(notification: Notification, dashboards: str) -> str:
+def _notification(notification: Notification) -> str:
     message = notification.message
     when = time.strftime("%H:%M:%S", time.localtime(notification.received))
     group = ", ".join(f"{name}={value}" for name, value in sorted(message.group_labels.items()))
     kind = "resolved" if message.status == "resolved" else escape(message.receiver)
-    alerts = "".join(_alert(alert, dashboards) for alert in message.alerts)
+    alerts = "".join(_alert(alert) for alert in message.alerts)
     return (
         f'<article class="{kind}"><strong>{escape(message.status)}</strong>'
         f' <span class="quiet">{when} · {escape(message.receiver)} · {escape(group)}'
@@ -68,15 +69,15 @@ def _notification(notification: Notification, dashboards: str) -> str:
     )
 
 
-def _alert(alert: SentAlert, dashboards: str) -> str:
+def _alert(alert: SentAlert) -> str:
     note = alert.annotations
     since = alert.starts_at.astimezone().strftime("%H:%M:%S")
     text = (
         f"<li><strong>{escape(alert.labels.get('alertname', '?'))}</strong> {escape(note.get('summary', ''))}"
         f" <span class='quiet'>({escape(alert.status)}, since {since})</span><br>{escape(note.get('description', ''))}"
     )
-    if note.get("dashboard", "").startswith("/d/"):
-        text += f'<br><a href="{escape(dashboards + note["dashboard"])}">dashboard</a>'
-    if "runbook" in note:
-        text += f" · <code>{escape(note['runbook'])}</code>"
+    for name, words in (("dashboard_url", "dashboard"), ("runbook_url", "runbook")):
+        # of what anyone may have pushed, only what is an address is made a link
+        if note.get(name, "").startswith(("http://", "https://")):
+            text += f' · <a href="{escape(note[name])}">{words}</a>'
     return text + "</li>"

@@ -37,8 +37,8 @@ SERVICE_SETTINGS = (
 TEMPO_MEMORY = "440MiB"
 TRACESTORE_SETTINGS = ("TRACESTORE_MOST_MEGABYTES", "TRACESTORE_MOST_HOURS")
 STACK_RATE_LIMIT = "100000/minute"
-# the longest window of the service levels, and a day
-PROMETHEUS_RETENTION = "4d"
+# what tuning looks back on, whichever comes first; the service levels need three days of it
+PROMETHEUS_RETENTION, PROMETHEUS_RETENTION_SIZE = "15d", "2GB"
 
 
 class StackError(Exception):
@@ -150,6 +150,8 @@ def prometheus_config(settings: LabSettings, absent: set[str]) -> str:
             "grafana:3000": f"127.0.0.1:{settings.grafana_port}",
             "tempo:3200": f"127.0.0.1:{settings.tempo_port}",
             "loki:3100": f"127.0.0.1:{settings.loki_port}",
+            "${DESK_URL}": settings.url("desk"),
+            "${DASHBOARDS_URL}": settings.url("viewer" if grafana_home() is None else "grafana"),
             **nodes,
         },
     )
@@ -159,6 +161,11 @@ def prometheus_config(settings: LabSettings, absent: set[str]) -> str:
             job["job_name"] = "tracestore"
     config["scrape_configs"] = [job for job in config["scrape_configs"] if job["job_name"] not in absent]
     return yaml.safe_dump(config, sort_keys=False)
+
+
+def cors_origins(settings: LabSettings) -> str:
+    """The pages that may read Prometheus from a browser, as a regular expression: Grafana and the viewer."""
+    return f"http://(127[.]0[.]0[.]1|localhost):({settings.grafana_port}|{settings.viewer_port})"
 
 
 def alertmanager_config(settings: LabSettings) -> str:
@@ -235,6 +242,7 @@ def programs(settings: LabSettings, home: Home, chosen: Mapping[str, str]) -> li
     """Every part of the stack, in the order in which they are named to the reader. Raises `StackError`."""
     tempo, grafana = shutil.which("tempo"), grafana_home()
     retention = chosen.get("PROMETHEUS_RETENTION", PROMETHEUS_RETENTION)
+    retention_size = chosen.get("PROMETHEUS_RETENTION_SIZE", PROMETHEUS_RETENTION_SIZE)
     redis_url = ",".join(f"redis://127.0.0.1:{settings.redis_port + n}" for n in range(REDIS_NODES))
     service = {
         "HOST": "127.0.0.1",
@@ -294,6 +302,8 @@ def programs(settings: LabSettings, home: Home, chosen: Mapping[str, str]) -> li
             "prometheus",
             f"{find('prometheus')} --config.file={home.config}/prometheus.yml"
             f" --storage.tsdb.path={home.data}/prometheus --storage.tsdb.retention.time={retention}"
+            f" --storage.tsdb.retention.size={retention_size} --web.external-url={settings.url('prometheus')}"
+            f" --web.cors.origin={cors_origins(settings)}"
             f" --web.listen-address=127.0.0.1:{settings.prometheus_port}"
             " --enable-feature=exemplar-storage --web.enable-remote-write-receiver --web.enable-lifecycle",
             f"{settings.url('prometheus')}/-/ready",
@@ -304,7 +314,7 @@ def programs(settings: LabSettings, home: Home, chosen: Mapping[str, str]) -> li
             "alertmanager",
             f"{find('prometheus-alertmanager', 'alertmanager')} --config.file={home.config}/alertmanager.yml"
             f" --storage.path={home.data}/alertmanager --web.listen-address=127.0.0.1:{settings.alertmanager_port}"
-            " --cluster.listen-address=",
+            f" --cluster.listen-address= --web.external-url={settings.url('alertmanager')}",
             f"{settings.url('alertmanager')}/-/ready",
         )
     )

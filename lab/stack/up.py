@@ -98,7 +98,7 @@ def show_addresses(settings: LabSettings) -> None:
 def _chosen() -> dict[str, str]:
     """What the environment or .env sets of the service's settings and for how long Prometheus keeps what it scraped."""
     written = read_env_file(ROOT)
-    names = (*native.SERVICE_SETTINGS, *native.TRACESTORE_SETTINGS, "PROMETHEUS_RETENTION")
+    names = (*native.SERVICE_SETTINGS, *native.TRACESTORE_SETTINGS, "PROMETHEUS_RETENTION", "PROMETHEUS_RETENTION_SIZE")
     values = {name: os.environ.get(name, written.get(name)) for name in names}
     # no endpoint is a setting too: no traces
     return {name: value for name, value in values.items() if value or (value == "" and name.startswith("OTEL"))}

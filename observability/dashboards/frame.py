@@ -10,7 +10,7 @@ from grafana_foundation_sdk.builders import dashboard as builders
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import dashboard as model
 
-from observability.dashboards.palette import ORANGE, PURPLE, VERMILLION
+from observability.dashboards.palette import BLUE, ORANGE, PURPLE, VERMILLION
 from observability.dashboards.panels import PROMETHEUS
 from observability.dashboards.queries import REAL_ALERTS
 
@@ -129,6 +129,15 @@ ANNOTATIONS = (
         "{{replica}}",
         "started",
         ORANGE,
+    ),
+    Annotation(
+        "Thresholds",
+        'count_values by (alert) ("to", alert_threshold != on (alert) alert_threshold offset $__interval)'
+        " * on (alert) group_left (from)"
+        ' count_values by (alert) ("from", alert_threshold offset $__interval != on (alert) alert_threshold)',
+        "{{alert}}: threshold changed",
+        "from {{from}} to {{to}}",
+        BLUE,
     ),
     Annotation(
         "Alerts",

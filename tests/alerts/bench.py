@@ -17,6 +17,8 @@ from lab.settings import ROOT
 
 CASES = ROOT / "alerts" / "tests"
 Rule = Mapping[str, Any]
+# evaluation interval, and the case
+Cases = list[tuple[str, dict[str, Any]]]
 _NAME = re.compile(r"[A-Za-z_:][\w:]*")
 try:
     _Loader: Any = yaml.CSafeLoader
@@ -65,14 +67,17 @@ def rules_of(alert: str) -> list[dict[str, Any]]:
     ]
 
 
-def run(folder: Path, alert: str, rules: list[dict[str, Any]]) -> subprocess.CompletedProcess[str]:
-    """Runs an alert's cases on these groups of rules; exit status 1 where one fails."""
+def run(
+    folder: Path, alert: str, rules: list[dict[str, Any]], own_cases: Cases | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Runs an alert's cases, or others, on these groups of rules; exit status 1 where one fails."""
+    chosen = cases()[alert] if own_cases is None else own_cases
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "rules.yml").write_text(yaml.safe_dump({"groups": rules}))
     files = []
-    for interval in {interval for interval, _ in cases()[alert]}:
+    for interval in {interval for interval, _ in chosen}:
         file = folder / f"cases-{interval}.yml"
-        own = [case for each, case in cases()[alert] if each == interval]
+        own = [case for each, case in chosen if each == interval]
         file.write_text(yaml.safe_dump({"rule_files": ["rules.yml"], "evaluation_interval": interval, "tests": own}))
         files.append(str(file))
     return subprocess.run(

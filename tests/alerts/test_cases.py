@@ -17,3 +17,21 @@ def test_every_case_of_an_alert_comes_out_as_it_says(tmp_path: Path, alert: str)
         pytest.skip("no promtool installed: lab/stack/install.sh")
     done = bench.run(tmp_path, alert, bench.rules_of(alert))
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("record", ["alert_threshold", "alert_floor"])
+def test_a_single_threshold_or_floor_that_is_missing_is_said(tmp_path: Path, record: str) -> None:
+    rules = bench.rules_of("ThresholdsMissing")
+    numbers = next(group["rules"] for group in rules if any("record" in rule for rule in group["rules"]))
+    numbers.remove(next(rule for rule in numbers if rule.get("record") == record))
+    firing = 'ALERTS{alertname="ThresholdsMissing", alertstate="firing"}'
+    case = {
+        "name": "ThresholdsMissing fires when one is missing, once that has held for its time",
+        "interval": "5s",
+        "promql_expr_test": [
+            {"expr": firing, "eval_time": "15s", "exp_samples": []},
+            {"expr": f"count({firing})", "eval_time": "30s", "exp_samples": [{"labels": "{}", "value": 1}]},
+        ],
+    }
+    done = bench.run(tmp_path, "ThresholdsMissing", rules, [("5s", case)])
+    assert done.returncode == 0, done.stdout + done.stderr

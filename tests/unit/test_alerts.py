@@ -90,6 +90,8 @@ def test_an_alert_has_all_that_its_reader_needs(alert: Alert) -> None:
     assert "{{ $value" in notes["description"]
     assert " 1 times" not in notes["description"]
     assert (ROOT / alert.runbook).is_file()
+    assert notes["runbook_url"] == f"{{{{ $externalLabels.desk_url }}}}/runbooks/{Path(alert.runbook).stem}"
+    assert notes["dashboard_url"] == f"{{{{ $externalLabels.dashboards_url }}}}/d/{alert.definition.dashboard}"
     assert alert.definition.dashboard in {dashboard.uid for dashboard in load_dashboards()}
 
 

@@ -15,21 +15,21 @@ from lab.alerts.reload import changes, reload
 
 PAGE = {
     "labels": {"alertname": "ErrorRatioHigh", "severity": "page", "part": "service"},
-    "annotations": {"runbook": "alerts/runbooks/ErrorRatioHigh.md"},
+    "annotations": {"runbook_url": "http://127.0.0.1:8060/runbooks/ErrorRatioHigh"},
     "state": "firing",
     "activeAt": "2026-01-02T03:04:05.678901234Z",
     "value": "1.25e-01",
 }
 BURN = {
     "labels": {"alertname": "LatencyBurnSlow", "severity": "ticket", "part": "slo", "slo": "latency"},
-    "annotations": {"runbook": "alerts/runbooks/LatencyBurn.md"},
+    "annotations": {"runbook_url": "http://127.0.0.1:8060/runbooks/LatencyBurn"},
     "state": "pending",
     "activeAt": "2026-01-02T03:04:05Z",
     "value": "1.5e-01",
 }
 NODE = {
     "labels": {"alertname": "RedisNodeDown", "severity": "ticket", "part": "redis", "node": "redis-3", "job": "redis"},
-    "annotations": {"runbook": "alerts/runbooks/RedisNodeDown.md"},
+    "annotations": {"runbook_url": "http://127.0.0.1:8060/runbooks/RedisNodeDown"},
     "state": "firing",
     "activeAt": "2026-01-02T03:04:05Z",
     "value": "0e+00",
@@ -94,7 +94,7 @@ def test_alerts_are_listed_with_value_threshold_and_runbook(prometheus: Told) ->
     page, node, burn, total = done.output.splitlines()
     assert page.split()[:3] == ["firing", "page", "ErrorRatioHigh"]
     assert "0.125 against 0.05" in page
-    assert page.endswith("alerts/runbooks/ErrorRatioHigh.md")
+    assert page.endswith("http://127.0.0.1:8060/runbooks/ErrorRatioHigh")
     assert "node=redis-3" in node
     assert "against" not in node
     assert burn.split()[:3] == ["pending", "ticket", "LatencyBurnSlow"]

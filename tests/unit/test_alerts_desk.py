@@ -1,5 +1,7 @@
 """The desk: notifications taken in and shown, and the gateway's requests counted."""
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,8 @@ from lab.desk.app import create_app
 from lab.desk.disk import Disk
 from lab.desk.gateway_log import GatewayLog
 from lab.desk.inbox import MOST_NOTIFICATIONS, Inbox
+from lab.desk.runbooks import Runbooks
+from lab.settings import ROOT
 from tests.servers.replica import Samples
 
 
@@ -29,7 +33,11 @@ def notification(status: str = "firing", **labels: str) -> dict[str, Any]:
             {
                 "status": status,
                 "labels": {"alertname": "RedisNodeDown", "severity": "ticket", **labels},
-                "annotations": {"summary": "redis-1 is down", "dashboard": "/d/cache-redis", "runbook": "r.md"},
+                "annotations": {
+                    "summary": "redis-1 is down",
+                    "dashboard_url": "http://127.0.0.1:3000/d/cache-redis",
+                    "runbook_url": "http://127.0.0.1:8060/runbooks/RedisNodeDown",
+                },
                 "startsAt": "2026-01-02T03:04:05.678901234Z",
                 "endsAt": "0001-01-01T00:00:00Z",
                 "generatorURL": "",
@@ -48,7 +56,10 @@ def log(tmp_path: Path) -> Path:
 @pytest.fixture
 def desk(log: Path) -> TestClient[Any]:
     """A client of a desk."""
-    return TestClient(create_app(Inbox(), GatewayLog(log), Disk(log.parent), "http://127.0.0.1:3000"))
+    return TestClient(
+        create_app(Inbox(), GatewayLog(log), Disk(log.parent), Runbooks("http://127.0.0.1:3000")),
+        base_url="http://127.0.0.1:8060",
+    )
 
 
 def line(status: int, addresses: str = "", statuses: str = "", kind: str = "read", seconds: float = 0.003) -> str:
@@ -58,6 +69,9 @@ def line(status: int, addresses: str = "", statuses: str = "", kind: str = "read
 
 def counters(desk: TestClient[Any]) -> Samples:
     return Samples(desk.get("/metrics").text)
+
+
+JSON = {"Content-Type": "application/json"}
 
 
 def test_a_notification_arrives_in_the_feed_and_on_the_page(desk: TestClient[Any]) -> None:
@@ -83,7 +97,7 @@ def test_the_newest_stands_first_and_the_oldest_are_forgotten(desk: TestClient[A
 
 def test_what_alerts_say_is_shown_as_text(desk: TestClient[Any]) -> None:
     message = notification(alertname="<script>alert(1)</script>")
-    message["alerts"][0]["annotations"] = {"summary": "<b>&", "dashboard": 'javascript:"x', "runbook": "<i>"}
+    message["alerts"][0]["annotations"] = {"summary": "<b>&", "dashboard_url": 'javascript:"x', "runbook_url": "<i>"}
     desk.post("/alerts", json=message)
     page = desk.get("/").text
     assert "<script>" not in page
@@ -104,7 +118,7 @@ def test_the_dead_mans_switch_is_a_heartbeat_and_no_notification(desk: TestClien
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"nonsense", b'{"status": "firing", "alerts": 3}'])
 def test_what_is_no_notification_is_refused(desk: TestClient[Any], body: bytes) -> None:
-    assert desk.post("/alerts", content=body).status_code == 400
+    assert desk.post("/alerts", content=body, headers=JSON).status_code == 400
     assert desk.get("/inbox.json").json()["received"] == 0
 
 
@@ -209,3 +223,44 @@ def test_a_log_that_has_grown_is_emptied_once_it_is_counted(log: Path) -> None:
 def test_the_disk_under_the_data_is_told(desk: TestClient[Any]) -> None:
     found = counters(desk)
     assert 0 < found.value("desk_disk_available_bytes") < found.value("desk_disk_size_bytes")
+
+
+@pytest.mark.case("links")
+def test_every_runbook_is_a_page_and_their_links_lead_to_pages(desk: TestClient[Any]) -> None:
+    index = desk.get("/runbooks").text
+    names = sorted(file.stem for file in (ROOT / "alerts/runbooks").glob("*.md"))
+    for name in names:
+        assert f'href="/runbooks/{name}"' in index
+        page = desk.get(f"/runbooks/{name}")
+        assert page.headers["content-type"].startswith("text/html")
+        assert f"<h1>{name}</h1>" in page.text
+        assert 'href="http://127.0.0.1:3000/d/' in page.text
+        for link in re.findall(r'href="(/[^"]*)"', page.text):
+            assert desk.get(link).status_code == 200, link
+        assert 'href="../' not in page.text
+
+
+@pytest.mark.parametrize("name", ["Nobody", "..%2f..%2fREADME", "ServiceDown.md", "%00"])
+def test_what_is_no_runbook_is_not_found(desk: TestClient[Any], name: str) -> None:
+    assert desk.get(f"/runbooks/{name}").status_code in {400, 404}
+
+
+def test_a_page_of_elsewhere_cannot_forge_a_heartbeat_or_an_alert(desk: TestClient[Any]) -> None:
+    body = json.dumps(notification())
+    # what a browser sends for another page without asking first: a form's content type, and where it comes from
+    assert desk.post("/heartbeat", content=body, headers={"Content-Type": "text/plain"}).status_code == 415
+    assert desk.post("/heartbeat", content=body).status_code == 415
+    assert desk.post("/heartbeat", content=body, headers={**JSON, "Origin": "http://evil.example"}).status_code == 403
+    assert desk.post("/alerts", content=body, headers={**JSON, "Sec-Fetch-Site": "cross-site"}).status_code == 403
+    assert desk.get("/inbox.json").json() == {"heartbeat": None, "received": 0, "notifications": []}
+
+
+@pytest.mark.parametrize("host", ["evil.example:8060", "127.0.0.1.evil.example", ""])
+def test_a_name_that_is_not_the_desks_is_refused(desk: TestClient[Any], host: str) -> None:
+    assert desk.get("/inbox.json", headers={"Host": host}).status_code == 421
+    assert desk.post("/heartbeat", json=notification(), headers={"Host": host}).status_code == 421
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8060", "localhost:8060", "[::1]:8060", "desk:8060", "DESK"])
+def test_the_desk_answers_to_its_names(desk: TestClient[Any], host: str) -> None:
+    assert desk.post("/heartbeat", json=notification(), headers={"Host": host}).status_code == 204

@@ -1,0 +1,84 @@
+"""Breaks an alert's rules on purpose, one thing at a time: a case has to fail for each, or it proves nothing.
+
+Turned are the comparison, each window, each label matcher, the threshold, the floor and the time that it has to hold.
+"""
+
+import copy
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from lab.alerts.thresholds import seconds
+from tests.alerts.bench import rules_of
+
+Groups = list[dict[str, Any]]
+# how far a number is moved; small whole ones are moved by one
+FACTOR, SMALL = 1.3, 5
+TURNED = {">": "<", "<": ">", "==": "!=", ">=": "<"}
+_COMPARISON = re.compile(r"(?<=[\s)])(>=|==|>|<)(?= (?:on|bool|\d))")
+_WINDOW = re.compile(r"\[(\d+[smhd](?:\d+[smhd])*)\]|(?<=offset )(\d+[smhd](?:\d+[smhd])*)")
+_MATCHER = re.compile(r'(\w+)(=~|!~|!=|=)("[^"]*")')
+# what a rule calls its own series by: without it, it would read those of every alert
+_OWN = "alert"
+
+
+def mutations(alert: str) -> Iterator[tuple[str, Groups]]:
+    """Each broken set of the rules of one alert, with what is broken."""
+    rules = rules_of(alert)
+    for number, rule in enumerate(_flat(rules)):
+        own = rule.get("alert") == alert or rule.get("labels", {}).get(_OWN) == alert
+        if not own:
+            continue
+        for what, changed in _rule(rule):
+            broken = copy.deepcopy(rules)
+            target = list(_flat(broken))[number]
+            target.clear()
+            target.update(changed)
+            yield f"{rule.get('record', 'rule')}: {what}", broken
+
+
+def _flat(groups: Groups) -> Iterator[dict[str, Any]]:
+    return (rule for group in groups for rule in group["rules"])
+
+
+def _rule(rule: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    if rule.get("record") in {"alert_threshold", "alert_floor"}:
+        value = float(rule["expr"])
+        for moved in _moved(value):
+            yield f"{value:g} → {moved:g}", {**rule, "expr": f"{moved:.10g}"}
+        return
+    for what, expr in _expressions(rule["expr"]):
+        yield what, {**rule, "expr": expr}
+    if "alert" in rule:
+        hold = seconds(rule.get("for", "0s"))
+        longer = f"{round(hold * 2) or 30}s"
+        yield f"for {rule.get('for', '0s')} → {longer}", {**rule, "for": longer}
+        if hold:
+            yield f"for {rule['for']} → 0s", {key: value for key, value in rule.items() if key != "for"}
+
+
+def _moved(value: float) -> tuple[float, ...]:
+    if value == round(value) and value < SMALL:
+        # a count: between it and the next there is nothing
+        return (value + 1, value - 1) if value else (1.0,)
+    return value * FACTOR, value / FACTOR
+
+
+def _expressions(expr: str) -> Iterator[tuple[str, str]]:
+    def put(match: re.Match[str], text: str) -> tuple[str, str]:
+        return f"{match[0]} → {text or 'nothing'} at {match.start()}", expr[: match.start()] + text + expr[
+            match.end() :
+        ]
+
+    for match in _COMPARISON.finditer(expr):
+        # `x > 0` only keeps a division from its zero: NaN and infinity are told apart by no alert
+        if not expr[match.end() :].startswith(" 0)"):
+            yield put(match, TURNED[match[1]])
+    for match in _WINDOW.finditer(expr):
+        window = match[1] or match[2]
+        longer = f"{round(seconds(window) * 5)}s"
+        yield put(match, f"[{longer}]" if match[1] else longer)
+    for match in _MATCHER.finditer(expr):
+        if match[1] != _OWN:
+            other = {"=": "!=", "!=": "=", "=~": "!~", "!~": "=~"}[match[2]]
+            yield put(match, f"{match[1]}{other}{match[3]}")

@@ -1,0 +1,36 @@
+"""Every rule that is broken on purpose fails a case."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from lab.alerts.catalog import load_alerts
+from tests.alerts import bench
+from tests.alerts.mutations import mutations
+
+# the one always fires, and what the other looks for is put to the test in test_cases.py
+APART = {"DeadMansSwitch", "ThresholdsMissing"}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("alert", [alert.name for alert in load_alerts() if alert.name not in APART])
+def test_a_broken_rule_fails_a_case(tmp_path: Path, alert: str) -> None:
+    if not shutil.which("promtool"):
+        pytest.skip("no promtool installed: lab/stack/install.sh")
+    broken = list(mutations(alert))
+    assert len(broken) >= 2
+    unnoticed = [
+        what
+        for number, (what, rules) in enumerate(broken)
+        if bench.run(tmp_path / str(number), alert, rules).returncode == 0
+    ]
+    assert not unnoticed, "no case fails for: " + "; ".join(unnoticed)
+
+
+@pytest.mark.parametrize("alert", ["ErrorRatioHigh", "NoTraffic"])
+def test_a_turned_comparison_fails_a_case(tmp_path: Path, alert: str) -> None:
+    turned = [rules for what, rules in mutations(alert) if what.startswith(("rule: >", "rule: <"))]
+    assert turned
+    for number, rules in enumerate(turned):
+        assert bench.run(tmp_path / str(number), alert, rules).returncode == 1

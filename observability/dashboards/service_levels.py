@@ -87,7 +87,7 @@ def _ratios(level: Level) -> Panel:
 def _burn(level: Level, burn: Burn) -> Panel:
     alert, short, long = f"{level.title}Burn{burn.name}", promql(burn.short), promql(burn.long)
     return lines(
-        f"{level.title} burn, {short} and {long}",
+        f"{level.title}, {short} and {long}",
         f"How fast the budget is spent; 1 is evenly. Both lines over the threshold raise {alert}; "
         "the short one shows that it goes on.",
         "none",

@@ -212,7 +212,7 @@ def test_annotations_mark_starts_and_ends() -> None:
     """A series that lasts would fill every plot with colour for as long."""
     for dashboard in COMMITTED:
         for annotation in dashboard.annotations:
-            assert " unless " in annotation.target.query, annotation.name
+            assert " unless " in annotation.target.query or " != " in annotation.target.query, annotation.name
             assert "offset $__interval" in annotation.target.query, annotation.name
 
 

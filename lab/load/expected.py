@@ -16,7 +16,7 @@ SUCCESS = {
     Operation.CHANGE: HTTPStatus.OK,
     Operation.DELETE: HTTPStatus.NO_CONTENT,
 }
-SHOWN_BYTES = 60
+SHOWN_BYTES = 160
 
 
 class Task(Struct, frozen=True):

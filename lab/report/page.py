@@ -182,7 +182,8 @@ def _repeat(run: Run) -> str:
 def _cells(figures: Figures) -> list[str]:
     times = (figures.mean, figures.p50, figures.p95, figures.p99, figures.longest)
     counts = (figures.offered, figures.answered, figures.failed, figures.dropped)
-    return [*map(str, counts), *map(_ms, times)]
+    # what nobody measured, as with the requests of a lost worker, has no latency
+    return [*map(str, counts), *(_ms(each if figures.longest else None) for each in times)]
 
 
 def _met(good: bool) -> str:
@@ -190,7 +191,7 @@ def _met(good: bool) -> str:
 
 
 def _ms(seconds: float | None) -> str:
-    return "-" if seconds is None else f"{seconds * 1000:.1f} ms"
+    return "-" if seconds is None else f"{seconds * 1000:.1f}\N{NO-BREAK SPACE}ms"
 
 
 def _percent(ratio: float | None) -> str:

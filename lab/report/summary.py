@@ -110,7 +110,8 @@ def abuse_fact(run: Run) -> str:
 def _cells(figures: Figures) -> list[str]:
     times = (figures.p50, figures.p95, figures.p99, figures.longest)
     counts = (figures.offered, figures.answered, figures.failed, figures.dropped)
-    return [*map(str, counts), *(f"{seconds * 1000:.1f} ms" for seconds in times)]
+    # what nobody measured, as with the requests of a lost worker, has no latency
+    return [*map(str, counts), *(f"{seconds * 1000:.1f} ms" if figures.longest else "-" for seconds in times)]
 
 
 def _percent(ratio: float | None) -> str:

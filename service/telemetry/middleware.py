@@ -8,9 +8,10 @@ from http import HTTPStatus
 import structlog
 
 from service.asgi import App, Message, Receive, Scope, Send
+from service.telemetry.failure import Failure, error_type
 from service.telemetry.instruments import Durations
 from service.telemetry.metrics import METHODS, ROUTES, UNMATCHED, Metrics
-from service.telemetry.request import enter, failure_of, span_id_of, trace_id_of
+from service.telemetry.request import enter, failure_of, note_failure, span_id_of, trace_id_of
 from service.telemetry.tracing import SERVER_ERROR, Tracing
 
 log = structlog.stdlib.get_logger("service.request")
@@ -62,6 +63,10 @@ class TelemetryMiddleware:
         span = self._tracing.begin(scope) if self._tracing.is_on else None
         try:
             await self._app(scope, receive, send_and_note)
+        except Exception as error:
+            # one that was turned into no answer; the server makes it a 500
+            note_failure(scope, Failure(str(error), error_type(error), error=error))
+            raise
         finally:
             self._active -= 1
             seconds = time.perf_counter() - started

@@ -8,7 +8,7 @@ here, and where who sets an attribute knows what it is. Provider, resource, proc
 
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import ItemsView, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
 
@@ -18,13 +18,25 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan, TracerProvider
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
+from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 from opentelemetry.util.types import Attributes, AttributeValue
 
 from service.telemetry.failure import class_name, error_type
 from service.telemetry.instruments import Exemplar
 
 SAMPLED = TraceFlags(TraceFlags.SAMPLED)
+
+
+class NoState(TraceState):
+    """No `tracestate`, which is what most traces have, and which the exporter asks of each span."""
+
+    def items(self) -> ItemsView[str, str]:
+        """None, without the look that the SDK takes for each."""
+        return NOTHING
+
+
+NOTHING: ItemsView[str, str] = {}.items()
+NO_STATE = NoState()
 
 
 class LeanSpan(trace.Span, ReadableSpan):
@@ -165,7 +177,7 @@ class LeanTracer(trace.Tracer):
         if parent is not None and parent.is_valid:
             trace_id, state = parent.trace_id, parent.trace_state
         else:
-            parent, trace_id, state = None, self._ids.generate_trace_id(), None
+            parent, trace_id, state = None, self._ids.generate_trace_id(), NO_STATE
         own = SpanContext(trace_id, self._ids.generate_span_id(), False, SAMPLED, state)
         return LeanSpan(
             name, own, parent, kind, dict(attributes) if attributes else {}, start_time or time.time_ns(), self

@@ -45,6 +45,8 @@ def traced(
         "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint,
         "TRACE_SAMPLE_RATIO": "0",
         "TRACE_SLOW_SECONDS": "0.2",
+        "OTEL_BSP_SCHEDULE_DELAY": "200",
+        "OTEL_BLRP_SCHEDULE_DELAY": "200",
     }
     with Replica(tmp_path_factory.mktemp("traced"), **settings) as replica:
         yield replica

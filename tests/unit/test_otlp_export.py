@@ -1,5 +1,6 @@
 """What leaves by OTLP, against a receiver that checks it: every standard variable, and what is counted of failures."""
 
+import asyncio
 import contextvars
 import logging
 import ssl
@@ -17,6 +18,7 @@ from service.settings import SettingError, load_settings
 from service.telemetry.log_export import LogExport
 from service.telemetry.logs import set_up_logs
 from service.telemetry.metrics import Metrics
+from service.telemetry.middleware import TelemetryMiddleware
 from service.telemetry.request import enter, trace_id_of
 from service.telemetry.resource import resource_of
 from service.telemetry.tracing import Tracing
@@ -139,6 +141,30 @@ def test_a_late_span_has_the_ids_that_its_log_line_named(
     assert span.seconds == pytest.approx(0.02)
 
 
+async def test_an_error_that_nobody_turned_into_an_answer_is_told_with_its_stack(
+    receiver: OtlpReceiver, environment: pytest.MonkeyPatch
+) -> None:
+    made = source(TRACE_SAMPLE_RATIO="0")
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        raise ValueError("nobody expected this")
+
+    async def none(*_: Any) -> Any:
+        raise AssertionError
+
+    middleware = TelemetryMiddleware(app, made.metrics, made.tracing, 1.0, lambda _: "")
+    scope = {"type": "http", "method": "GET", "path": "/tasks", "scheme": "http", "headers": []}
+    with pytest.raises(ValueError, match="nobody"):
+        await middleware(scope, none, none)
+    await asyncio.to_thread(made.close)
+    (span,) = receiver.spans
+    assert (span.attributes["error.type"], span.events) == ("ValueError", ("exception",))
+    (line,) = (each for each in receiver.logs if each.body == "request")
+    assert line.attributes["reason"] == "nobody expected this"
+    assert line.attributes["exception.type"] == "ValueError"
+    assert "Traceback" in line.attributes["exception.stacktrace"]
+
+
 @pytest.mark.parametrize("name", ["OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_{}_HEADERS"])
 def test_headers_are_sent(receiver: OtlpReceiver, environment: pytest.MonkeyPatch, name: str) -> None:
     names = {name.format("TRACES"), name.format("LOGS")}
@@ -251,7 +277,7 @@ SIZES = ("MAX_QUEUE_SIZE", "MAX_EXPORT_BATCH_SIZE")
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "4096"),
+        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "10000"),
         ("OTEL_BSP_SCHEDULE_DELAY", "soon"),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
         ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "localhost:4318"),

@@ -3,7 +3,7 @@
 # nodes that came back under new addresses are introduced again, one that was wiped joins as a replica, slots that
 # nobody serves are given to somebody. Needs redis-cli 7 or newer.
 #   cluster.sh          runs until it is stopped
-#   cluster.sh check    exit status 0 if all slots are served and every primary has a replica
+#   cluster.sh check    exit status 0 if all slots are served, every primary has a replica and every node knows all others
 set -u
 
 log() { printf 'redis-cluster: %s\n' "$*"; }
@@ -30,11 +30,20 @@ find_member() {
     return 1
 }
 
+# $1 is what a node says of the others: it knows just as many as there are, and where each of them is
+knows_all() {
+    printf '%s\n' "$1" | grep -qE 'fail|noaddr|handshake' && return 1
+    [ "$(printf '%s\n' "$1" | grep -c .)" = "$(printf '%s\n' $NODES | grep -c .)" ]
+}
+
 is_whole() {
     [ "$(info "$1" cluster_state)" = ok ] && [ "$(info "$1" cluster_slots_assigned)" = 16384 ] || return 1
+    # each has a view of its own: after all have moved, one may be alone in being right
+    for n in $NODES; do
+        [ "$n" = "$1" ] || knows_all "$(ask "$n" cluster nodes)" || return 1
+    done
     nodes=$(ask "$1" cluster nodes)
-    printf '%s\n' "$nodes" | grep -qE 'fail|noaddr|handshake' && return 1
-    [ "$(printf '%s\n' "$nodes" | grep -c .)" = "$(printf '%s\n' $NODES | grep -c .)" ] || return 1
+    knows_all "$nodes" || return 1
     # every primary that has slots (the ninth field on) is followed by some replica (the fourth field)
     printf '%s\n' "$nodes" | awk '$3 ~ /master/ && NF > 8 { p[$1] } $3 ~ /slave/ && $8 == "connected" { r[$4] }
         END { for (id in p) if (!(id in r)) exit 1 }'
@@ -50,9 +59,13 @@ create() {
 
 mend() {
     member=$1
-    # introduce every node to the member, under the address that it has now
+    # Introduce every node to every other, under the address that it has now. One that knows a node under an address
+    # that is another's by now does not ask who else knows it.
     for n in $NODES; do
-        [ "$n" = "$member" ] || ask "$member" cluster meet "$(address "$n")" "${n##*:}" >/dev/null
+        here=$(address "$n")
+        for other in $NODES; do
+            [ "$n" = "$other" ] || ask "$other" cluster meet "$here" "${n##*:}" >/dev/null
+        done
     done
     sleep 1
     # forget those that were wiped: their old selves never come back
@@ -72,20 +85,49 @@ mend() {
         END { for (id in p) if (!(id in r)) print id }')
     for n in $NODES; do
         [ -n "$lonely" ] || break
-        ask "$n" cluster nodes | grep myself | awk '$3 ~ /master/ && NF == 8 { found = 1 } END { exit !found }' || continue
+        is_empty_primary "$n" || continue
         primary=$(printf '%s\n' "$lonely" | sed -n 1p)
         log "$n becomes a replica of $primary"
         [ "$(ask "$n" cluster replicate "$primary")" = OK ] && lonely=$(printf '%s\n' "$lonely" | sed 1d)
     done
-    # slots that nobody serves, once a failover had its time
-    if are_all_up && [ "$(info "$member" cluster_slots_ok)" != 16384 ]; then
-        sleep 3
-        if [ "$(info "$member" cluster_slots_ok)" != 16384 ]; then
-            log "giving unserved slots to somebody"
-            redis-cli --cluster fix "$(address "$member"):${member##*:}" --cluster-fix-with-unreachable-masters \
-                --cluster-yes >/dev/null 2>&1
-        fi
+    # slots that nobody serves any more, since their primary and its replicas were all wiped
+    if are_all_up && [ "$(info "$member" cluster_slots_assigned)" != 16384 ]; then
+        for n in $NODES; do
+            is_empty_primary "$n" || continue
+            # shellcheck disable=SC2046
+            give "$n" $(free_slots "$member")
+            return
+        done
+        # nobody is free to take them: a primary takes them in addition
+        for n in $NODES; do
+            ask "$n" cluster nodes | grep myself | grep -q master || continue
+            # shellcheck disable=SC2046
+            give "$n" $(free_slots "$member")
+            return
+        done
     fi
+}
+
+is_empty_primary() { ask "$1" cluster nodes | grep myself | awk '$3 ~ /master/ && NF == 8 { found = 1 } END { exit !found }'; }
+
+# the ranges that no node claims, as "first last first last …"
+free_slots() {
+    ask "$1" cluster nodes | awk '{ for (i = 9; i <= NF; i++) if ($i !~ /^\[/) {
+            split($i, ends, "-"); last = ends[2] == "" ? ends[1] : ends[2]
+            for (slot = ends[1] + 0; slot <= last + 0; slot++) taken[slot] } }
+        END { for (slot = 0; slot <= 16384; slot++) {
+            is_free = slot < 16384 && !(slot in taken)
+            if (is_free && first == "") first = slot
+            if (!is_free && first != "") { printf "%d %d ", first, slot - 1; first = "" } } }'
+}
+
+give() {
+    node=$1; shift
+    [ $# -gt 0 ] || return
+    log "$node takes the slots that nobody serves: $*"
+    # a new epoch, so that no claim from before is stronger
+    ask "$node" cluster bumpepoch >/dev/null
+    ask "$node" cluster addslotsrange "$@" >/dev/null
 }
 
 if [ "${1:-}" = check ]; then

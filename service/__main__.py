@@ -12,7 +12,7 @@ import uvicorn
 
 from service.app import Service, create_app
 from service.asgi import App
-from service.resilience import Unavailable
+from service.infrastructure.breaker import Unavailable
 from service.settings import SettingError, Settings, load_settings
 from service.telemetry.logs import set_up_logs
 

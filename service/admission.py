@@ -7,10 +7,10 @@ from litestar.exceptions import HTTPException
 
 from service.asgi import App, Message, Receive, Scope, Send
 from service.coding import IDENTITY, Coding, encoding
+from service.infrastructure.breaker import Unavailable
 from service.problems import MEDIA_TYPE, problem
 from service.rate_limit import Clients, Decision, Limiter, limit_name, policy_header
 from service.requests import CODING, FORWARDED_FOR, REFUSAL
-from service.resilience import Unavailable
 from service.settings import Settings
 from service.telemetry.failure import Failure
 from service.telemetry.metrics import Metrics

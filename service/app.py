@@ -12,23 +12,28 @@ from litestar import Litestar
 
 from service.admission import AdmissionMiddleware
 from service.asgi import App, Scope
-from service.cluster import FAILURES, RedisCluster
-from service.database import Database
 from service.docs_ui import docs_routes
 from service.health import Dependency, HealthChecks, health_routes
-from service.memory import MemoryCache
+from service.infrastructure.breaker import CLOSED, Unavailable
+from service.infrastructure.cluster import RedisCluster
+from service.infrastructure.database import Database
+from service.infrastructure.lanes import FAILURES
+from service.infrastructure.memory import Memory
+from service.migrations import migrate
 from service.problems import answer, answer_and_log
 from service.rate_limit import Limiter, MemoryLimiter, RedisLimiter
 from service.replica import replica_name
 from service.requests import reading
-from service.resilience import CLOSED, Unavailable
 from service.scrape import MetricsApp
 from service.settings import Settings
-from service.tasks.cache import RedisCache, TaskCache
-from service.tasks.epoch import Epoch
+from service.tasks.cache import TaskCache
+from service.tasks.changes import ChangeLog
+from service.tasks.invalidation import Invalidation
 from service.tasks.repository import TaskRepository
 from service.tasks.routes import task_routes
-from service.tasks.store import TaskStore, metadata
+from service.tasks.servers import MemoryServer, RedisServer
+from service.tasks.store import TaskStore
+from service.tasks.values import FORMAT
 from service.telemetry.log_export import LogExport
 from service.telemetry.metrics import Metrics
 from service.telemetry.middleware import TelemetryMiddleware
@@ -60,10 +65,12 @@ class Service:
         self._tracing = tracing = Tracing(settings, resource, metrics)
         self._database = Database(settings, metrics, tracing)
         self._cluster = RedisCluster(settings, metrics) if settings.redis_url else None
-        self._epoch = Epoch(self._database, metrics)
         self._store = TaskStore(self._database)
-        server = RedisCache(self._cluster) if self._cluster else MemoryCache()
-        tasks = TaskRepository(self._store, TaskCache(server, settings, metrics), self._epoch, metrics)
+        server = RedisServer(self._cluster) if self._cluster else MemoryServer(Memory())
+        cache = TaskCache(server, settings, metrics)
+        self._changes = ChangeLog(self._database, FORMAT)
+        self._invalidation = Invalidation(self._changes, cache, metrics)
+        tasks = TaskRepository(self._store, cache, self._invalidation, metrics)
         self._health = HealthChecks(self._dependencies())
         routes = [task_routes(tasks), health_routes(self._health)]
         self._litestar = Litestar(
@@ -87,12 +94,8 @@ class Service:
         """The app for Prometheus."""
 
     async def prepare(self) -> None:
-        """Makes the tables that are missing, before the server starts. Raises `Unavailable`."""
-        try:
-            await self._database.create(metadata)
-        finally:
-            # the server has an event loop of its own, and connections cannot move to it
-            await self._database.close()
+        """Brings the database's schema up to date, before the server starts. Raises `Unavailable`."""
+        await migrate(self._settings)
 
     def drain(self) -> None:
         """Says at `/health/ready` that no more requests should come, and serves those that do."""
@@ -125,17 +128,20 @@ class Service:
 
     @asynccontextmanager
     async def _lifespan(self, _app: Litestar) -> AsyncIterator[None]:
-        await self._epoch.start()
-        work: list[Coroutine[Any, Any, None]] = [self._watch_lag(), self._keep_house()]
-        if self._cluster is not None:
+        cluster = self._cluster
+        if cluster is not None:
             if self._tracing.is_on:
-                self._cluster.trace(self._tracing.instrument_redis, self._tracing.is_recording, note_redis_node)
-            await self._cluster.start()
-            work += [
-                self._epoch.follow(self._cluster.config_epoch),
-                self._await_redis(self._cluster),
-                self._cluster.watch(),
-            ]
+                cluster.trace(self._tracing.instrument_redis, self._tracing.is_recording, note_redis_node)
+            await cluster.start()
+        await self._invalidation.start()
+        work: list[Coroutine[Any, Any, None]] = [
+            self._watch_lag(),
+            self._keep_house(),
+            self._invalidation.confirm_told(),
+            self._invalidation.follow(cluster.config_epoch if cluster else None),
+        ]
+        if cluster is not None:
+            work += [self._await_redis(cluster), cluster.watch()]
         asyncio.get_running_loop().set_exception_handler(_note_lost)
         running = [asyncio.create_task(each) for each in work]
         for task in running:
@@ -157,7 +163,7 @@ class Service:
         ]
         if self._cluster is not None:
             closing.append(self._cluster.close())
-        # what hangs must not keep the process
+        # a hung dependency must not block shutdown
         await asyncio.wait([asyncio.ensure_future(each) for each in closing], timeout=CLOSE_SECONDS)
 
     async def _await_redis(self, cluster: RedisCluster) -> None:
@@ -188,6 +194,7 @@ class Service:
             try:
                 if self._database.breaker.state == CLOSED:
                     await self._store.forget_old_deletions()
+                    await self._changes.give_up_others()
             except Unavailable:
                 pass  # a minute later is as good
             await asyncio.sleep(HOUSEKEEPING_SECONDS)

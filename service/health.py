@@ -9,8 +9,8 @@ import msgspec
 from litestar import Response, Router, get
 from litestar.openapi.datastructures import ResponseSpec
 
+from service.infrastructure.breaker import CLOSED, HALF_OPEN, OPEN, Unavailable
 from service.options import options
-from service.resilience import CLOSED, HALF_OPEN, OPEN, Unavailable
 from service.telemetry.failure import Failure
 from service.telemetry.request import current, note_failure
 

@@ -10,9 +10,8 @@ from litestar.exceptions import HTTPException, InternalServerException, Validati
 from litestar.response import Response
 
 from service.asgi import Scope
+from service.infrastructure.breaker import Unavailable
 from service.options import with_head
-from service.resilience import Unavailable
-from service.tasks.store import VersionConflict
 from service.telemetry.failure import Failure, error_type
 from service.telemetry.request import failure_of, note_failure, trace_id_of
 
@@ -60,8 +59,6 @@ def answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]
         headers = dict(error.headers or {})
         if "allow" in headers:
             headers["allow"] = with_head(headers["allow"])
-    elif isinstance(error, VersionConflict):
-        status, detail = 412, "the task has been changed since: read it again"
     elif isinstance(error, Unavailable):
         status, detail = 503, f"{error.dependency} does not answer"
         headers = {"Retry-After": "1"}

@@ -12,7 +12,7 @@ from limits import RateLimitItem
 from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 
-from service.cluster import RedisCluster, Script
+from service.infrastructure.cluster import RedisCluster, Script
 from service.settings import Network
 
 

@@ -4,14 +4,16 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
 
 from limits import RateLimitItem, parse_many
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL
+
+from service.infrastructure.urls import Address, RedisNodes, UrlError, database_url, redis_nodes
 
 Network = IPv4Network | IPv6Network
-Address = tuple[str, int]
 HIGHEST_PORT = 65535
 
 
@@ -66,32 +68,6 @@ def _one_of(*names: str) -> Callable[[str], str]:
 
 def _boolean(text: str) -> bool:
     return _one_of("true", "false")(text) == "true"
-
-
-def _database(text: str) -> str:
-    try:
-        url = make_url(text)
-    except Exception as error:
-        raise ValueError(text) from error
-    # one in memory would be gone with the connection that made it
-    is_file = url.drivername == "sqlite+aiosqlite" and url.database not in (None, "", ":memory:")
-    if url.drivername != "postgresql+asyncpg" and not is_file:
-        raise ValueError(text)
-    if url.port is not None:
-        _port(url.port)
-    return text
-
-
-def _redis_nodes(text: str) -> tuple[Address, ...]:
-    return tuple(_redis_node(url.strip()) for url in text.split(",") if url.strip())
-
-
-def _redis_node(url: str) -> Address:
-    parts = urlsplit(url)
-    # with no name and password, which would not be used
-    if parts.scheme != "redis" or not parts.hostname or "@" in parts.netloc or parts.path not in ("", "/", "/0"):
-        raise ValueError(url)
-    return parts.hostname, 6379 if parts.port is None else _port(parts.port)
 
 
 def _port(port: int) -> int:
@@ -154,10 +130,10 @@ RATIO = Parser(_number(0, 1), "a ratio from 0 to 1")
 TEXT = Parser(_text, "text")
 
 
-def _setting(default: str, parser: Parser, meaning: str) -> Any:
+def _setting(default: str, parser: Parser, meaning: str, *, is_secret: bool = False) -> Any:
     return field(
         default_factory=lambda: parser.read(default),
-        metadata={"default": default, "parser": parser, "meaning": meaning},
+        metadata={"default": default, "parser": parser, "meaning": meaning, "is_secret": is_secret},
     )
 
 
@@ -183,10 +159,11 @@ class Settings:
         "What is logged; `debug` logs a line for every request.",
     )
 
-    database_url: str = _setting(
+    database_url: URL = _setting(
         "sqlite+aiosqlite:///todo.db",
-        Parser(_database, "an SQLAlchemy URL, postgresql+asyncpg://… or sqlite+aiosqlite:///…"),
-        "Where tasks are kept.",
+        Parser(database_url, "an SQLAlchemy URL, postgresql+asyncpg://… or sqlite+aiosqlite:///…"),
+        "Where tasks are kept; for PostgreSQL with the options of libpq, such as `?sslmode=verify-full`.",
+        is_secret=True,
     )
     database_timeout_seconds: float = _setting(
         "2", SECONDS, "Time limit of every database operation, waiting included."
@@ -194,17 +171,19 @@ class Settings:
     database_pool_size: int = _setting(
         "10",
         Parser(_whole(1, 200), "connections, from 1 to 200"),
-        "Most database connections of this replica.",
+        "Most database connections of this replica for requests; two more are for health checks and background work.",
     )
     startup_timeout_seconds: float = _setting("30", SECONDS, "How long to wait for the database (and Redis) at start.")
 
-    redis_url: tuple[Address, ...] = _setting(
+    redis_url: RedisNodes = _setting(
         "",
         Parser(
-            _redis_nodes,
+            redis_nodes,
             "redis://host:port of any node of the cluster, several with commas; empty for in-process",
         ),
-        "The Redis Cluster for cache and rate limit; empty keeps both in this process.",
+        "The Redis Cluster for cache and rate limit, as `redis://user:password@host:port`, or `rediss://` for TLS "
+        "(with `?ssl_ca_certs=` and redis-py's other options); empty keeps both in this process.",
+        is_secret=True,
     )
     redis_address_map: dict[Address, Address] = _setting(
         "",
@@ -217,7 +196,7 @@ class Settings:
     redis_connections: int = _setting(
         "8",
         Parser(_whole(1, 200), "connections, from 1 to 200"),
-        "Most connections of this replica to each Redis node.",
+        "Most connections of this replica to each Redis node for batches; eight more are for redirects and checks.",
     )
     cache_ttl_seconds: float = _setting(
         "3600",
@@ -323,18 +302,24 @@ class Settings:
 
 
 def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
-    """Settings from environment variables, an empty one counting as unset. Raises `SettingError`."""
+    """Settings from environment variables, an empty one counting as unset. Raises `SettingError`.
+
+    A secret, `X`, may be in a file instead, which `X_FILE` names.
+    """
     values: dict[str, Any] = {}
     for each in fields(Settings):
         name = each.name.upper()
-        text = environment.get(name, "")
+        is_secret = each.metadata["is_secret"]
+        text = _secret(name, environment) if is_secret else environment.get(name, "")
         if not text:
             continue
         parser = cast(Parser, each.metadata["parser"])
         try:
             values[each.name] = parser.read(text)
+        except UrlError as error:
+            raise SettingError(f"{name}=(hidden): must be {parser.allowed}: {error}") from error
         except (ValueError, OverflowError) as error:
-            shown = "(hidden)" if name.endswith("_URL") else repr(text)
+            shown = "(hidden)" if is_secret else repr(text)
             raise SettingError(f"{name}={shown}: must be {parser.allowed}") from error
     settings = Settings(**values)
     if settings.metrics_port == settings.port != 0:
@@ -347,13 +332,27 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     return settings
 
 
+def _secret(name: str, environment: Mapping[str, str]) -> str:
+    """A secret from its variable or its file."""
+    path = environment.get(f"{name}_FILE", "")
+    if not path:
+        return environment.get(name, "")
+    if environment.get(name):
+        raise SettingError(f"{name} and {name}_FILE are both set: set one of them")
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingError(f"{name}_FILE={path!r}: must be a file that can be read") from error
+
+
 def settings_table() -> str:
     """The Markdown table of docs/settings.md."""
     rows = ["| setting | default | allowed | meaning |", "| --- | --- | --- | --- |"]
     for each in fields(Settings):
         default = each.metadata["default"]
         shown = f"`{default}`" if default else "(empty)"
-        rows.append(
-            f"| `{each.name.upper()}` | {shown} | {each.metadata['parser'].allowed} | {each.metadata['meaning']} |"
-        )
+        meaning = each.metadata["meaning"]
+        if each.metadata["is_secret"]:
+            meaning += f" `{each.name.upper()}_FILE` names a file that holds it."
+        rows.append(f"| `{each.name.upper()}` | {shown} | {each.metadata['parser'].allowed} | {meaning} |")
     return "\n".join(rows) + "\n"

@@ -5,82 +5,21 @@ version never replaces a newer one; and it carries the epoch it was written in, 
 present is not believed.
 """
 
+import asyncio
 import random
 import time
-from typing import NamedTuple, Protocol
+from collections.abc import Awaitable
+from typing import NamedTuple
 from uuid import UUID, uuid4
 
-from service.cluster import RedisCluster, Script
 from service.settings import Settings
 from service.tasks.model import Task, encode
+from service.tasks.servers import CacheServer
+from service.tasks.values import PAGES_KEY, UNKNOWN, read_value, task_key
 from service.telemetry.metrics import Metrics
 
-# Longer than any read can be under way, so that none that began before a delete fills the cache after it.
-TOMBSTONE_TTL_MS = 30_000
-# What is about to be changed lives no longer than this, if the replica that changes it dies before it says so.
-ANNOUNCED_TTL_MS = 2_000
-PAGES_KEY = "{tasks}:pages"
-
-
-class CacheServer(Protocol):
-    """What the cache needs of a server. Every method raises `Unavailable` when the server does not answer."""
-
-    async def get(self, key: str) -> bytes | None:
-        """The value of a key."""
-
-    async def get_two(self, first: str, second: str) -> tuple[bytes | None, bytes | None]:
-        """The values of two keys of one slot, in one round trip."""
-
-    async def set(self, key: str, value: bytes, ttl_ms: int) -> None:
-        """Sets a key for `ttl_ms` milliseconds."""
-
-    async def set_newest(self, key: str, epoch: int, version: int, rest: bytes, ttl_ms: int) -> None:
-        """Sets `epoch:version:rest`, unless what is there has a higher version. The higher epoch stays."""
-
-    async def shorten(self, key: str, ttl_ms: int) -> None:
-        """Leaves a key, if it is there, `ttl_ms` milliseconds to live."""
-
-
-SET_NEWEST = Script("""
-local epoch, version = tonumber(ARGV[1]), tonumber(ARGV[2])
-local old_epoch, old_version = string.match(redis.call('GETRANGE', KEYS[1], 0, 40), '^(%d+):(%d+):')
-if old_version then
-  if tonumber(old_version) > version then return 0 end
-  epoch = math.max(epoch, tonumber(old_epoch))
-end
-redis.call('SET', KEYS[1], string.format('%d:%d:', epoch, version) .. ARGV[3], 'PX', ARGV[4])
-return 1
-""")
-SET = Script("redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])")
-
-
-class RedisCache:
-    """A `CacheServer` on Redis Cluster."""
-
-    def __init__(self, cluster: RedisCluster) -> None:
-        self._cluster = cluster
-
-    async def get(self, key: str) -> bytes | None:
-        """The value of a key, from its primary or a replica of it."""
-        value: bytes | None = await self._cluster.command("GET", key)
-        return value
-
-    async def get_two(self, first: str, second: str) -> tuple[bytes | None, bytes | None]:
-        """The values of two keys of one slot, in one round trip."""
-        one, two = await self._cluster.command("MGET", first, second)
-        return one, two
-
-    async def set(self, key: str, value: bytes, ttl_ms: int) -> None:
-        """Sets a key for `ttl_ms` milliseconds."""
-        await self._cluster.run(SET, key, value, ttl_ms)
-
-    async def set_newest(self, key: str, epoch: int, version: int, rest: bytes, ttl_ms: int) -> None:
-        """Sets `epoch:version:rest`, unless what is there has a higher version."""
-        await self._cluster.run(SET_NEWEST, key, epoch, version, rest, ttl_ms)
-
-    async def shorten(self, key: str, ttl_ms: int) -> None:
-        """Leaves a key, if it is there, `ttl_ms` milliseconds to live."""
-        await self._cluster.command("PEXPIRE", key, ttl_ms)
+# Longer than any read can be under way, so that none that began before a change fills the cache after it.
+GUARD_TTL_MS = 30_000
 
 
 class CachedTask(NamedTuple):
@@ -103,17 +42,21 @@ class TaskCache:
         self._set_seconds = metrics.cache_operation["set"]
         self._invalidate_seconds = metrics.cache_operation["invalidate"]
 
-    async def get(self, task_id: UUID, epoch: int) -> CachedTask | None:
-        """What is cached of a task in this epoch or a later one."""
+    async def get(self, task_id: UUID, epoch: int, least_version: int) -> CachedTask | None:
+        """What is cached of a task in this epoch and at this version, or later ones."""
         started = time.perf_counter()
-        value = await self._server.get(f"task:{task_id}")
+        text = await self._server.get(task_key(task_id))
         self._get_seconds.observe(time.perf_counter() - started)
+        if text is None:
+            return None
+        value = read_value(task_id, text)
         if value is None:
+            # or its version, whatever it is, would keep ours from taking its place
+            await self._server.discard(task_key(task_id), text)
             return None
-        written_in, version, due_ms, body = value.split(b":", 3)
-        if int(written_in) < epoch:
+        if value.epoch < epoch or value.version < least_version or value.body == UNKNOWN:
             return None
-        return CachedTask(int(version), body, int(due_ms) <= time.time() * 1000)
+        return CachedTask(value.version, value.body, value.due_ms <= time.time() * 1000)
 
     async def fill(self, task_id: UUID, epoch: int, task: Task | None) -> None:
         """Keeps what the store said. `epoch` is the one that was current before the store was asked."""
@@ -124,31 +67,29 @@ class TaskCache:
             await self._put(task_id, epoch, task.version, encode(task), self._ttl_ms)
         self._set_seconds.observe(time.perf_counter() - started)
 
-    async def announce(self, task_id: UUID) -> None:
-        """A task is about to be changed or deleted."""
-        await self._server.shorten(f"task:{task_id}", ANNOUNCED_TTL_MS)
-        await self._server.shorten(PAGES_KEY, ANNOUNCED_TTL_MS)
-
     async def wrote(self, task: Task, epoch: int) -> None:
         """A task was created or changed: every later read shall see it."""
         started = time.perf_counter()
-        await self._put(task.id, epoch, task.version, encode(task), self._ttl_ms)
-        await self._forget_pages()
+        await _all(self._put(task.id, epoch, task.version, encode(task), self._ttl_ms), self.forget_pages())
         self._invalidate_seconds.observe(time.perf_counter() - started)
 
     async def deleted(self, task_id: UUID, version: int, epoch: int) -> None:
         """A task was deleted at `version`: a tombstone of the version after it stays for a while."""
         started = time.perf_counter()
-        await self._put(task_id, epoch, version + 1, b"", TOMBSTONE_TTL_MS)
-        await self._forget_pages()
+        await _all(self._put(task_id, epoch, version + 1, b"", GUARD_TTL_MS), self.forget_pages())
         self._invalidate_seconds.observe(time.perf_counter() - started)
+
+    async def invalidate(self, task_id: UUID, version: int, epoch: int) -> None:
+        """A task has at least this version, and its value is not at hand: nothing older is believed or kept."""
+        rest = b"0:" + UNKNOWN
+        await self._server.invalidate(task_key(task_id), epoch, version, rest, self._jittered(GUARD_TTL_MS))
 
     async def get_page(self, name: str, epoch: int) -> tuple[bytes | None, bytes]:
         """A first page as JSON, if it is still current, and the mark to give to `fill_page` if it is not."""
         started = time.perf_counter()
         current, value = await self._server.get_two(PAGES_KEY, f"{PAGES_KEY}:{name}")
         if current is None:
-            current = await self._forget_pages()
+            current = await self.forget_pages()
         self._get_seconds.observe(time.perf_counter() - started)
         mark = b"%d:%b" % (epoch, current)
         if value is not None and value.startswith(mark + b":"):
@@ -161,7 +102,7 @@ class TaskCache:
         await self._server.set(f"{PAGES_KEY}:{name}", mark + b":" + body, self._jittered(self._ttl_ms))
         self._set_seconds.observe(time.perf_counter() - started)
 
-    async def _forget_pages(self) -> bytes:
+    async def forget_pages(self) -> bytes:
         """Outdates all pages at once: each carries the mark that was current when it was read.
 
         The mark is random and no counter, since a counter that is evicted would start again and meet old pages.
@@ -173,8 +114,16 @@ class TaskCache:
     async def _put(self, task_id: UUID, epoch: int, version: int, body: bytes, ttl_ms: float) -> None:
         ttl = self._jittered(ttl_ms)
         due = int(time.time() * 1000 + ttl * 0.9)
-        await self._server.set_newest(f"task:{task_id}", epoch, version, b"%d:%b" % (due, body), ttl)
+        await self._server.set_newest(task_key(task_id), epoch, version, b"%d:%b" % (due, body), ttl)
 
     def _jittered(self, ttl_ms: float) -> int:
         """Give or take a tenth, so that what was cached together does not expire together."""
         return max(1, int(ttl_ms * random.uniform(0.9, 1.1)))  # noqa: S311 (no secret)
+
+
+async def _all(*calls: Awaitable[object]) -> None:
+    """Makes all calls in one round trip, and waits for all of them. Raises what the first of them raised."""
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    for answer in answers:
+        if isinstance(answer, BaseException):
+            raise answer

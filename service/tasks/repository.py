@@ -7,11 +7,12 @@ from contextlib import suppress
 from typing import NamedTuple, TypeVar, cast
 from uuid import UUID
 
-from service.resilience import Unavailable
-from service.tasks.cache import CachedTask, TaskCache
-from service.tasks.epoch import Epoch
+from service.infrastructure.breaker import Unavailable
+from service.tasks.cache import TaskCache
+from service.tasks.changes import Change
+from service.tasks.invalidation import Invalidation
 from service.tasks.model import NewTask, Task, TaskChange, TaskPage, encode
-from service.tasks.store import TaskStore
+from service.tasks.store import Idempotency, TaskStore
 from service.telemetry.instruments import Count
 from service.telemetry.metrics import Metrics
 from service.telemetry.request import note_cache
@@ -21,7 +22,7 @@ T = TypeVar("T")
 # A reader joins a load that another reader began, unless it began so long ago that what it brings could be older
 # than a write that was acknowledged meanwhile by more than the cache may be late.
 JOIN_SECONDS = 0.25
-# What took longer to load is not cached: what guards against older versions may have expired (ANNOUNCED_TTL_MS).
+# What took longer to load is not cached: what guards against older versions may have expired (GUARD_TTL_MS).
 FILL_WITHIN_SECONDS = 1.0
 
 
@@ -30,6 +31,16 @@ class StoredTask(NamedTuple):
 
     version: int
     body: bytes
+    is_stale: bool = False
+    """From the cache, at a time when that could not be held against the database: maybe not the newest."""
+
+
+class StoredPage(NamedTuple):
+    """A `TaskPage` as JSON."""
+
+    body: bytes
+    is_stale: bool = False
+    """As of a `StoredTask`."""
 
 
 class SingleFlight:
@@ -46,7 +57,7 @@ class SingleFlight:
             flight = asyncio.ensure_future(load())
             self._flights[key] = (now, flight)
             flight.add_done_callback(lambda done: self._landed(key, done))
-        # one reader that goes away does not end the load for the others
+        # a cancelled request must not cancel the shared load
         return cast(T, await asyncio.shield(flight))
 
     def _landed(self, key: str, flight: asyncio.Task[object]) -> None:
@@ -59,12 +70,13 @@ class SingleFlight:
 class TaskRepository:
     """Reads raise `Unavailable` only where neither cache nor store answers, writes where the store does not."""
 
-    def __init__(self, store: TaskStore, cache: TaskCache, epoch: Epoch, metrics: Metrics) -> None:
+    def __init__(self, store: TaskStore, cache: TaskCache, invalidation: Invalidation, metrics: Metrics) -> None:
         self._store = store
         self._cache = cache
-        self._epoch = epoch
+        self._invalidation = invalidation
         self._task_results = metrics.cache_requests["task"]
         self._list_results = metrics.cache_requests["list"]
+        self._unverified = metrics.cache_unverified
         self._flights = SingleFlight()
         self._refreshing: dict[UUID, asyncio.Task[StoredTask | None]] = {}
 
@@ -72,7 +84,8 @@ class TaskRepository:
         """The task with this id."""
         is_filled = True
         try:
-            cached = await self._cache.get(task_id, self._epoch.current)
+            least = self._invalidation.least_version(task_id)
+            cached = await self._cache.get(task_id, self._invalidation.epoch, least)
         except Unavailable as error:
             _note(self._task_results, "error" if error.asked else "bypass")
             cached, is_filled = None, False
@@ -82,67 +95,71 @@ class TaskRepository:
             return await self._flights.do(f"task:{task_id}", lambda: self._load(task_id, is_filled))
         if cached.is_due:
             self._refresh(task_id)
-        return _stored(cached)
+        return StoredTask(cached.version, cached.body, self._is_stale()) if cached.body else None
 
-    async def first_page(self, limit: int, done: bool | None) -> bytes:
+    async def first_page(self, limit: int, done: bool | None) -> StoredPage:
         """The newest tasks, as the JSON of a `TaskPage`."""
         name = f"{limit}:{done}"
+        if not self._invalidation.pages_are_current:
+            _note(self._list_results, "miss")
+            return StoredPage(await self._flights.do(f"page:{name}", lambda: self._load_page(limit, done)))
         try:
-            cached, mark = await self._cache.get_page(name, self._epoch.current)
+            cached, mark = await self._cache.get_page(name, self._invalidation.epoch)
         except Unavailable as error:
             _note(self._list_results, "error" if error.asked else "bypass")
-            return await self._flights.do(f"page:{name}", lambda: self._load_page(limit, done))
+            return StoredPage(await self._flights.do(f"page:{name}", lambda: self._load_page(limit, done)))
         _note(self._list_results, "miss" if cached is None else "hit")
         if cached is not None:
-            return cached
-        return await self._flights.do(f"page:{name}:{mark!r}", lambda: self._load_page(limit, done, name, mark))
+            return StoredPage(cached, self._is_stale())
+        load = self._flights.do(f"page:{name}:{mark!r}", lambda: self._load_page(limit, done, name, mark))
+        return StoredPage(await load)
 
-    async def page(self, limit: int, before: UUID, done: bool | None) -> bytes:
-        """The tasks that follow the one with the id `before`, as the JSON of a `TaskPage`. These are not cached."""
-        return await self._read_page(limit, before, done)
+    async def page(self, limit: int, before: UUID, done: bool | None) -> StoredPage:
+        """The tasks that follow the one with the id `before`. These pages are not cached."""
+        return StoredPage(await self._read_page(limit, before, done))
 
-    async def create(self, new: NewTask) -> Task:
-        """Stores a new task."""
+    async def create(self, new: NewTask, idempotency: Idempotency | None = None) -> Task:
+        """Stores a new task; with a key that was used before, that task as it is now. Raises `KeyConflict`."""
         # from before the write: what is told late must not count as newer than what outdated it meanwhile
-        epoch = self._epoch.current
-        task = await self._store.create(new)
-        await self._tell(self._cache.wrote(task, epoch))
+        epoch = self._invalidation.epoch
+        task = await self._store.create(new, idempotency)
+        await self._tell(self._cache.wrote(task, epoch), Change(task.id, task.version))
         return task
 
     async def change(self, task_id: UUID, change: TaskChange, expected: int | None) -> Task | None:
         """The task as changed, None where there is none. Raises `VersionConflict`."""
-        await self._announce(task_id)
-        epoch = self._epoch.current
+        epoch = self._invalidation.epoch
         task = await self._store.change(task_id, change, expected)
         if task is not None:
-            await self._tell(self._cache.wrote(task, epoch))
+            await self._tell(self._cache.wrote(task, epoch), Change(task_id, task.version))
         return task
 
     async def delete(self, task_id: UUID, expected: int | None, request_id: str) -> bool:
         """Whether there was a task to delete. Raises `VersionConflict`."""
-        await self._announce(task_id)
-        epoch = self._epoch.current
+        epoch = self._invalidation.epoch
         version = await self._store.delete(task_id, expected, request_id)
         if version is None:
             return False
-        await self._tell(self._cache.deleted(task_id, version, epoch))
+        await self._tell(self._cache.deleted(task_id, version, epoch), Change(task_id, version + 1))
         return True
 
-    async def _announce(self, task_id: UUID) -> None:
-        """Shortens the life of what the cache holds, in case this replica dies between storing and telling."""
-        # the cache will not hear of the write either then, and that is seen to
-        with suppress(Unavailable):
-            await self._cache.announce(task_id)
-
-    async def _tell(self, told: Awaitable[None]) -> None:
-        """Tells the cache of a write that is stored; where it does not hear, outdates all that it holds."""
+    async def _tell(self, told: Awaitable[None], change: Change) -> None:
+        """Invalidates the cache entry. A change that is not confirmed is found in the database, and told again."""
         try:
             await told
         except Unavailable:
-            await self._epoch.raise_()
+            self._invalidation.hurry(change)
+        else:
+            self._invalidation.confirm(change)
+
+    def _is_stale(self) -> bool:
+        if self._invalidation.is_verified:
+            return False
+        self._unverified.inc()
+        return True
 
     async def _load(self, task_id: UUID, is_filled: bool) -> StoredTask | None:
-        epoch, began = self._epoch.current, time.monotonic()
+        epoch, began = self._invalidation.epoch, time.monotonic()
         task = await self._store.get(task_id)
         if is_filled and time.monotonic() - began < FILL_WITHIN_SECONDS:
             # else the next reader loads it again
@@ -181,7 +198,3 @@ class TaskRepository:
 def _note(results: dict[str, Count], result: str) -> None:
     results[result].inc()
     note_cache(result)
-
-
-def _stored(cached: CachedTask) -> StoredTask | None:
-    return StoredTask(cached.version, cached.body) if cached.body else None

@@ -14,9 +14,11 @@ from service.entity_tags import versions
 from service.options import options
 from service.problems import Problem
 from service.tasks.answers import JsonAnswer
+from service.tasks.idempotency import idempotency
 from service.tasks.model import NewTask, Task, TaskChange, TaskPage, encode
 from service.tasks.negotiation import negotiate
-from service.tasks.repository import TaskRepository
+from service.tasks.repository import StoredPage, StoredTask, TaskRepository
+from service.tasks.store import KeyConflict, VersionConflict
 
 CURSOR = "^[0-9a-f]{32}$"
 # what an If-Match asks for that names none; not 0, after which a new task's version would come
@@ -41,6 +43,15 @@ IfNoneMatch = Annotated[
         header="If-None-Match",
         required=False,
         description="The ETag of the copy that the client has; if it is current, 304.",
+    ),
+]
+IdempotencyKey = Annotated[
+    str | None,
+    Parameter(
+        header="Idempotency-Key",
+        required=False,
+        description="Makes the request safe to repeat: with the same key, up to 255 characters of the client's own "
+        "making (a UUID), it creates one task.",
     ),
 ]
 
@@ -87,8 +98,12 @@ def task_routes(tasks: TaskRepository) -> Router:
     )
     async def create_task(
         data: Annotated[NewTask, Body(examples=[Example(value={"task": "Water the plants"})])],
+        idempotency_key: IdempotencyKey = None,
     ) -> ASGIApp:
-        task = await tasks.create(data)
+        try:
+            task = await tasks.create(data, idempotency(idempotency_key, data))
+        except KeyConflict as error:
+            raise HTTPException(status_code=422, detail="Idempotency-Key was used for another task") from error
         location = (b"location", b"/tasks/%b" % str(task.id).encode())
         return JsonAnswer(encode(task), location, version=task.version, status=201)
 
@@ -113,9 +128,8 @@ def task_routes(tasks: TaskRepository) -> Router:
             bool | None, Parameter(required=False, description="Only tasks that are done, or are not.")
         ] = None,
     ) -> ASGIApp:
-        if cursor is None:
-            return JsonAnswer(await tasks.first_page(limit, done))
-        return JsonAnswer(await tasks.page(limit, _cursor(cursor), done))
+        page = await (tasks.first_page(limit, done) if cursor is None else tasks.page(limit, _cursor(cursor), done))
+        return JsonAnswer(page.body, *_warning(page))
 
     @get(
         "/{task_id:str}",
@@ -132,7 +146,7 @@ def task_routes(tasks: TaskRepository) -> Router:
         task = await tasks.get(_id(task_id))
         if task is None:
             raise unknown(task_id)
-        return JsonAnswer(task.body, version=task.version, if_none_match=if_none_match)
+        return JsonAnswer(task.body, *_warning(task), version=task.version, if_none_match=if_none_match)
 
     @patch(
         "/{task_id:str}",
@@ -154,7 +168,10 @@ def task_routes(tasks: TaskRepository) -> Router:
         wanted = _id(task_id)
         if not data.values():
             raise HTTPException(status_code=422, detail="nothing is to be changed: give task, done or both")
-        task = await tasks.change(wanted, data, await _expected(tasks, wanted, if_match))
+        try:
+            task = await tasks.change(wanted, data, await _expected(tasks, wanted, if_match))
+        except VersionConflict as error:
+            raise conflict() from error
         if task is None:
             raise unknown(task_id)
         return JsonAnswer(encode(task), version=task.version)
@@ -178,7 +195,11 @@ def task_routes(tasks: TaskRepository) -> Router:
     ) -> None:
         wanted = _id(task_id)
         request_id = request.headers.get("x-request-id", "")[:128]
-        if not await tasks.delete(wanted, await _expected(tasks, wanted, if_match), request_id):
+        try:
+            is_deleted = await tasks.delete(wanted, await _expected(tasks, wanted, if_match), request_id)
+        except VersionConflict as error:
+            raise conflict() from error
+        if not is_deleted:
             raise unknown(task_id)
 
     return Router(
@@ -195,6 +216,16 @@ def task_routes(tasks: TaskRepository) -> Router:
         before_request=negotiate,
         tags=["tasks"],
     )
+
+
+def _warning(stored: StoredTask | StoredPage) -> tuple[tuple[bytes, bytes], ...]:
+    """The header of an answer that may be outdated (RFC 7234, 5.5.1)."""
+    return ((b"warning", b'110 - "Response is Stale"'),) if stored.is_stale else ()
+
+
+def conflict() -> HTTPException:
+    """The error for a task that is at another version than the request names."""
+    return HTTPException(status_code=412, detail="the task has been changed since: read it again")
 
 
 def unknown(task_id: str) -> NotFoundException:

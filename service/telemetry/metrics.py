@@ -106,6 +106,11 @@ CACHE_EPOCH_RAISED = Metric(
     "counter",
     "Times that this replica outdated all that is cached, after invalidations were lost.",
 )
+CACHE_UNVERIFIED = Metric(
+    "cache_unverified_reads",
+    "counter",
+    "Cached answers given while the database could not say whether they are current; each carries a Warning header.",
+)
 DB_OPERATION = Metric(
     "db_client_operation_duration_seconds",
     "histogram",
@@ -220,6 +225,7 @@ METRICS: tuple[Metric, ...] = (
     CACHE_REQUESTS,
     CACHE_OPERATION,
     CACHE_EPOCH_RAISED,
+    CACHE_UNVERIFIED,
     DB_OPERATION,
     DB_BACKGROUND,
     DB_WAIT,
@@ -298,6 +304,7 @@ class Metrics:
         }
         self.cache_operation: dict[str, Durations] = self._by_label(CACHE_OPERATION)
         self.cache_epoch_raised: Counter = self._make(CACHE_EPOCH_RAISED)[()]
+        self.cache_unverified: Counter = self._make(CACHE_UNVERIFIED)[()]
         self.db_operation: dict[str, Histogram] = self._by_label(DB_OPERATION)
         self.db_background: dict[str, Histogram] = self._by_label(DB_BACKGROUND)
         self.db_wait: Histogram = self._make(DB_WAIT)[()]

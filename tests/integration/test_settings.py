@@ -10,6 +10,7 @@ import pytest
 from service.settings import load_settings
 from tests.servers import Process, environment, free_port
 
+POSTGRES = "postgresql+asyncpg://todo:secret@localhost/todo"
 BAD = [
     ("PORT", "http", "a port, 0 to 65535"),
     ("PORT", "70000", "a port, 0 to 65535"),
@@ -23,7 +24,17 @@ BAD = [
     ("DATABASE_TIMEOUT_SECONDS", "-1", "seconds, from 0.001"),
     ("DATABASE_POOL_SIZE", "0", "connections, from 1"),
     ("REDIS_URL", "http://localhost", "redis://host:port"),
-    ("REDIS_URL", "redis://me:secret@localhost", "redis://host:port"),
+    ("REDIS_URL", "redis://localhost:0", "redis://host:port.*: its port is no port"),
+    ("REDIS_URL", "redis://localhost:70000", "redis://host:port.*: its port is no port"),
+    ("REDIS_URL", "redis://localhost/3", "redis://host:port.*: a cluster has database 0 only"),
+    ("REDIS_URL", "redis://localhost?db=3", "redis://host:port.*: unknown option db"),
+    ("REDIS_URL", "rediss://localhost?ssl_cert_reqs=maybe", "redis://host:port.*: ssl_cert_reqs is one of"),
+    ("REDIS_URL", "redis://a:one@h:1,redis://a:two@h:2", "redis://host:port.*: all nodes have the same"),
+    ("DATABASE_URL", f"{POSTGRES}?sslmod=disable", "an SQLAlchemy URL.*: unknown option sslmod$"),
+    ("DATABASE_URL", f"{POSTGRES}?sslmode=maybe", "an SQLAlchemy URL.*: sslmode is one of disable, allow"),
+    ("DATABASE_URL", f"{POSTGRES}?sslrootcert=/no/such/file", "an SQLAlchemy URL.*: sslrootcert names no file"),
+    ("DATABASE_URL", "postgresql+asyncpg://todo@localhost:99999/todo", "an SQLAlchemy URL.*: its port is no port"),
+    ("DATABASE_URL", "sqlite+aiosqlite:///todo.db?mode=ro", "an SQLAlchemy URL.*: unknown option mode"),
     ("REDIS_ADDRESS_MAP", "a:1", "announced:port=reached:port"),
     ("REDIS_TIMEOUT_SECONDS", "soon", "seconds"),
     ("CACHE_TTL_SECONDS", "0", "seconds, from 1"),
@@ -57,6 +68,22 @@ def test_a_bad_setting_is_refused_with_what_is_allowed(name: str, value: str, al
         load_settings({name: value})
 
 
+def test_a_secret_may_be_in_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_text(f"{POSTGRES}\n")
+    assert load_settings({"DATABASE_URL_FILE": str(file)}) == load_settings({"DATABASE_URL": POSTGRES})
+    file.write_text("redis://me:p%40ss@localhost")
+    nodes = load_settings({"REDIS_URL_FILE": str(file)}).redis_url
+    assert nodes.options == {"username": "me", "password": "p@ss"}
+
+
+def test_a_secret_in_two_places_or_in_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="DATABASE_URL and DATABASE_URL_FILE are both set"):
+        load_settings({"DATABASE_URL": POSTGRES, "DATABASE_URL_FILE": str(tmp_path)})
+    with pytest.raises(ValueError, match="REDIS_URL_FILE='/no/such/file': must be a file that can be read"):
+        load_settings({"REDIS_URL_FILE": "/no/such/file"})
+
+
 def test_an_empty_setting_counts_as_unset() -> None:
     assert load_settings({"PORT": "", "RATE_LIMIT": ""}) == load_settings({})
 
@@ -80,6 +107,15 @@ def test_the_service_ends_with_2_and_one_line(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr == "todo: CACHE_TTL_SECONDS='long': must be seconds, from 1 to 2592000\n"
+
+
+@pytest.mark.case("URL options")
+def test_an_unknown_option_of_a_url_ends_the_service_with_2_and_one_line(tmp_path: Path) -> None:
+    ended = run(tmp_path, DATABASE_URL=f"{POSTGRES}?sslmod=disable")
+    assert ended.returncode == 2
+    assert ended.output().count("\n") == 1
+    assert ended.output().endswith(": unknown option sslmod\n")
+    assert "secret" not in ended.output()
 
 
 def run(directory: Path, **settings: str) -> Process:

@@ -7,99 +7,23 @@ on a real Redis Cluster and a real database; what is injected is time, from a se
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 from uuid import UUID
 
 import pytest
-from opentelemetry.sdk.resources import Resource
 
-import service.tasks.cache as cache_module
-from service.cluster import RedisCluster as Cluster
-from service.cluster import Script
-from service.database import Database
-from service.settings import load_settings
-from service.tasks.cache import RedisCache, TaskCache
-from service.tasks.epoch import Epoch
+import service.tasks.servers as servers_module
+from service.infrastructure.cluster import Script
 from service.tasks.model import NewTask, TaskChange
 from service.tasks.repository import TaskRepository
-from service.tasks.store import TaskStore, metadata
-from service.telemetry.metrics import Metrics
-from service.telemetry.tracing import Tracing
+from tests.integration.house import House, house
 from tests.servers import RedisCluster, until
 
 T = TypeVar("T")
 LATE_SECONDS = 1.0
 GONE = 1_000_000
 """The version of a task that is deleted: newer than all."""
-
-
-class Delayed:
-    """Calls to an object, each held up before and after, for up to `most` seconds."""
-
-    def __init__(self, inner: object, chance: random.Random, most: float) -> None:
-        self._inner = inner
-        self._chance = chance
-        self._most = most
-
-    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
-        call = getattr(self._inner, name)
-
-        async def delayed(*args: Any) -> Any:
-            await self._wait()
-            try:
-                return await call(*args)
-            finally:
-                await self._wait()
-
-        return delayed
-
-    async def _wait(self) -> None:
-        # often not at all, sometimes long: it is the rare straggler that brings an old value back
-        share = self._chance.random() ** 4
-        if share > 0.05:
-            await asyncio.sleep(self._most * share)
-
-
-@dataclass
-class House:
-    """Replicas that share a cluster and a database."""
-
-    replicas: list[TaskRepository] = field(default_factory=list)
-    epochs: list[Epoch] = field(default_factory=list)
-    clusters: list[Cluster] = field(default_factory=list)
-
-
-@asynccontextmanager
-async def house(seed: int, most_delay: float, **environment: str) -> AsyncIterator[House]:
-    """Three replicas with the same settings."""
-    settings = load_settings({"DATABASE_POOL_SIZE": "20", "DATABASE_TIMEOUT_SECONDS": "20"} | environment)
-    made = House()
-    async with AsyncExitStack() as stack:
-        for number in range(3):
-            metrics = Metrics(is_on=True, replica=f"todo-{number}", max_concurrent_requests=1000)
-            tracing = Tracing(settings, Resource({}), metrics)
-            database = Database(settings, metrics, tracing)
-            stack.push_async_callback(database.close)
-            await database.create(metadata)
-            epoch = Epoch(database, metrics)
-            await epoch.start()
-            cluster = Cluster(settings, metrics)
-            await cluster.start()
-            stack.push_async_callback(cluster.close)
-            chance = random.Random(seed * 100 + number)
-            store: Any = Delayed(TaskStore(database), chance, most_delay)
-            server: Any = Delayed(RedisCache(cluster), chance, most_delay)
-            repository = TaskRepository(store, TaskCache(server, settings, metrics), epoch, metrics)
-            for work in (epoch.follow(cluster.config_epoch), cluster.watch()):
-                task = asyncio.create_task(work)
-                stack.callback(task.cancel)
-            made.replicas.append(repository)
-            made.epochs.append(epoch)
-            made.clusters.append(cluster)
-        yield made
 
 
 @dataclass
@@ -164,7 +88,7 @@ async def interleave(replicas: list[TaskRepository], history: History, chance: r
 async def all_interleavings(made: House, seed: int, rounds: int, tasks: int) -> list[History]:
     """`rounds` times `tasks` interleavings, each with a last read at every replica when a second has passed."""
     chance = random.Random(seed)
-    store = made.replicas[0]._store._inner  # type: ignore[attr-defined]
+    store = made.stores[0]
     histories: list[History] = []
     for _ in range(rounds):
         # past the cache, so that the first readers all miss and load
@@ -203,10 +127,10 @@ async def test_without_the_version_check_reads_are_stale(
     clean_cluster: RedisCluster, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same interleavings find the fault, if the script lets an older version replace a newer one."""
-    text = cache_module.SET_NEWEST.text
+    text = servers_module.SET_NEWEST.text
     broken = text.replace("if tonumber(old_version) > version then return 0 end", "")
     assert broken != text, "the script has no version check to break"
-    monkeypatch.setattr(cache_module, "SET_NEWEST", Script(broken))
+    monkeypatch.setattr(servers_module, "SET_NEWEST", Script(broken))
     async with house(
         1, 0.03, DATABASE_URL=database_url, REDIS_URL=clean_cluster.url, REDIS_TIMEOUT_SECONDS="2"
     ) as made:

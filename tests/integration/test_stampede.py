@@ -2,9 +2,11 @@
 
 import asyncio
 from pathlib import Path
+from uuid import UUID
 
 import httpx
 
+from service.tasks.values import task_key
 from tests.servers import RedisCluster, Replica, replicas
 
 READERS = 500
@@ -25,7 +27,7 @@ async def test_500_readers_of_an_expired_key_load_it_at_most_once_a_replica(
     settings = {"DATABASE_URL": database_url, "REDIS_URL": clean_cluster.url, "MAX_CONCURRENT_REQUESTS": "1000"}
     with replicas(tmp_path, REPLICAS, **settings) as three:
         path = httpx.post(f"{three[0].url}/tasks", json={"task": "hot"}).headers["location"]
-        key = "task:" + path.rsplit("/", 1)[1]
+        key = task_key(UUID(path.rsplit("/", 1)[1]))
         limits = httpx.Limits(max_connections=READERS)
         async with httpx.AsyncClient(limits=limits, timeout=30) as client:
             for replica in three:

@@ -12,10 +12,12 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
 
+from service.tasks.values import task_key
 from service.telemetry.metrics import METRICS, ROUTES
 from tests.servers import OtlpReceiver, Postgres, ReceivedSpan, RedisCluster, Replica, Wire, wait_for
 
@@ -132,7 +134,7 @@ def test_a_miss_also_has_the_store_and_the_fill(
     caller: Caller, redis_cluster: RedisCluster, postgres: Postgres
 ) -> None:
     path = new_path(caller)
-    key = "task:" + path.rsplit("/", 1)[1]
+    key = task_key(UUID(path.rsplit("/", 1)[1]))
     redis_cluster.master_of(key).client.delete(key)
     wait_for(lambda: redis_cluster.replica_of(redis_cluster.master_of(key)).ask("DBSIZE") is not None)
     spans = caller.trace("GET", path)

@@ -7,6 +7,7 @@ from tests.servers.otlp import OtlpReceiver, ReceivedSpan
 from tests.servers.postgres import Postgres
 from tests.servers.process import Process, free_port
 from tests.servers.redis_cluster import RedisCluster
+from tests.servers.relay import Relay
 from tests.servers.replica import Replica, Samples, environment, replicas
 from tests.servers.wire import Wire
 
@@ -19,6 +20,7 @@ __all__ = [
     "Process",
     "ReceivedSpan",
     "RedisCluster",
+    "Relay",
     "Replica",
     "Samples",
     "Wire",

@@ -35,6 +35,7 @@ class Postgres(Process):
         if USER:
             shutil.chown(directory, USER, USER)
         self.port = free_port()
+        self.directory = directory
         self._data = directory / "data"
         self._databases = 0
         super().__init__(
@@ -109,6 +110,18 @@ class Postgres(Process):
         return self._run(
             "psql", "-h", "127.0.0.1", "-p", str(self.port), "-U", "todo", "-d", database, "-AtXqc", statement
         )
+
+    def set(self, name: str, value: str) -> None:
+        """Sets a parameter for all sessions, as an operator does who reloads the configuration."""
+        self.sql(f"ALTER SYSTEM SET {name} = '{value}'", "postgres")
+        self.sql("SELECT pg_reload_conf()", "postgres")
+        wait_for(lambda: self.sql(f"SHOW {name}", "postgres") == value, what=f"{name} = {value!r}")
+
+    def own(self, file: Path) -> None:
+        """Makes a file the server's own, which nobody else reads."""
+        if USER:
+            shutil.chown(file, USER, USER)
+        file.chmod(0o600)
 
     def _is_ready(self) -> bool:
         assert self.is_running, self.output()

@@ -144,6 +144,11 @@ class RedisCluster:
         for master in self.masters():
             master.client.flushall()
 
+    def evict(self, part: str) -> int:
+        """Drops every key that has `part` in its name, as a lack of memory would; how many."""
+        found = [(master, key) for master in self.masters() for key in master.client.keys(f"*{part}*")]
+        return sum(int(master.client.delete(key)) for master, key in found)
+
     def _join(self) -> None:
         first = self.nodes[0]
         share = SLOTS // MASTERS

@@ -78,6 +78,10 @@ class Replica(Process):
         """Resident memory."""
         return int(psutil.Process(self.pid).memory_info().rss)
 
+    def local_ports(self) -> set[int]:
+        """The local ports of its connections."""
+        return {each.laddr.port for each in psutil.Process(self.pid).net_connections() if each.laddr}
+
     def _is_live(self) -> bool:
         assert self.is_running, f"{self.name} ended with {self.returncode}:\n{self.output()[-4000:]}"
         try:

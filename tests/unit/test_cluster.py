@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 from redis.asyncio.cluster import ClusterNode
 
-from service.cluster import BatchingClient, Lane
-from service.resilience import CLOSED, HALF_OPEN, OPEN, Breaker, Unavailable
-from service.settings import load_settings
+from service.infrastructure.breaker import CLOSED, HALF_OPEN, OPEN, Breaker, Unavailable
+from service.infrastructure.lanes import BatchingClient, Lane
 from service.telemetry.instruments import Durations
 
 
@@ -36,13 +35,12 @@ class OddNode(ClusterNode):
 @pytest.fixture
 async def lane() -> Lane:
     """The only lane of a client whose breakers open at the first failure, and at once let one call try."""
-    settings = load_settings({"REDIS_TIMEOUT_SECONDS": "0.05"})
 
     def new_breaker(name: str) -> Breaker:
         return Breaker(name, 1, 0, lambda _state: None)
 
     node = OddNode("127.0.0.1", 1)
-    client = BatchingClient(settings, new_breaker, lambda _host, _port: Durations([1.0]), startup_nodes=[node])
+    client = BatchingClient(0.05, 2, new_breaker, lambda _host, _port: Durations([1.0]), startup_nodes=[node])
     made = client.lanes[node.name] = Lane(node, new_breaker(node.name), client)
     return made
 
@@ -50,7 +48,7 @@ async def lane() -> Lane:
 @pytest.mark.parametrize("behaviour", ["cancel", "hang"])
 async def test_a_probe_that_fails_oddly_leaves_the_next_one_to_succeed(lane: Lane, behaviour: str) -> None:
     client = lane._client
-    lane.breaker.failed(TimeoutError())
+    lane.breaker.failed(lane.breaker.admit(), TimeoutError())
     assert lane.breaker.state == OPEN
     lane.node.behaviour = behaviour  # type: ignore[attr-defined]
     await client.bring_back()

@@ -4,7 +4,7 @@ import pytest
 import sqlalchemy as sa
 from structlog.testing import capture_logs
 
-from service.resilience import CLOSED, HALF_OPEN, OPEN, Breaker, Unavailable
+from service.infrastructure.breaker import CLOSED, HALF_OPEN, OPEN, Breaker, Unavailable
 from service.telemetry.failure import error_type
 
 
@@ -23,7 +23,7 @@ def caused(error: BaseException, cause: BaseException) -> BaseException:
         (TimeoutError(), "TimeoutError"),
         (caused(Unavailable("database", "late"), TimeoutError()), "TimeoutError"),
         (caused(Unavailable("database", "full"), sa.exc.DBAPIError("", None, DriverError())), "53300"),
-        (Unavailable("redis", "gone"), "service.resilience.Unavailable"),
+        (Unavailable("redis", "gone"), "service.infrastructure.breaker.Unavailable"),
     ],
 )
 def test_an_error_is_named_by_its_cause(error: BaseException, kind: str) -> None:
@@ -35,12 +35,10 @@ def test_a_breaker_says_once_that_it_opened_and_once_that_it_closed() -> None:
     breaker = Breaker("database", 2, 0, states.append)
     with capture_logs() as said:
         for _ in range(3):
-            breaker.failed(TimeoutError("too late"))
+            breaker.failed(breaker.permit, TimeoutError("too late"))
         # a try that fails again is no news
-        breaker.check()
-        breaker.failed(TimeoutError("too late"))
-        breaker.check()
-        breaker.succeeded()
+        breaker.failed(breaker.admit(), TimeoutError("too late"))
+        breaker.succeeded(breaker.admit())
     assert states == [OPEN, HALF_OPEN, OPEN, HALF_OPEN, CLOSED]
     assert [line["event"] for line in said] == ["circuit breaker opened", "circuit breaker closed"]
     assert (said[0]["dependency"], said[0]["reason"]) == ("database", "too late")

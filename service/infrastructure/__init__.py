@@ -1,0 +1,1 @@
+"""What the service stands on: the Redis Cluster, the database, the memory of this process, and circuit breakers."""

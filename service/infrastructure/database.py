@@ -1,0 +1,261 @@
+"""The database behind the store: bounded pools, and around every operation a time limit, a breaker and telemetry."""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, TypeVar, cast
+
+import asyncpg
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import QueuePool
+
+from service.infrastructure.breaker import STATE_NAMES, Breaker, Unavailable
+from service.settings import Settings
+from service.telemetry.metrics import Metrics
+from service.telemetry.tracing import Tracing
+
+T = TypeVar("T")
+
+# Connections beside those of the requests: the health check and the work beside the requests never wait for one.
+CONTROL_CONNECTIONS = 2
+# What the server gives up by itself, it rolls back, and the outcome is known: so it gives up before the client does.
+STATEMENT_SHARE = 0.9
+LOCK_SHARE = 0.75
+POOL_SHARE = 0.75
+LOCK_NOT_AVAILABLE = "55P03"
+
+
+class Database:
+    """Runs operations on the database that `DATABASE_URL` names. Raises `Unavailable` where it cannot.
+
+    On PostgreSQL a statement is a transaction of its own, in one round trip. On SQLite, which is no round trip away,
+    an operation is a transaction, so that it may consist of several statements.
+    """
+
+    def __init__(self, settings: Settings, metrics: Metrics, tracing: Tracing) -> None:
+        self._limit = settings.database_timeout_seconds
+        self._url = settings.database_url
+        self._metrics = metrics
+        self._tracing = tracing
+        self._left: set[asyncio.Task[Any]] = set()
+        self.is_sqlite = self._url.get_backend_name() == "sqlite"
+        self.engine = self._new_engine(settings.database_pool_size)
+        # nothing that it writes is worth a wait for the disk or for a standby
+        self._control = self._new_engine(CONTROL_CONNECTIONS, synchronous_commit="off")
+        server: dict[str, str | int] = (
+            {}
+            if self.is_sqlite
+            else {"server.address": self._url.host or "localhost", "server.port": self._url.port or 5432}
+        )
+        self._span_attributes: dict[str, str | int] = {
+            "db.system.name": self._url.get_backend_name(),
+            "db.namespace": self._url.database or "",
+            **server,
+            # the name under which Tempo's service graph shows it
+            "peer.service": self._url.get_backend_name(),
+        }
+        self.breaker = Breaker(
+            "database",
+            settings.breaker_failures,
+            settings.breaker_open_seconds,
+            self._breaker_changed,
+        )
+        if isinstance(self.engine.pool, QueuePool):
+            # looked up at each scrape: closing the engine puts a new pool in the place of this one
+            metrics.watch_pool(
+                lambda: cast(QueuePool, self.engine.pool).checkedout(),
+                lambda: cast(QueuePool, self.engine.pool).checkedin(),
+                settings.database_pool_size,
+            )
+
+    def _new_engine(self, size: int, **server_settings: str) -> AsyncEngine:
+        # (nor does what clients wrote belong into errors)
+        options: dict[str, Any] = {
+            "pool_size": size,
+            "max_overflow": 0,
+            "pool_timeout": self._limit * POOL_SHARE,
+            "hide_parameters": True,
+        }
+        if self.is_sqlite:
+            return create_async_engine(self._url, connect_args={"timeout": self._limit}, **options)
+        milliseconds = self._limit * 1000
+        session = {
+            "application_name": "todo",
+            "statement_timeout": str(int(milliseconds * STATEMENT_SHARE) or 1),
+            "lock_timeout": str(int(milliseconds * LOCK_SHARE) or 1),
+            "idle_in_transaction_session_timeout": str(int(milliseconds) or 1),
+            **server_settings,
+        }
+        return create_async_engine(
+            self._url.set(query={}),
+            async_creator=lambda: connect_postgres(
+                self._url, timeout=self._limit, command_timeout=self._limit, server_settings=session
+            ),
+            isolation_level="AUTOCOMMIT",
+            **options,
+        )
+
+    async def read(self, statement: sa.Select[*tuple[Any, ...]], *, is_control: bool = False) -> list[Any]:
+        """The rows of a SELECT, asked a second time where the connection turns out to be broken."""
+
+        async def work(connection: AsyncConnection) -> list[Any]:
+            return list((await connection.execute(statement)).all())
+
+        try:
+            return await self.run("SELECT", statement, work, is_control=is_control)
+        except Unavailable as error:
+            if not isinstance(error.__cause__, DBAPIError):
+                raise
+            await asyncio.sleep(random.uniform(0.005, 0.025))  # noqa: S311 (no secret)
+            return await self.run("SELECT", statement, work, is_control=is_control)
+
+    async def run(
+        self,
+        operation: str,
+        statement: sa.Executable,
+        work: Callable[[AsyncConnection], Awaitable[T]],
+        *,
+        is_control: bool = False,
+    ) -> T:
+        """What `work` returns. `statement` names the operation in traces.
+
+        With `is_control` it runs on a connection beside those of the requests, its commit waits for no disk, and it is
+        counted apart, so that it does not hide how long users wait.
+        """
+        permit = self.breaker.admit()
+        started = time.monotonic()
+        try:
+            async with self._span(operation, statement):
+                result = await self._in_time(self._transact(self._control if is_control else self.engine, work))
+        except (OSError, TimeoutError, SQLAlchemyError, asyncpg.InterfaceError) as error:
+            if not _is_outage(error):
+                self.breaker.succeeded(permit)
+                raise
+            if _is_contention(error):
+                self.breaker.succeeded(permit)
+            elif isinstance(error, PoolTimeoutError) or time.monotonic() - started > self._limit * 1.5:
+                # no connection was free, or this process was itself held up: that says nothing of the database
+                self.breaker.abandoned(permit)
+            else:
+                self.breaker.failed(permit, error)
+            raise Unavailable("database", reason(error)) from error
+        except BaseException:
+            # cancelled, or not the database's fault
+            self.breaker.abandoned(permit)
+            raise
+        finally:
+            durations = self._metrics.db_background if is_control else self._metrics.db_operation
+            durations[operation].observe(time.monotonic() - started)
+        self.breaker.succeeded(permit)
+        return result
+
+    async def ping(self) -> None:
+        """Raises `Unavailable` where the database does not answer. Looks past the breaker, and closes it."""
+        try:
+            await self._in_time(
+                self._transact(self._control, lambda connection: connection.execute(sa.text("SELECT 1")))
+            )
+        except (SQLAlchemyError, OSError, TimeoutError, asyncpg.InterfaceError) as error:
+            raise Unavailable("database", reason(error)) from error
+        self.breaker.answered()
+
+    async def _transact(self, engine: AsyncEngine, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        async with AsyncExitStack() as stack:
+            started = time.monotonic()
+            try:
+                connection = await stack.enter_async_context(engine.begin())
+            finally:
+                if engine is self.engine:
+                    self._metrics.db_wait.observe(time.monotonic() - started)
+            return await work(connection)
+
+    async def _in_time(self, work: Coroutine[Any, Any, T]) -> T:
+        """What `work` returns. Raises TimeoutError at the limit.
+
+        The work is left behind then, and not waited for: the driver takes seconds more to give up a connection
+        to a server that hangs.
+        """
+        task = asyncio.create_task(work)
+        try:
+            await asyncio.wait((task,), timeout=self._limit)
+            if task.done():
+                return task.result()
+        finally:
+            if not task.done():
+                task.cancel()
+                self._left.add(task)
+                task.add_done_callback(self._forget)
+        raise TimeoutError
+
+    async def close(self) -> None:
+        """Closes the pools."""
+        if self._left:
+            await asyncio.wait(self._left, timeout=self._limit)
+        await self.engine.dispose()
+        await self._control.dispose()
+
+    def _forget(self, task: asyncio.Task[Any]) -> None:
+        self._left.discard(task)
+        if not task.cancelled():
+            task.exception()  # seen: who asked has been told that it took too long
+
+    @asynccontextmanager
+    async def _span(self, operation: str, statement: sa.Executable) -> AsyncIterator[None]:
+        if not self._tracing.is_recording():
+            yield
+            return
+        text = str(statement.compile(dialect=self.engine.dialect))  # type: ignore[attr-defined]
+        attributes = self._span_attributes | {
+            "db.operation.name": operation,
+            "db.query.text": text,
+        }
+        collection = _collection(statement)
+        if collection:
+            attributes["db.collection.name"] = collection
+        with self._tracing.client_span(f"{operation} {collection}".strip(), attributes):
+            yield
+
+    def _breaker_changed(self, state: int) -> None:
+        self._metrics.breaker_transitions["database", STATE_NAMES[state]].inc()
+        self._metrics.breaker["database"].set(state)
+
+
+async def connect_postgres(url: sa.URL, **options: Any) -> Any:
+    """asyncpg's connection, which reads the options of the URL as libpq does."""
+    dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
+    return await asyncpg.connect(dsn, **options)
+
+
+def _collection(statement: sa.Executable) -> str:
+    """The table that a statement is about."""
+    if isinstance(statement, sa.Select):
+        tables = statement.get_final_froms()
+    else:
+        tables = [statement.table] if isinstance(statement, sa.UpdateBase) else []
+    return next((table.name for table in tables if isinstance(table, sa.Table)), "")
+
+
+def _is_outage(error: BaseException) -> bool:
+    """The database's state, as against a statement that is wrong."""
+    return not isinstance(
+        error, (sa.exc.ProgrammingError, sa.exc.DataError, sa.exc.IntegrityError, sa.exc.ArgumentError)
+    )
+
+
+def _is_contention(error: BaseException) -> bool:
+    """Somebody else held a lock for too long: the database is well."""
+    return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) == LOCK_NOT_AVAILABLE
+
+
+def reason(error: BaseException) -> str:
+    """What to say of an error, in one line without parameters."""
+    if isinstance(error, TimeoutError):
+        return "did not answer in time"
+    if isinstance(error, PoolTimeoutError):
+        return "no connection of the pool was free in time"
+    return str(getattr(error, "orig", None) or error).splitlines()[0] if str(error) else type(error).__name__

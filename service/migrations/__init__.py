@@ -1,0 +1,90 @@
+"""The database's schema and its changes, by Alembic. Each step is safe beside replicas of the release before it."""
+
+import asyncio
+import time
+from pathlib import Path
+
+import sqlalchemy as sa
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+
+from service.infrastructure.breaker import Unavailable
+from service.infrastructure.database import connect_postgres, reason
+from service.settings import Settings
+
+log = structlog.stdlib.get_logger("service")
+
+# any number that nothing else in this database uses: replicas that start together migrate one after another
+LOCK = 0x61A55
+RETRY_SECONDS = 0.25
+# for a change of a large table, and for the replicas that wait for it
+UPGRADE_SECONDS = 600.0
+
+
+async def migrate(settings: Settings) -> None:
+    """Brings the schema up to date, waiting for the database to come up. Raises `Unavailable`."""
+    url = settings.database_url
+    is_sqlite = url.get_backend_name() == "sqlite"
+    limit = settings.database_timeout_seconds
+    if is_sqlite:
+        # another process may be about to do the same: to wait for it is not to fail
+        engine = create_async_engine(url, isolation_level="AUTOCOMMIT", connect_args={"timeout": UPGRADE_SECONDS})
+    else:
+        engine = create_async_engine(
+            url.set(query={}),
+            async_creator=lambda: connect_postgres(url, timeout=limit, server_settings={"application_name": "todo"}),
+        )
+    deadline = time.monotonic() + settings.startup_timeout_seconds
+    try:
+        while True:
+            try:
+                # only to connect is limited: what takes long then is work
+                async with asyncio.timeout(limit * 2) as connecting:
+                    async with engine.connect() as connection:
+                        connecting.reschedule(asyncio.get_running_loop().time() + UPGRADE_SECONDS)
+                        await _upgrade_locked(connection, is_sqlite)
+                return
+            except (SQLAlchemyError, OSError, TimeoutError) as error:
+                if time.monotonic() > deadline:
+                    raise Unavailable("database", reason(error)) from error
+                await asyncio.sleep(RETRY_SECONDS)
+    finally:
+        # the server has an event loop of its own, and connections cannot move to it
+        await engine.dispose()
+
+
+async def _upgrade_locked(connection: AsyncConnection, is_sqlite: bool) -> None:
+    if is_sqlite:
+        # a property of the file, so that readers do not wait for a writer; never changed within a transaction
+        await connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+        await connection.exec_driver_sql("BEGIN IMMEDIATE")
+        try:
+            await connection.run_sync(upgrade)
+        except BaseException:
+            await connection.exec_driver_sql("ROLLBACK")
+            raise
+        await connection.exec_driver_sql("COMMIT")
+        return
+    async with connection.begin():
+        await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK)))
+        await connection.run_sync(upgrade)
+
+
+def upgrade(connection: sa.Connection, revision: str = "head") -> None:
+    """Runs the migrations up to a revision on a connection, within its transaction."""
+    # imported here, since only a start needs it
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+    from alembic.util import CommandError  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    try:
+        command.upgrade(config, revision)
+    except CommandError as error:
+        if "Can't locate revision" not in str(error):
+            raise
+        # after a rollback of the service; each step leaves what the release before it needs
+        log.warning("the database's schema is newer than this release", error=str(error))

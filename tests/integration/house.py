@@ -1,0 +1,97 @@
+"""Replicas as repositories in this process, on a real Redis Cluster and a real database, where time can be injected."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from opentelemetry.sdk.resources import Resource
+
+from service.infrastructure.cluster import RedisCluster as Cluster
+from service.infrastructure.database import Database
+from service.migrations import migrate
+from service.settings import load_settings
+from service.tasks.cache import TaskCache
+from service.tasks.changes import ChangeLog
+from service.tasks.invalidation import Invalidation
+from service.tasks.repository import TaskRepository
+from service.tasks.servers import RedisServer
+from service.tasks.store import TaskStore
+from service.tasks.values import FORMAT
+from service.telemetry.metrics import Metrics
+from service.telemetry.tracing import Tracing
+
+
+class Delayed:
+    """Calls to an object, each held up before and after, for up to `most` seconds."""
+
+    def __init__(self, inner: object, chance: random.Random, most: float) -> None:
+        self._inner = inner
+        self._chance = chance
+        self._most = most
+
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
+        call = getattr(self._inner, name)
+
+        async def delayed(*args: Any) -> Any:
+            await self._wait()
+            try:
+                return await call(*args)
+            finally:
+                await self._wait()
+
+        return delayed
+
+    async def _wait(self) -> None:
+        # often not at all, sometimes long: it is the rare straggler that brings an old value back
+        share = self._chance.random() ** 4
+        if share > 0.05:
+            await asyncio.sleep(self._most * share)
+
+
+@dataclass
+class House:
+    """Replicas that share a cluster and a database."""
+
+    replicas: list[TaskRepository] = field(default_factory=list)
+    stores: list[TaskStore] = field(default_factory=list)
+    servers: list[RedisServer] = field(default_factory=list)
+    databases: list[Database] = field(default_factory=list)
+    changes: list[ChangeLog] = field(default_factory=list)
+    invalidations: list[Invalidation] = field(default_factory=list)
+
+
+@asynccontextmanager
+async def house(seed: int, most_delay: float, **environment: str) -> AsyncIterator[House]:
+    """Three replicas with the same settings."""
+    settings = load_settings({"DATABASE_POOL_SIZE": "20", "DATABASE_TIMEOUT_SECONDS": "20"} | environment)
+    made = House()
+    await migrate(settings)
+    async with AsyncExitStack() as stack:
+        for number in range(3):
+            metrics = Metrics(is_on=True, replica=f"todo-{number}", max_concurrent_requests=1000)
+            tracing = Tracing(settings, Resource({}), metrics)
+            database = Database(settings, metrics, tracing)
+            stack.push_async_callback(database.close)
+            cluster = Cluster(settings, metrics)
+            await cluster.start()
+            stack.push_async_callback(cluster.close)
+            chance = random.Random(seed * 100 + number)
+            store, server, changes = TaskStore(database), RedisServer(cluster), ChangeLog(database, FORMAT)
+            delayed_store: Any = Delayed(store, chance, most_delay)
+            delayed_server: Any = Delayed(server, chance, most_delay)
+            cache = TaskCache(delayed_server, settings, metrics)
+            invalidation = Invalidation(changes, cache, metrics)
+            await invalidation.start()
+            for work in (invalidation.follow(cluster.config_epoch), invalidation.confirm_told(), cluster.watch()):
+                task = asyncio.create_task(work)
+                stack.callback(task.cancel)
+            made.databases.append(database)
+            made.changes.append(changes)
+            made.stores.append(store)
+            made.servers.append(server)
+            made.invalidations.append(invalidation)
+            made.replicas.append(TaskRepository(delayed_store, cache, invalidation, metrics))
+        yield made

@@ -1,0 +1,212 @@
+"""Orders of events that are rare, made to happen: a cancelled writer, a failing cache, a failing raise of the epoch."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from service.infrastructure.breaker import Unavailable
+from service.tasks.changes import MOST_CHANGES
+from service.tasks.model import NewTask, TaskChange
+from tests.integration.house import House, house
+from tests.servers import Postgres, RedisCluster, until
+
+
+@pytest.fixture
+async def replicas(clean_cluster: RedisCluster, database_url: str) -> AsyncIterator[House]:
+    settings = {"DATABASE_URL": database_url, "REDIS_URL": clean_cluster.url, "REDIS_TIMEOUT_SECONDS": "2"}
+    async with house(3, 0.0, **settings) as made:
+        yield made
+
+
+class Held:
+    """A call that waits until it is let go."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+        self.began = asyncio.Event()
+        self.go_on = asyncio.Event()
+
+    async def __call__(self, *args: Any) -> Any:
+        self.began.set()
+        await self.go_on.wait()
+        return await self._inner(*args)
+
+
+async def text(made: House, replica: int, task_id: UUID) -> str | None:
+    task = await made.replicas[replica].get(task_id)
+    return None if task is None else ("new" if b'"new"' in task.body else "old")
+
+
+async def all_read(made: House, task_id: UUID, wanted: str | None) -> None:
+    async def do_all() -> bool:
+        return [await text(made, number, task_id) for number in range(3)] == [wanted] * 3
+
+    await until(do_all, 5, f"{wanted} at every replica")
+
+
+async def confirmed(made: House) -> None:
+    async def is_empty() -> bool:
+        return not (await made.changes[0].look()).changes
+
+    await until(is_empty, 5, "an empty outbox")
+
+
+@pytest.mark.parametrize("is_delete", [False, True], ids=["change", "delete"])
+async def test_a_writer_that_is_cancelled_before_it_told_the_cache(
+    replicas: House, monkeypatch: pytest.MonkeyPatch, is_delete: bool
+) -> None:
+    task = await replicas.replicas[0].create(NewTask("old"))
+    held = Held(replicas.servers[0].set_newest)
+    monkeypatch.setattr(replicas.servers[0], "set_newest", held)
+    writer = replicas.replicas[0]
+    call = writer.delete(task.id, None, "") if is_delete else writer.change(task.id, TaskChange(task="new"), None)
+    writing = asyncio.create_task(call)  # type: ignore[arg-type]
+    await held.began.wait()
+    writing.cancel()
+    monkeypatch.undo()
+    await all_read(replicas, task.id, None if is_delete else "new")
+    await confirmed(replicas)
+
+
+async def test_a_reader_that_loaded_before_a_lost_write_does_not_bring_the_old_value_back(
+    replicas: House, monkeypatch: pytest.MonkeyPatch, clean_cluster: RedisCluster
+) -> None:
+    """It loads the old row; the write commits and its writer is gone; others invalidate; only then it fills."""
+    task = await replicas.stores[0].create(NewTask("old"))
+    await confirmed(replicas)
+    held = Held(replicas.servers[1].set_newest)
+    monkeypatch.setattr(replicas.servers[1], "set_newest", held)
+    reading = asyncio.create_task(replicas.replicas[1].get(task.id))
+    await held.began.wait()
+    # past the cache, as by a replica that dies at once
+    await replicas.stores[0].change(task.id, TaskChange(task="new"), None)
+    await confirmed(replicas)
+    held.go_on.set()
+    await reading
+    monkeypatch.undo()
+    for _ in range(3):
+        for number in range(3):
+            assert await text(replicas, number, task.id) == "new"
+
+
+async def test_a_cache_that_does_not_take_an_invalidation_is_told_until_it_does(
+    replicas: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = await replicas.replicas[0].create(NewTask("old"))
+    await confirmed(replicas)
+    tried = 0
+
+    async def refuse(*_: Any) -> None:
+        nonlocal tried
+        tried += 1
+        raise Unavailable("redis", "not now")
+
+    for server in replicas.servers:
+        for name in ("set_newest", "invalidate", "set"):
+            monkeypatch.setattr(server, name, refuse)
+    assert await replicas.replicas[0].change(task.id, TaskChange(task="new"), None)
+    await until(lambda: asyncio.sleep(0, tried >= 8), 10, "some tries")
+    assert (await replicas.changes[0].look()).changes
+    monkeypatch.undo()
+    await all_read(replicas, task.id, "new")
+    await confirmed(replicas)
+
+
+async def test_a_raise_of_the_epoch_that_fails_is_made_up_for(
+    replicas: House, monkeypatch: pytest.MonkeyPatch, postgres: Postgres, database_url: str
+) -> None:
+    """More changes than are worked off one by one, and a database that at first refuses to raise the epoch."""
+    task = await replicas.replicas[0].create(NewTask("old"))
+    await confirmed(replicas)
+    refused = 0
+
+    async def refuse(*_: Any) -> int:
+        nonlocal refused
+        refused += 1
+        raise Unavailable("database", "not now")
+
+    for changes in replicas.changes:
+        monkeypatch.setattr(changes, "raise_epoch", refuse)
+    name = database_url.rsplit("/", 1)[1]
+    postgres.sql(
+        "WITH f AS (SELECT format FROM cache_formats) INSERT INTO task_changes "
+        f"SELECT format, gen_random_uuid(), 1 FROM f, generate_series(1, {MOST_CHANGES + 500})",
+        name,
+    )
+    await replicas.stores[0].change(task.id, TaskChange(task="new"), None)
+    await until(lambda: asyncio.sleep(0, refused >= 6), 10, "some tries")
+    before = [each.epoch for each in replicas.invalidations]
+    monkeypatch.undo()
+    await all_read(replicas, task.id, "new")
+    await confirmed(replicas)
+
+    async def all_know() -> bool:
+        return min(each.epoch for each in replicas.invalidations) > max(before)
+
+    await until(all_know, 5, "the raised epoch")
+
+
+async def test_a_database_that_lost_a_raise_is_put_right(
+    replicas: House, postgres: Postgres, database_url: str
+) -> None:
+    seen = await replicas.changes[0].raise_epoch(40)
+    assert seen > 40
+
+    async def all_know() -> bool:
+        return all(each.epoch >= seen for each in replicas.invalidations)
+
+    await until(all_know, 5, "the raised epoch")
+    postgres.sql("UPDATE cache_epoch SET epoch = 1", database_url.rsplit("/", 1)[1])
+
+    async def is_higher() -> bool:
+        return (await replicas.changes[0].look()).epoch > seen
+
+    await until(is_higher, 5, "an epoch beyond what was seen")
+
+
+async def test_a_format_that_was_given_up_is_taken_up_with_a_raised_epoch(
+    replicas: House, postgres: Postgres, database_url: str
+) -> None:
+    before = replicas.invalidations[0].epoch
+    postgres.sql("DELETE FROM cache_formats", database_url.rsplit("/", 1)[1])
+
+    async def is_raised() -> bool:
+        return replicas.invalidations[0].epoch > before and (await replicas.changes[0].look()).is_registered
+
+    await until(is_raised, 5, "a registered format")
+
+
+async def test_a_format_that_nobody_follows_is_given_up(replicas: House, postgres: Postgres, database_url: str) -> None:
+    name = database_url.rsplit("/", 1)[1]
+    postgres.sql("INSERT INTO cache_formats VALUES (1), (7)", name)
+    fill = "INSERT INTO task_changes SELECT 1, gen_random_uuid(), 1 FROM generate_series(1, {count})"
+    postgres.sql(fill.format(count=MOST_CHANGES), name)
+    await replicas.changes[0].give_up_others()
+    assert postgres.sql("SELECT count(*) FROM cache_formats", name) == "3"
+    postgres.sql(fill.format(count=1), name)
+    await replicas.changes[0].give_up_others()
+    assert postgres.sql("SELECT format FROM cache_formats WHERE format <> 2", name) == "7"
+    assert postgres.sql("SELECT count(*) FROM task_changes WHERE format = 1", name) == "0"
+
+
+async def test_a_write_tells_the_cache_all_at_once(replicas: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One round trip: the value and the mark of the pages wait for each other here."""
+    task = await replicas.replicas[0].create(NewTask("old"))
+    server = replicas.servers[0]
+    both = asyncio.Barrier(2)
+
+    def together(call: Any) -> Any:
+        async def wait_and_call(*args: Any) -> Any:
+            await asyncio.wait_for(both.wait(), 5)
+            return await call(*args)
+
+        return wait_and_call
+
+    monkeypatch.setattr(server, "set_newest", together(server.set_newest))
+    monkeypatch.setattr(server, "set", together(server.set))
+    assert await replicas.replicas[0].change(task.id, TaskChange(task="new"), None)
+    assert await replicas.replicas[0].delete(task.id, None, "")
+    assert await replicas.replicas[0].create(NewTask("other"))

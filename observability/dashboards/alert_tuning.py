@@ -77,7 +77,7 @@ NOW = Row(
             "short",
             Query(f"topk(5, {TIMES_FIRED})", "{{alertname}}"),
             steps=((0, GOOD), (1, WARNING), (5, BAD)),
-            width=8,
+            width=6,
             height=8,
         ),
         listing(
@@ -95,7 +95,7 @@ NOW = Row(
                 ),
             },
             sort_by="Times fired",
-            width=8,
+            width=10,
         ),
         timeline(
             "Alert states",

@@ -15,7 +15,9 @@ export function fieldOf(panel, name, refId = "") {
 
 /** The text of a value: mapped, or formatted in the field's unit. */
 export function textOf(field, value) {
-  return mappingOf(field, value)?.text ?? format(value, field.unit, field.decimals);
+  const mapped = mappingOf(field, value)?.text;
+  if (mapped !== undefined) return mapped;
+  return value === null && field.noValue ? field.noValue : format(value, field.unit, field.decimals);
 }
 
 /** What a value is mapped to, `{text, color}`, or null. */

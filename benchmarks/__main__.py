@@ -1,4 +1,4 @@
-"""`python -m benchmarks [price|guide|ceiling|growth|memory|generator] [--quick] [--json PATH]`."""
+"""`python -m benchmarks [price|guide|ceiling|growth|memory|generator|tracestore] [--quick] [--json PATH]`."""
 
 import argparse
 import signal
@@ -9,7 +9,7 @@ from pathlib import Path
 from httpx import HTTPError
 from rich.console import Console
 
-from benchmarks import ceiling, generator, growth, guide, memory, price, report
+from benchmarks import ceiling, generator, growth, guide, memory, price, report, tracestore
 from benchmarks.bench import Bench, CannotRun
 from benchmarks.part import QUICK, Part, Scale
 from benchmarks.requests import UnexpectedAnswer
@@ -22,6 +22,7 @@ PARTS: dict[str, tuple[str, Callable[[Bench, Scale], Part]]] = {
     "growth": ("more connections, replicas, tasks", growth.measure),
     "memory": ("a replica's memory under minutes of load", memory.measure),
     "generator": ("what one core of the load generator sends, beside wrk's", generator.measure),
+    "tracestore": ("memory and disk of the store of traces under minutes of load", tracestore.measure),
 }
 
 

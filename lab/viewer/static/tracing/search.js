@@ -112,8 +112,12 @@ function tableOf(found) {
   );
 }
 
+function spansOf({ spans, failedSpans }) {
+  return failedSpans ? `${spans}, ${failedSpans} failed` : String(spans || "–");
+}
+
 function rowOf(one, longest) {
-  const isError = one.failedSpans > 0;
+  const isError = Number(one.status) >= 500 || one.error !== "";
   return element(
     "tr",
     {},
@@ -127,7 +131,7 @@ function rowOf(one, longest) {
       element("i", { class: isError ? "gh-failed-bar" : "", style: { width: `${(one.duration / longest) * 100}%` } }),
     ),
     element("td", {}, one.replica),
-    element("td", { class: "gh-figure" }, String(one.spans || "–")),
+    element("td", { class: "gh-figure" }, spansOf(one)),
     element("td", { class: "gh-error" }, one.error),
   );
 }

@@ -88,6 +88,7 @@ function rowOf(span, start, length) {
   const width = (span.duration / length) * 100;
   const duration = format(span.duration, "s");
   const kind = span.attributes["db.system.name"] ?? span.kind;
+  const labelled = labelPlace(from, width);
   return element(
     "details",
     { class: `gh-span gh-span-${span.isError ? "error" : kind.replace(/\W/g, "")}` },
@@ -108,12 +109,7 @@ function rowOf(span, start, length) {
         ...span.events.map((event) =>
           element("em", { title: event.name, style: { left: `${((event.time - start) / length) * 100}%` } }),
         ),
-        element(
-          "span",
-          // beside the bar, where there is room
-          { class: "gh-span-length", style: from + width > 85 ? { right: `${100 - from}%` } : { left: `${from + width}%` } },
-          duration,
-        ),
+        element("span", { class: `gh-span-length ${labelled.where}`, style: labelled.style }, duration),
       ),
     ),
     element(
@@ -127,6 +123,13 @@ function rowOf(span, start, length) {
       tableOf("Resource", { ...span.resource, "span id": span.spanId, scope: span.scope }),
     ),
   );
+}
+
+// behind the bar where there is room, else before it, else in it
+function labelPlace(from, width) {
+  if (from + width <= 88) return { where: "", style: { left: `${from + width}%` } };
+  if (from >= 12) return { where: "", style: { right: `${100 - from}%` } };
+  return { where: "gh-in-bar", style: { left: `${from}%` } };
 }
 
 function tableOf(title, values) {

@@ -14,6 +14,10 @@ from lab.settings import ROOT, load_settings
 from lab.viewer.chromium import chromium, see_all, undrawn
 
 MAX_BYTES = 300_000
+# the dashboard that is the pages of traces here
+TRACE = "trace"
+TRACE_PAGES = ("traces-search", "traces-waterfall", "traces-failed")
+LOG_PANEL = "traces-panel"
 _HEIGHTS = (1400, 1000, 700)
 # until every chart has had its last resize
 _SETTLE_SECONDS = 1.0
@@ -30,13 +34,17 @@ def main(viewer: str | None, out: Path, since: str, until: str, uids: tuple[str,
     address = (viewer or load_settings().url("viewer")).rstrip("/")
     try:
         listed = httpx.get(f"{address}/api/dashboards", trust_env=False).raise_for_status().json()
-        wanted = uids or tuple(item["uid"] for item in listed)
+        wanted = uids or (*(item["uid"] for item in listed if item["uid"] != TRACE), *TRACE_PAGES, LOG_PANEL)
         out.mkdir(parents=True, exist_ok=True)
         with chromium("dark", width=1280) as driver:
             for uid in wanted:
-                click.echo(
-                    f"{out / uid}.png  {_take(driver, f'{address}/d/{uid}?from={since}&to={until}', out, uid)} bytes"
-                )
+                if uid == LOG_PANEL:
+                    size = _take_log_panel(driver, f"{address}/d/requests?from={since}&to={until}", out)
+                elif uid in TRACE_PAGES:
+                    size = _take_traces(driver, address, uid, since, out)
+                else:
+                    size = _take(driver, f"{address}/d/{uid}?from={since}&to={until}", out, uid)
+                click.echo(f"{out / uid}.png  {size} bytes")
     except (httpx.HTTPError, OSError, WebDriverException) as error:
         click.echo(f"pictures: {address}: {error}; is the stack up, and are chromium and chromedriver there?", err=True)
         sys.exit(2)
@@ -54,6 +62,53 @@ def _take(driver: webdriver.Chrome, address: str, out: Path, uid: str) -> int:
         if len(picture) <= MAX_BYTES:
             break
     (out / f"{uid}.png").write_bytes(picture)
+    return len(picture)
+
+
+def _take_traces(driver: webdriver.Chrome, viewer: str, page: str, since: str, out: Path) -> int:
+    """A page of traces: the search, or the slowest request of several spans, or the newest that failed."""
+    path = f"/traces?order=slowest&from={since}"
+    if page != "traces-search":
+        chosen = {"failed": "1"} if page == "traces-failed" else {"order": "slowest"}
+        answer = httpx.get(
+            f"{viewer}/api/tracing/search", params={"from": since, **chosen}, trust_env=False, timeout=30
+        )
+        found = answer.raise_for_status().json()
+        if not found:
+            raise OSError(f"no trace for {page}: is there load, and something that fails?")
+        most = max(min(each["spans"], 4) for each in found)
+        path = f"/trace/{next(each['traceId'] for each in found if each['spans'] >= most)}"
+    driver.get(viewer + path)
+    WebDriverWait(driver, 30).until(
+        lambda _: driver.execute_script("return document.querySelector('.gh-tracing')?.dataset.drawn")
+    )
+    if page != "traces-search":
+        driver.execute_script(
+            "const spans = [...document.querySelectorAll('.gh-span')];"
+            "(spans.find((span) => span.matches('.gh-span-error')) ?? spans[1] ?? spans[0]).open = true;"
+            "const line = document.querySelector('.gh-tracing .gh-line'); if (line) line.open = true"
+        )
+    see_all(driver, _HEIGHTS[-1] if page == "traces-search" else _HEIGHTS[0])
+    time.sleep(_SETTLE_SECONDS)
+    picture = driver.get_screenshot_as_png()
+    (out / f"{page}.png").write_bytes(picture)
+    return len(picture)
+
+
+def _take_log_panel(driver: webdriver.Chrome, address: str, out: Path) -> int:
+    """The log lines on Requests, the first one opened."""
+    panel = ".gh-kind-logs"
+    driver.get(address)
+    WebDriverWait(driver, 30).until(
+        lambda _: driver.execute_script(
+            "const panel = document.querySelector(arguments[0]); panel?.scrollIntoView();"
+            "return panel?.querySelector('.gh-line') || panel?.querySelector('.gh-no-lines')",
+            panel,
+        )
+    )
+    time.sleep(_SETTLE_SECONDS)
+    picture = driver.find_element("css selector", panel).screenshot_as_png
+    (out / f"{LOG_PANEL}.png").write_bytes(picture)
     return len(picture)
 
 

@@ -10,6 +10,10 @@ import msgspec
 MOST_TRACES = 100
 MOST_LINES = 500
 LOOK_AROUND_SECONDS = 3600
+# as the panels of log lines have it
+LINE_FORMAT = (
+    '| line_format "{{__line__}} {{.method}} {{.route}} {{.status}} {{.duration_seconds}} {{.dependency}} {{.reason}}"'
+)
 _SECOND = 1_000_000_000
 _KINDS = "SPAN_KIND_"
 _SHOWN = ("span.http.route", "span.http.response.status_code", "span.error.type", "resource.service.instance.id")
@@ -152,7 +156,7 @@ class Logs:
 
     def of_trace(self, trace_id: str, around: float) -> list[LogLine]:
         """The lines of a trace, oldest first, not far from a time in unix seconds. Raises `TracingError`."""
-        query = f'{{service_name=~".+"}} | trace_id="{trace_id}"'
+        query = f'{{service_name=~".+"}} | trace_id="{trace_id}" {LINE_FORMAT}'
         return self.query(query, around - LOOK_AROUND_SECONDS, around + LOOK_AROUND_SECONDS)[::-1]
 
 

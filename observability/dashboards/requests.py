@@ -4,7 +4,7 @@ from observability.dashboards.frame import Dashboard, Row
 from observability.dashboards.palette import BLUE, ORANGE, PURPLE, ROUTES, SKY, STATUSES, VERMILLION
 from observability.dashboards.panels import heat, lines, listing
 from observability.dashboards.queries import Query, buckets, measured, quantile, threshold
-from observability.dashboards.tracing import log_lines
+from observability.dashboards.tracing import LINE_FORMAT, log_lines
 
 COUNT = "http_server_request_duration_seconds_count"
 ON_ROUTE = 'http_route=~"$route", http_route!~"/health.*"'
@@ -151,8 +151,7 @@ LOGGED = Row(
             "Failed and slow requests",
             "A line for each request that failed or was slow, and each other warning of the service: "
             "what failed, and why. Open one for its labels and its trace.",
-            '{service_name="todo"} | severity_number >= 13 | route=~"$route" | line_format '
-            '"{{__line__}} {{.method}} {{.route}} {{.status}} {{.duration_seconds}} {{.dependency}} {{.reason}}"',
+            '{service_name="todo"} | severity_number >= 13 | route=~"$route" ' + LINE_FORMAT,
         ),
     ],
 )

@@ -1,7 +1,7 @@
 """Trace: where did the time of one request go, and what was logged meanwhile?"""
 
 from observability.dashboards.frame import Dashboard, Row
-from observability.dashboards.tracing import found_traces, log_lines, service_graph, trace_view
+from observability.dashboards.tracing import LINE_FORMAT, found_traces, log_lines, service_graph, trace_view
 
 DASHBOARD = Dashboard(
     uid="trace",
@@ -20,7 +20,7 @@ DASHBOARD = Dashboard(
                 log_lines(
                     "Log lines of the trace",
                     "What was logged while the request was handled. Only requests that fail or are slow write a line.",
-                    '{service_name=~".+"} | trace_id!="" | trace_id="${traceId}"',
+                    '{service_name=~".+"} | trace_id!="" | trace_id="${traceId}" ' + LINE_FORMAT,
                     height=6,
                 ),
             ],

@@ -9,6 +9,10 @@ TEMPO = model.DataSourceRef(type_val="tempo", uid="tempo")
 LOKI = model.DataSourceRef(type_val="loki", uid="loki")
 TRACE_LINK = "/d/trace?var-traceId=${__value.raw}"
 MOST_LINES = 500
+# what was logged, and of a request what it was and why it failed; the viewer's pages of traces write it alike
+LINE_FORMAT = (
+    '| line_format "{{__line__}} {{.method}} {{.route}} {{.status}} {{.duration_seconds}} {{.dependency}} {{.reason}}"'
+)
 
 
 def log_lines(title: str, description: str, logql: str, *, width: int = 24, height: int = 10) -> model.Panel:

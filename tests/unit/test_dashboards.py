@@ -17,6 +17,7 @@ from lab.alerts.thresholds import load_thresholds
 from lab.panels import Dashboard, Panel, Target, Window, expand, load_dashboards
 from lab.promql import selectors
 from lab.tracestore.logql import parse_logql
+from lab.viewer.tracing import LINE_FORMAT
 from observability.dashboards import DASHBOARDS
 from observability.dashboards.frame import COLUMNS, render
 from tests import idle_stack
@@ -251,6 +252,7 @@ def test_log_queries_are_known_to_the_store_of_traces_too() -> None:
     assert asked
     for query in asked:
         parse_logql(query)
+    assert all(target.query.endswith(LINE_FORMAT) for _, _, target in _targets("loki"))
 
 
 def test_a_viewer_without_explore_is_led_to_the_dashboard_of_a_trace() -> None:

@@ -91,7 +91,7 @@ def test_a_trace_is_a_waterfall_with_its_log_lines(client: TestClient[Any]) -> N
     assert server["events"][0]["attributes"] == {"exception.type": "Boom"}
     assert server["resource"]["service.instance.id"] == "todo-1"
     assert below["attributes"] == {"db.system.name": "redis", "server.port": "7000"}
-    assert [line["line"] for line in trace["logs"]] == ["request"]
+    assert [line["line"].split() for line in trace["logs"]] == [["request", "503"]]
     assert trace["logs"][0]["labels"]["status"] == "503"
     assert trace["logsProblem"] is None
 

@@ -34,6 +34,8 @@ from lab.tracestore.traceql import QueryError
 PROTOBUF = "application/x-protobuf"
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 RETRY_SECONDS = "1"
+# bodies that are being read, decoded or written: many senders at once must not fill the memory
+IN_FLIGHT_BYTES = 32 << 20
 # codes of google.rpc.Status (https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto)
 INVALID_ARGUMENT, UNAVAILABLE = 3, 14
 
@@ -42,6 +44,8 @@ def create_app(store: Store, metrics: Metrics, hosts: list[str]) -> Litestar:
     """The API of a store, which it closes when it ends. `hosts` are the names it answers to: no web page of elsewhere
     reaches it by a name that resolves to this machine.
     """
+
+    in_flight = 0
 
     @post("/v1/traces", status_code=200)
     async def take_traces(request: Request[Any, Any, Any]) -> Response[bytes]:
@@ -57,8 +61,27 @@ def create_app(store: Store, metrics: Metrics, hosts: list[str]) -> Litestar:
         decode: Callable[[bytes], Decoded],
         answer: Callable[[Decoded], bytes],
     ) -> Response[bytes]:
+        nonlocal in_flight
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != PROTOBUF:
             return _status(415, INVALID_ARGUMENT, f"only OTLP's protobuf is taken here, as {PROTOBUF}")
+        size = _declared(request.headers.get("content-length", ""))
+        if in_flight + size > IN_FLIGHT_BYTES:
+            metrics.refused.inc()
+            return _status(
+                503, UNAVAILABLE, f"{in_flight} bytes are on their way already", {"Retry-After": RETRY_SECONDS}
+            )
+        in_flight += size
+        try:
+            return await _keep(request, signal, decode, answer)
+        finally:
+            in_flight -= size
+
+    async def _keep(
+        request: Request[Any, Any, Any],
+        signal: str,
+        decode: Callable[[bytes], Decoded],
+        answer: Callable[[Decoded], bytes],
+    ) -> Response[bytes]:
         body = await request.body()
         try:
             decoded, size = await asyncio.to_thread(
@@ -158,6 +181,11 @@ def create_app(store: Store, metrics: Metrics, hosts: list[str]) -> Litestar:
         },
         on_shutdown=[store.close],
     )
+
+
+def _declared(length: str) -> int:
+    """The size of a body by its header; without one, or with an odd one, the most that it may have."""
+    return int(length) if length.isdecimal() and len(length) < len("9999999999") else MOST_BODY_BYTES
 
 
 def _decode(decode: Callable[[bytes], Decoded], body: bytes, encoding: str) -> tuple[Decoded, int]:

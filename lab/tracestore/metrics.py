@@ -21,6 +21,9 @@ class Metrics:
             "tracestore_records_dropped", "Records not taken: the sender may retry.", ["signal", "reason"],
             registry=registry,
         )  # fmt: skip
+        self.refused = Counter(
+            "tracestore_requests_refused", "Requests refused unread: too much is on its way.", registry=registry
+        )
         self.evicted = Counter(
             "tracestore_records_evicted", "Records removed, oldest first.", ["signal", "reason"], registry=registry
         )

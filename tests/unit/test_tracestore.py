@@ -15,7 +15,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, TracesData
 
-from lab.tracestore import reading, store, writing
+from lab.tracestore import app, reading, store, writing
 from lab.tracestore.app import create_app
 from lab.tracestore.database import open_to_write
 from lab.tracestore.metrics import Metrics
@@ -458,6 +458,17 @@ def test_a_full_queue_refuses_and_counts(client: Client, monkeypatch: pytest.Mon
     assert answer.headers["Retry-After"] == "1"
     assert b"wait to be written" in answer.content
     assert metric(client, 'tracestore_records_dropped_total{reason="queue_full",signal="traces"}') == 2
+    monkeypatch.undo()
+    assert post(client, otlp_records.traces(request_spans(FAST))).status_code == 200
+
+
+def test_what_is_too_much_at_once_is_refused_unread(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "IN_FLIGHT_BYTES", 10)
+    for _ in range(3):
+        answer = post(client, otlp_records.traces(request_spans(FAST)))
+        assert answer.status_code == 503
+        assert answer.headers["Retry-After"] == "1"
+    assert metric(client, "tracestore_requests_refused_total") == 3
     monkeypatch.undo()
     assert post(client, otlp_records.traces(request_spans(FAST))).status_code == 200
 

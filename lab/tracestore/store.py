@@ -67,6 +67,8 @@ class Store:
         Raises `QueueFullError`; the future raises `sqlite3.Error` where they could not be written.
         """
         waiting = _Waiting(decoded, size, Future())
+        # from here on nobody cancels it: what waits is written, whether or not its sender still waits
+        waiting.is_written.set_running_or_notify_cancel()
         with self._changed:
             if self._is_closing or self._waiting_bytes + size > QUEUE_BYTES:
                 self._count_dropped(decoded, QUEUE_FULL)
@@ -114,8 +116,9 @@ class Store:
         began = time.perf_counter()
         try:
             write(self._connection, [item.decoded for item in items], int(time.time()))
-        except sqlite3.Error as error:
-            log.warning("could not write: %s", error)
+        # whatever it is: a writer that dies would let every sender wait for ever
+        except Exception as error:
+            log.warning("could not write: %r", error)
             for item in items:
                 self._count_dropped(item.decoded, WRITE_FAILED)
                 item.is_written.set_exception(error)

@@ -486,6 +486,30 @@ def test_a_write_that_fails_is_an_answer_and_the_next_succeeds(client: Client, m
     assert post(client, otlp_records.traces(request_spans(FAST))).status_code == 200
 
 
+def test_a_sender_that_goes_away_stops_nothing(new_store: Callable[..., Store]) -> None:
+    kept = new_store()
+    body = otlp_records.traces(request_spans(FAST))
+    assert not kept.put(decode_traces(body), len(body)).cancel()
+    put(kept, request_spans(SLOW))
+    assert traces_in(kept) == [FAST, SLOW]
+
+
+def test_a_batch_that_breaks_the_writer_is_refused_alone(
+    new_store: Callable[..., Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = new_store()
+
+    def fail(*_: object) -> None:
+        raise OverflowError("too large")
+
+    monkeypatch.setattr(store, "write", fail)
+    with pytest.raises(OverflowError):
+        put(kept, request_spans(FAST))
+    monkeypatch.undo()
+    put(kept, request_spans(SLOW))
+    assert traces_in(kept) == [SLOW]
+
+
 def test_a_closed_store_takes_nothing(new_store: Callable[..., Store]) -> None:
     kept = new_store()
     kept.close()

@@ -61,12 +61,13 @@ dashboards: install-dev ## Build observability/grafana/dashboards from observabi
 rules: venv ## Write alerts/rules, and the index in docs/alerts.md, from alerts/thresholds.yml and alerts/catalog
 	@$(BIN)/python -m lab.alerts.rules && $(BIN)/python -m lab.alerts.index
 
-check: install-dev ## Format, lint, types, rules and thresholds
+check: install-dev ## Format, lint, types, rules, thresholds, and alerts over the corpus
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	@if command -v promtool >/dev/null; then promtool check rules observability/prometheus/rules/*.yml alerts/rules/*.yml; fi
 	$(BIN)/python -m lab.alerts.faults
+	@$(BIN)/glasshouse tune --no-history --strict
 
 test: install-dev ## The tests, but for long repetitions; installs what they need on a fresh machine
 	@lab/stack/install.sh $(TEST_PACKAGES)

@@ -9,6 +9,8 @@ from lab.prometheus import Prometheus
 
 # always fires, and is no trouble
 DEAD_MANS_SWITCH = "DeadMansSwitch"
+# a candidate that is only watched
+SHADOW = "shadow"
 # labels that every alert has, which a line on it needs not name again
 COMMON = {"alertname", "severity", "part", "job"}
 
@@ -33,7 +35,7 @@ class ActiveAlert:
 
 
 def active_alerts(prometheus: Prometheus) -> list[ActiveAlert]:
-    """Everything pending or firing but the dead-man's switch: pages first, the oldest first.
+    """Everything pending or firing but the dead-man's switch and shadows: pages first, the oldest first.
 
     Raises `PrometheusError`.
     """
@@ -45,7 +47,7 @@ def active_alerts(prometheus: Prometheus) -> list[ActiveAlert]:
 def _read(rows: list[dict[str, Any]], thresholds: Mapping[str, float]) -> Iterator[ActiveAlert]:
     for row in rows:
         labels = row["labels"]
-        if labels["alertname"] != DEAD_MANS_SWITCH:
+        if labels["alertname"] != DEAD_MANS_SWITCH and labels.get("severity") != SHADOW:
             yield ActiveAlert(
                 name=labels["alertname"],
                 severity=labels.get("severity", ""),

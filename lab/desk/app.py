@@ -8,22 +8,28 @@ from litestar.exceptions import NotFoundException
 from litestar.params import FromPath
 
 from lab.desk.disk import Disk
+from lab.desk.faults import Faults, fault_handlers
 from lab.desk.fence import refuse_strangers
 from lab.desk.gateway_log import GatewayLog
 from lab.desk.inbox import Inbox, Message
 from lab.desk.page import render
 from lab.desk.runbooks import Runbooks
+from lab.desk.verdicts import verdict_handlers
 
 MOST_BODY_BYTES = 2 << 20
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 SECURITY_HEADERS = {
-    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+    "content-security-policy": (
+        "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; form-action 'self'"
+    ),
     "x-content-type-options": "nosniff",
 }
 
 
 def create_app(inbox: Inbox, log: GatewayLog, disk: Disk, runbooks: Runbooks) -> Litestar:
     """The desk."""
+
+    faults = Faults()
 
     @get("/", media_type=MediaType.HTML)
     async def page() -> str:
@@ -59,10 +65,21 @@ def create_app(inbox: Inbox, log: GatewayLog, disk: Disk, runbooks: Runbooks) ->
 
     @get("/metrics")
     async def metrics() -> Response[bytes]:
-        return Response((log.exposition() + disk.exposition()).encode(), media_type=METRICS_TYPE)
+        parts = (log, disk, faults)
+        return Response("".join(each.exposition() for each in parts).encode(), media_type=METRICS_TYPE)
 
     return Litestar(
-        [page, feed, list_runbooks, runbook, take_alerts, take_heartbeat, metrics],
+        [
+            page,
+            feed,
+            list_runbooks,
+            runbook,
+            take_alerts,
+            take_heartbeat,
+            metrics,
+            *fault_handlers(faults),
+            *verdict_handlers(inbox),
+        ],
         openapi_config=None,
         before_request=refuse_strangers,
         request_max_body_size=MOST_BODY_BYTES,

@@ -1,5 +1,6 @@
 """`glasshouse desk`: the alert inbox, and the counters of the gateway's troubles."""
 
+import sqlite3
 from pathlib import Path
 
 import click
@@ -24,11 +25,17 @@ from lab.settings import SettingError, load_settings
     envvar="GATEWAY_REQUEST_LOG",
     help="The gateway's request log, which is emptied once it was counted. It may be missing.",
 )
+@click.option(
+    "--database",
+    type=click.Path(path_type=Path, dir_okay=False),
+    envvar="DESK_DATABASE",
+    help="Where the inbox is kept.  [default: in memory]",
+)
 @click.option("--dashboards", envvar="DASHBOARDS_URL", help="Where dashboards are; by default Grafana's port here.")
-def desk(host: str, port: int | None, request_log: Path, dashboards: str | None) -> None:
+def desk(host: str, port: int | None, request_log: Path, database: Path | None, dashboards: str | None) -> None:
     """Run the desk: inbox of alerts, and counts of the gateway's requests.
 
-    Exit status: 2 a setting does not parse or the port is taken.
+    Exit status: 2 a setting does not parse, the inbox' file is broken, or the port is taken.
     """
     try:
         settings = load_settings()
@@ -36,8 +43,13 @@ def desk(host: str, port: int | None, request_log: Path, dashboards: str | None)
         click.echo(f"glasshouse desk: {error}", err=True)
         raise SystemExit(2) from error
     disable_created_metrics()  # type: ignore[no-untyped-call]
+    try:
+        inbox = Inbox(file=database)
+    except (OSError, sqlite3.Error) as error:
+        click.echo(f"glasshouse desk: {database}: {error}: delete it, or set DESK_DATABASE", err=True)
+        raise SystemExit(2) from error
     app = create_app(
-        Inbox(),
+        inbox,
         GatewayLog(request_log),
         Disk(request_log.parent),
         Runbooks((dashboards or settings.url("grafana")).rstrip("/")),

@@ -1,16 +1,21 @@
-"""What Alertmanager told: the newest notifications, and when its dead-man's switch was last heard.
+"""What Alertmanager told: notifications, what people said of them, and when its dead-man's switch was last heard.
 
-Kept in memory only. What fired in the past is in Prometheus' `ALERTS`; the inbox shows what was sent and when.
+Kept in SQLite, the newest few thousand. What fired in the past is in Prometheus' `ALERTS`; the inbox has what was sent.
 """
 
+import sqlite3
 import time
-from collections import deque
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
+from typing import Literal
 
 import msgspec
 
+# shown, and kept
 MOST_NOTIFICATIONS = 200
+MOST_KEPT = 5000
+Verdict = Literal["", "useful", "noise"]
 
 
 class SentAlert(msgspec.Struct, frozen=True, rename="camel"):
@@ -33,37 +38,76 @@ class Message(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Notification(msgspec.Struct, frozen=True):
-    """A message and when it came, in unix seconds. Numbers rise by one from 1 on."""
+    """A message, when it came in unix seconds, and what people said of it. Numbers rise by one from 1 on."""
 
     number: int
     received: float
     message: Message
+    verdict: Verdict = ""
 
 
 class Inbox:
-    """The newest notifications."""
+    """The newest notifications, in a file, or in memory where none is given. Raises `sqlite3.Error`."""
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, clock: Callable[[], float] = time.time, file: Path | None = None) -> None:
         self._clock = clock
-        self._kept: deque[Notification] = deque(maxlen=MOST_NOTIFICATIONS)
-        self._number = 0
+        if file:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        # every request is handled in the event loop's thread, whichever made the inbox
+        self._database = sqlite3.connect(file or ":memory:", isolation_level=None, check_same_thread=False)
+        self._database.executescript(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
+            "CREATE TABLE IF NOT EXISTS notification (number INTEGER PRIMARY KEY AUTOINCREMENT,"
+            " received REAL NOT NULL, message BLOB NOT NULL, verdict TEXT NOT NULL DEFAULT '')"
+        )
         self.heartbeat: float | None = None
         """When the dead-man's switch was last heard, in unix seconds."""
 
     @property
     def received(self) -> int:
         """How many notifications came, with those that are no longer kept."""
-        return self._number
+        row = self._database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'notification'").fetchone()
+        return int(row[0]) if row else 0
 
     def put(self, message: Message) -> None:
         """Takes a notification in."""
-        self._number += 1
-        self._kept.append(Notification(self._number, self._clock(), message))
+        self._database.execute(
+            "INSERT INTO notification (received, message) VALUES (?, ?)", (self._clock(), msgspec.json.encode(message))
+        )
+        self._database.execute("DELETE FROM notification WHERE number <= ?", (self.received - MOST_KEPT,))
 
     def beat(self) -> None:
         """Hears the dead-man's switch."""
         self.heartbeat = self._clock()
 
+    def say(self, number: int, verdict: Verdict) -> bool:
+        """Keeps what somebody says of a notification; an empty verdict takes it back. False where it is not there."""
+        changed = self._database.execute("UPDATE notification SET verdict = ? WHERE number = ?", (verdict, number))
+        return changed.rowcount == 1
+
     def newest(self) -> list[Notification]:
-        """What is kept, newest first."""
-        return list(reversed(self._kept))
+        """The newest of what is kept, newest first."""
+        rows = self._database.execute(
+            "SELECT number, received, message, verdict FROM notification ORDER BY number DESC LIMIT ?",
+            (MOST_NOTIFICATIONS,),
+        )
+        return [
+            Notification(number, received, msgspec.json.decode(message, type=Message), verdict)
+            for number, received, message, verdict in rows
+        ]
+
+    def verdicts(self) -> dict[str, dict[str, int]]:
+        """How often each alert's notifications were said to be useful, and noise; resolved ones do not count."""
+        found: dict[str, dict[str, int]] = {}
+        for message, verdict in self._database.execute(
+            "SELECT message, verdict FROM notification WHERE verdict <> ''"
+        ).fetchall():
+            fired = {
+                alert.labels.get("alertname", "")
+                for alert in msgspec.json.decode(message, type=Message).alerts
+                if alert.status == "firing"
+            }
+            for alert in fired:
+                counts = found.setdefault(alert, {"useful": 0, "noise": 0})
+                counts[verdict] += 1
+        return found

@@ -4,6 +4,7 @@ import time
 from html import escape
 
 from lab.desk.inbox import Inbox, Notification, SentAlert
+from lab.desk.verdicts import buttons
 
 REFRESH_SECONDS = 5
 # the dead-man's switch is told every minute: two that did not come are no accident
@@ -20,6 +21,7 @@ article.page { border-left-color: var(--page); }
 article.ticket { border-left-color: var(--ticket); }
 article.resolved { border-left-color: var(--good); opacity: .75; }
 ul { margin: .3rem 0; padding-left: 1.1rem; }
+form { float: right; }
 .late { color: var(--page); font-weight: 600; }
 code { font-size: .9em; }
 """
@@ -62,10 +64,11 @@ def _notification(notification: Notification) -> str:
     group = ", ".join(f"{name}={value}" for name, value in sorted(message.group_labels.items()))
     kind = "resolved" if message.status == "resolved" else escape(message.receiver)
     alerts = "".join(_alert(alert) for alert in message.alerts)
+    form = buttons(notification.number, notification.verdict) if message.status == "firing" else ""
     return (
         f'<article class="{kind}"><strong>{escape(message.status)}</strong>'
         f' <span class="quiet">{when} · {escape(message.receiver)} · {escape(group)}'
-        f" · {len(message.alerts)} alert(s)</span><ul>{alerts}</ul></article>\n"
+        f" · {len(message.alerts)} alert(s)</span>{form}<ul>{alerts}</ul></article>\n"
     )
 
 

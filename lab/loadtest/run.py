@@ -6,6 +6,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -30,6 +31,7 @@ from lab.report.page import write_page
 from lab.runs import record
 from lab.runs.record import Figures, Run
 from lab.settings import LabSettings
+from lab.stack.events import FaultLog
 
 # A generator that says nothing for so long is taken for dead.
 SILENCE_SECONDS = 60.0
@@ -96,7 +98,8 @@ class LoadRun:
             if definition.begins_cold:
                 empty_cache(self._settings)
             load_began = time.time()
-            self._load(tasks, folder, writer, watch)
+            with self._fault():
+                self._load(tasks, folder, writer, watch)
             load_ended = time.time()
         except CannotRunError:
             if not any(folder.iterdir()):
@@ -115,6 +118,12 @@ class LoadRun:
         # drawing takes longer than who presses Ctrl-C wants to wait
         write_page(run, folder, None if self._is_interrupted() else options.prometheus)
         return run
+
+    def _fault(self) -> AbstractContextManager[object]:
+        """A load that is a fault by itself is told as one."""
+        if self._options.profile == "abuse":
+            return FaultLog(self._settings.url("desk")).during("load", "abuse")
+        return nullcontext()
 
     def _load(self, tasks: list[tuple[str, str]], folder: Path, writer: RemoteWriter, watch: Watch) -> None:
         options, definition = self._options, self._definition

@@ -9,7 +9,8 @@ from typing import Protocol
 
 import click
 
-from lab.settings import ROOT
+from lab.settings import ROOT, LabSettings, SettingError, load_settings
+from lab.stack.events import FaultLog
 from lab.stack.native import StackError
 from lab.stack.supervisor import Supervisor
 from lab.stack.up import HOME
@@ -27,15 +28,22 @@ ACTIONS = {
 class Stack(Protocol):
     """The running stack, as far as faults go. Parts are named as `glasshouse status` names them."""
 
+    way: str
+
     def parts(self) -> dict[str, str]:
         """Every part and its state."""
 
     def act(self, action: str, part: str) -> None:
         """Does one of `ACTIONS` to a part. Raises `StackError`."""
 
+    def command(self, part: str, settings: LabSettings) -> list[str]:
+        """The command that takes SQL (of `postgres`) or a Redis command (of a node) as its further arguments."""
+
 
 class NativeStack:
     """The stack under supervisor."""
+
+    way = "native"
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
@@ -67,9 +75,17 @@ class NativeStack:
         except xmlrpc.client.Fault as fault:
             raise StackError(f"cannot {action} {part}: {fault.faultString}") from fault
 
+    def command(self, part: str, settings: LabSettings) -> list[str]:
+        """The command that takes SQL (of `postgres`) or a Redis command (of a node) as its further arguments."""
+        if part == "postgres":
+            return ["psql", "-h", "127.0.0.1", "-p", str(settings.postgres_port), "-U", "todo", "todo", "-qc"]
+        return ["redis-cli", "-p", str(settings.redis_port + int(part.removeprefix("redis-")) - 1)]
+
 
 class DockerStack:
     """The stack under Docker Compose."""
+
+    way = "docker"
 
     def parts(self) -> dict[str, str]:
         """Every container's part and state; a replica is named as natively, `todo-1`."""
@@ -86,6 +102,11 @@ class DockerStack:
         if action == "kill":
             time.sleep(1)
             subprocess.run(["docker", "start", container], capture_output=True, check=False)
+
+    def command(self, part: str, settings: LabSettings) -> list[str]:
+        """The command that takes SQL (of `postgres`) or a Redis command (of a node) as its further arguments."""
+        inside = ["psql", "-U", "todo", "todo", "-qc"] if part == "postgres" else ["redis-cli"]
+        return ["docker", "compose", "exec", "-T", part, *inside]
 
     def _containers(self) -> dict[str, tuple[str, str]]:
         found: dict[str, tuple[str, str]] = {}
@@ -124,7 +145,11 @@ def act(action: str, part: str) -> None:
     parts = stack.parts()
     if part not in parts:
         raise StackError(f"there is no part {part!r}; there are {', '.join(sorted(parts))}")
-    stack.act(action, part)
+    log = FaultLog(load_settings().url("desk"))
+    with log.of_action(part, action):
+        stack.act(action, part)
+    if log.missed:
+        click.echo(f"{action}: the desk did not answer, so that Prometheus will not know of this fault", err=True)
 
 
 def _command(action: str, meaning: str) -> click.Command:
@@ -133,7 +158,7 @@ def _command(action: str, meaning: str) -> click.Command:
     def command(part: str) -> None:
         try:
             act(action, part)
-        except StackError as error:
+        except (StackError, SettingError) as error:
             click.echo(f"{action}: {error}", err=True)
             raise SystemExit(2) from error
         click.echo(f"{action}: {part}")

@@ -325,6 +325,7 @@ def programs(settings: LabSettings, home: Home, chosen: Mapping[str, str]) -> li
             f"{python} -m lab desk",
             f"{settings.url('desk')}/metrics",
             {
+                "DESK_DATABASE": str(home.data / "inbox.sqlite"),
                 "GATEWAY_REQUEST_LOG": str(home.logs / "gateway-requests.log"),
                 "DASHBOARDS_URL": settings.url("viewer" if grafana is None else "grafana"),
             },

@@ -10,7 +10,7 @@ from grafana_foundation_sdk.builders import dashboard as builders
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import dashboard as model
 
-from observability.dashboards.palette import BLUE, ORANGE, PURPLE, VERMILLION
+from observability.dashboards.palette import BLACK, BLUE, ORANGE, PURPLE, VERMILLION
 from observability.dashboards.panels import PROMETHEUS
 from observability.dashboards.queries import REAL_ALERTS
 
@@ -138,6 +138,13 @@ ANNOTATIONS = (
         "{{alert}}: threshold changed",
         "from {{from}} to {{to}}",
         BLUE,
+    ),
+    Annotation(
+        "Faults",
+        _edges("max by (part, kind) (fault_active@ == 1)"),
+        "{{kind}} {{part}}",
+        "fault caused by the lab: {{edge}}",
+        BLACK,
     ),
     Annotation(
         "Alerts",

@@ -12,7 +12,7 @@ from lab.alerts.tuning.form import Numbers, Watched
 from lab.alerts.tuning.history import HistoryError, Samples
 from lab.alerts.tuning.judged import judge
 from lab.alerts.tuning.recording import Recording
-from lab.alerts.tuning.truth import Expectations, Expected, Fault, Truth, faults_of, truth_of
+from lab.alerts.tuning.truth import Expectations, Expected, Fault, Truth, faults_of, samples_of, truth_of
 
 STEP = 5_000
 WATCHED = Watched("Loud", Numbers(threshold=5, hold=10_000))
@@ -109,6 +109,8 @@ def test_a_fault_begins_and_ends_with_its_samples() -> None:
         Fault("redis-1", "pause", 0, 15_000, "RedisNodeDown"),
         Fault("redis-1", "kill", 150_000, None),
     ]
+    exact = Fault("redis-1", "pause", 7_123, 21_456, "RedisNodeDown")
+    assert faults_of(_history(samples_of(exact), _samples("alert_signal", [1.0] * 9))) == [exact]
     expected = Expected({"RedisNodeDown": 30_000})
     truth = truth_of(history, Expectations({"RedisNodeDown": expected}))
     assert [each for _, each in truth.faults] == [expected, None]

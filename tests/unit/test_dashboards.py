@@ -56,6 +56,8 @@ UIDS = {
 # What Prometheus, Alertmanager, Tempo and Grafana tell of themselves, and what Prometheus makes by itself.
 WATCHERS = {
     "ALERTS",
+    # of the desk, while a fault stands
+    "fault_active",
     "up",
     "scrape_duration_seconds",
     "scrape_samples_scraped",

@@ -49,12 +49,14 @@ class Episode:
 
 def trace(history: History, watched: Watched) -> Traced | None:
     """The alert's series in that history; None where it has none, as where it was not loaded."""
-    thresholds = history.select(THRESHOLD, watched.labels)
+    thresholds = history.select(THRESHOLD, {"alert": watched.clock or watched.alert})
     if not thresholds:
         return None
     # the threshold is recorded at every evaluation, whatever there is to compare
     times = np.unique(np.concatenate([each.times for each in thresholds]))
     interval = int(np.median(np.diff(times))) if len(times) > 1 else 1
+    if watched.is_state:
+        return _trace_state(history, watched, times, interval)
     signals = history.select(SIGNAL, watched.labels)
     events = history.select(EVENTS, watched.labels)
     floors = history.select(FLOOR, watched.labels)
@@ -66,6 +68,26 @@ def trace(history: History, watched: Watched) -> Traced | None:
         [_events_of(each, events, times, interval) for each in signals],
         _merged(thresholds, times, interval),
         _merged(floors, times, interval),
+        _restarts(history, times),
+    )
+
+
+def _trace_state(history: History, watched: Watched, times: Times, interval: int) -> Traced:
+    """An alert on a state: its condition held whenever `ALERTS` has it, be it pending or firing."""
+    together: dict[frozenset[tuple[str, str]], Values] = {}
+    for each in history.select("ALERTS", {"alertname": watched.alert}):
+        labels = frozenset((key, value) for key, value in each.labels.items() if key != "alertstate")
+        values = _sampled(each, times, interval)
+        together[labels] = np.fmax(together[labels], values) if labels in together else values
+    nothing = np.full(len(times), np.nan)
+    return Traced(
+        watched,
+        times,
+        [dict(labels) for labels in together],
+        list(together.values()),
+        [nothing] * len(together),
+        np.zeros(len(times)),
+        nothing,
         _restarts(history, times),
     )
 
@@ -92,7 +114,8 @@ def _activations(
 
 def is_active(traced: Traced, signal: Values, events: Values, numbers: Numbers | None) -> NDArray[np.bool_]:
     """At which evaluations the rule's expression has a result. A comparison with what is not there has none."""
-    threshold: Values | float = traced.thresholds if numbers is None else numbers.threshold
+    given = numbers.threshold if numbers else None
+    threshold: Values | float = traced.thresholds if given is None else given
     floor: Values | float | None = traced.floors if numbers is None else numbers.floor
     with np.errstate(invalid="ignore"):
         beyond = signal < threshold if traced.watched.is_below else signal > threshold

@@ -60,11 +60,8 @@ def told_by_prometheus(history: History, watched: Watched, step: int) -> list[Ep
 
 
 def _same(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
-    return _own(one) == _own(other)
-
-
-def _own(labels: Mapping[str, str]) -> dict[str, str]:
-    return {key: value for key, value in labels.items() if key not in ADDED}
+    """Whether they agree in every label that both have: a rule may add some of its own to those of the signal."""
+    return all(one[key] == other[key] for key in one.keys() & other.keys() if key not in ADDED)
 
 
 def _overlap(one: Episode, other: Episode) -> bool:

@@ -14,8 +14,10 @@ import numpy as np
 from lab.alerts.tuning.history import History, HistoryError, Samples
 
 SUFFIX = ".om.xz"
+# 1 while a fault that the lab caused stands, with the part, the kind and, of a drill, its name
+FAULT = "fault_active"
 # what a backtest and its reader need
-RECORDED = ("alert_signal", "alert_events", "alert_threshold", "alert_floor", "ALERTS", "fault_active")
+RECORDED = ("alert_signal", "alert_events", "alert_threshold", "alert_floor", "ALERTS", FAULT)
 # when Prometheus was started, since what is pending begins anew then
 STARTED = ("process_start_time_seconds", {"job": "prometheus"})
 # measured values are noise beyond these digits, and noise does not compress

@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from lab.alerts.tuning.history import History
+from lab.alerts.tuning.history import History, Samples
+from lab.alerts.tuning.recording import FAULT
 
-# 1 while a fault that the lab caused stands, with the part, the kind and, of a drill, its name
-FAULT = "fault_active"
 # a fault whose samples are further apart than this was two
 GAP_MS = 30_000
+# between two samples of one, as Prometheus scrapes it
+STEP_MS = 5_000
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,14 @@ def faults_of(history: History) -> list[Fault]:
                 )
             )
     return sorted(found, key=lambda each: each.begin)
+
+
+def samples_of(fault: Fault) -> Samples:
+    """A fault that has ended, as samples: 1 from its begin on, 0 at its end."""
+    end = fault.begin if fault.end is None else fault.end
+    times = np.append(np.arange(fault.begin, end, STEP_MS, dtype=np.int64), end)
+    labels = {"part": fault.part, "kind": fault.kind, "drill": fault.drill}
+    return Samples(FAULT, labels, times, np.append(np.ones(len(times) - 1), 0.0))
 
 
 def truth_of(history: History, expectations: "Expectations") -> Truth:

@@ -1,0 +1,151 @@
+"""`glasshouse drill`: causes the faults of alerts on the running stack, and says whether each was seen."""
+
+import fcntl
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import click
+from rich.console import Console
+
+from lab.alerts.drills.causes import load
+from lab.alerts.drills.definition import Drill, DrillError, load_drills
+from lab.alerts.drills.play import Outcome, Player
+from lab.alerts.drills.report import shown, summary, write
+from lab.alerts.tuning.history import HistoryError, PrometheusHistory
+from lab.alerts.tuning.recording import FAULT, SUFFIX, Recording, save, take
+from lab.alerts.tuning.truth import Fault, samples_of
+from lab.prometheus import Prometheus, PrometheusError
+from lab.runs.record import RUNS, run_id
+from lab.settings import SettingError, load_settings
+from lab.stack.events import FaultLog
+from lab.stack.faults import running_stack
+from lab.stack.native import StackError
+from lab.stack.up import HOME
+
+PLAIN_WIDTH = 200
+# a recording goes on for so long after the all-clear
+MARGIN_SECONDS = 12.0
+
+
+@click.command("drill")
+@click.argument("alerts", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="Play the drill of every alert.")
+@click.option("--list", "listed", is_flag=True, help="List the drills, and play none.")
+@click.option("--runs", type=click.Path(path_type=Path, file_okay=False), default=RUNS, help="Where reports are kept.")
+def drill(alerts: Sequence[str], everything: bool, listed: bool, runs: Path) -> None:
+    """Cause the faults of ALERTS on the running stack, watch what fires, and mend it again.
+
+    Leaves a report and a recording of each drill in runs/. Exit status: 0 each alert fired, was told where it may be,
+    and cleared in time, and nothing fired that may not; 1 something did not; 2 could not be played.
+    """
+    console = Console(width=None if Console().is_terminal else PLAIN_WIDTH)
+    try:
+        drills = load_drills()
+        if listed:
+            for name, each in sorted(drills.items()):
+                what = f"{each.cause.do} {each.cause.part}" if each.cause else f"none: {each.cannot}"
+                click.echo(f"{name:32} {what}")
+            return
+        chosen = _chosen(drills, alerts, everything)
+        outcomes, folder, way = _play(chosen, runs, console)
+    except (DrillError, StackError, SettingError, PrometheusError) as error:
+        click.echo(f"glasshouse drill: {error}", err=True)
+        raise SystemExit(2) from error
+    console.print(shown(outcomes))
+    write(outcomes, folder, way)
+    click.echo(summary(outcomes))
+    click.echo(f"report: {folder / 'report.html'}")
+    raise SystemExit(1 if any(each.wrong for each in outcomes) else 0)
+
+
+def _chosen(drills: dict[str, Drill], names: Sequence[str], everything: bool) -> dict[str, Drill]:
+    if everything:
+        return drills
+    unknown = [name for name in names if name not in drills]
+    if unknown:
+        raise DrillError(f"there is no drill {unknown[0]}: `glasshouse drill --list` names them")
+    if not names:
+        raise DrillError("name an alert, or say --all; `glasshouse drill --list` names them")
+    return {name: drills[name] for name in names}
+
+
+def _play(drills: dict[str, Drill], runs: Path, console: Console) -> tuple[list[Outcome], Path, str]:
+    settings = load_settings()
+    stack = running_stack()
+    with Prometheus(settings.url("prometheus")) as prometheus, _alone(), _interruptible():
+        player = Player(
+            stack, settings, prometheus, FaultLog(settings.url("desk")), lambda text: console.print(text, style="dim")
+        )
+        player.check()
+        folder = runs / run_id(time.time(), "drill")
+        outcomes = []
+        rates = {each.rate for name, each in drills.items() if not player.why_not(each)}
+        for rate in sorted(rates) or [0.0]:
+            own = {name: each for name, each in drills.items() if each.rate == rate and not player.why_not(each)}
+            outcomes += _with_load(player, own, rate, folder)
+        outcomes += [Outcome(name, skipped=reason) for name, each in drills.items() if (reason := player.why_not(each))]
+    return outcomes, folder, stack.way
+
+
+def _with_load(player: Player, drills: dict[str, Drill], rate: float, folder: Path) -> list[Outcome]:
+    """Plays these drills beside one steady load."""
+    if not drills:
+        return []
+    outcomes: list[Outcome] = []
+    with load(player.settings, "steady", rate):
+        player.settle(rate)
+        try:
+            for name, each in drills.items():
+                outcome = player.play(name, each)
+                outcomes.append(outcome)
+                _record(player, outcome, folder)
+        except KeyboardInterrupt:
+            click.echo("glasshouse drill: stopped; what was broken is mended", err=True)
+    return outcomes
+
+
+def _record(player: Player, outcome: Outcome, folder: Path) -> None:
+    """Keeps what Prometheus has of it, with the fault's times as they were and not as they were scraped."""
+    # so that the first evaluations after the end are in it
+    time.sleep(MARGIN_SECONDS)
+    history = PrometheusHistory(player.prometheus, outcome.calm, time.time())
+    about = f"drill {outcome.alert} on the {player.stack.way} stack: {outcome.kind} {outcome.part}"
+    try:
+        taken = take(history, outcome.alert, about)
+        fault = Fault(
+            outcome.part, outcome.kind, round(outcome.began * 1000), round(outcome.ended * 1000), outcome.alert
+        )
+        series = [*(each for each in taken.series if each.name != FAULT), samples_of(fault)]
+        save(Recording(taken.name, series, about), folder / f"drill-{outcome.alert}{SUFFIX}")
+    except (HistoryError, PrometheusError) as error:
+        click.echo(f"glasshouse drill: no recording: {error}", err=True)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Raises `DrillError` where another drill runs on this stack."""
+    HOME.path.mkdir(parents=True, exist_ok=True)
+    with (HOME.path / "drill.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise DrillError("another drill runs on this stack: wait for its end") from None
+        yield
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """SIGTERM is Ctrl-C: what was broken is mended."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,219 @@
+"""Plays a drill: waits for calm, causes the fault, watches what fires and is told, mends it, waits for the end."""
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from lab.alerts.active import active_alerts
+from lab.alerts.drills.causes import caused
+from lab.alerts.drills.definition import LONG_MEMORY, Cause, Drill, DrillError, seconds
+from lab.prometheus import Prometheus, PrometheusError
+from lab.settings import LabSettings
+from lab.stack.events import FaultLog
+from lab.stack.faults import Stack
+
+ASK_SECONDS = 1.0
+# after the alert has fired, its notification may be grouped with others for so long
+TOLD_SECONDS = 45.0
+CALM_SECONDS = 420.0
+# so long it must be quiet before something is broken
+QUIET_SECONDS = 30.0
+HEALTH_SECONDS = 20.0
+# a stack may be started without these parts
+OPTIONAL = {"grafana", "tempo", "loki"}
+# a load's rates are read over a minute
+SETTLE_SECONDS = 75.0
+
+
+@dataclass
+class Outcome:
+    """What came of a drill. `calm`, since when nothing fired, `began` and `ended` are unix seconds; `fires`, `told` and
+    `cleared` are seconds after the fault, or after its mending.
+
+    `told` is None where no notification came, as for an alert that another one inhibits. `beside` are the other alerts
+    that fired.
+    """
+
+    alert: str
+    kind: str = ""
+    part: str = ""
+    calm: float = 0.0
+    began: float = 0.0
+    ended: float = 0.0
+    fires: float | None = None
+    told: float | None = None
+    cleared: float | None = None
+    beside: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    skipped: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """`passed`, the reason why it was not played, or what was wrong."""
+        return self.skipped or "; ".join(self.wrong) or "passed"
+
+
+@dataclass(frozen=True)
+class Player:
+    """Plays drills on one running stack. `say` is told what it waits for."""
+
+    stack: Stack
+    settings: LabSettings
+    prometheus: Prometheus
+    log: FaultLog
+    say: Callable[[str], None]
+
+    def why_not(self, drill: Drill) -> str:
+        """Why this drill is not played here; empty where it can be."""
+        if drill.cannot:
+            return f"cannot be caused: {drill.cannot}"
+        if drill.only and drill.only != self.stack.way:
+            return f"only with {drill.only}: {drill.why}"
+        missing = [part for part in (drill.cause or Cause("load")).parts if part not in self.stack.parts()]
+        return f"there is no {', '.join(missing)} here" if missing else ""
+
+    def check(self) -> None:
+        """Raises `DrillError` for a stack that is not healthy, or that a fault stands on already."""
+        standing = self.log.standing()
+        if standing:
+            raise DrillError(f"{standing[0].part} is broken already ({standing[0].kind}): mend it first")
+        # a stack that has just been started is scraped within some seconds
+        deadline = time.monotonic() + HEALTH_SECONDS
+        while (down := self._down()) and time.monotonic() < deadline:
+            time.sleep(ASK_SECONDS)
+        if down:
+            raise DrillError(f"the stack is not healthy, {down[0]} is not scraped: see `glasshouse status`")
+        fired = sorted({name for name, _ in self._firing()})
+        if fired:
+            raise DrillError(f"{', '.join(fired)} fires already: wait until it clears, or see its runbook")
+
+    def _down(self) -> list[str]:
+        absent = self._absent()
+        return [
+            f"{each.labels['job']} ({each.labels['instance']})"
+            for each in self.prometheus.query("up == 0")
+            if each.labels["job"] not in absent
+        ]
+
+    def _absent(self) -> set[str]:
+        """Jobs of parts that this stack was started without."""
+        return OPTIONAL - set(self.stack.parts())
+
+    def settle(self, rate: float) -> None:
+        """Waits until the load beside the drills is what the alerts' windows see. Raises `DrillError`."""
+        query = 'sum(rate(http_server_request_duration_seconds_count{http_route!~"/health.*"}[1m]))'
+        self._wait(lambda: self.prometheus.value(query) > 0.7 * rate, SETTLE_SECONDS + 60, "the load to come up")
+
+    def play(self, alert: str, drill: Drill) -> Outcome:
+        """The whole drill. Raises `DrillError` and `StackError` where it cannot be played."""
+        cause = drill.cause
+        if cause is None:
+            raise DrillError(f"{alert} cannot be caused: {drill.cannot}")
+        outcome = Outcome(alert, cause.do, cause.part, calm=self._await_calm())
+        before = self._newest()
+        with self.log.during(cause.part, cause.do, alert) as event:
+            outcome.began = event.begin
+            self.say(f"{alert}: {outcome.kind} {outcome.part}")
+            with caused(self.stack, cause, self.settings):
+                self._watch(outcome, drill, before)
+        outcome.ended = time.time()
+        self._await_clear(outcome, drill)
+        self._judge(outcome, drill)
+        return outcome
+
+    def _await_calm(self) -> float:
+        """Since when nothing has fired, once that is long enough to be a background to a fault."""
+        calm = time.time()
+        deadline = calm + CALM_SECONDS
+        self.say("waiting for a stack on which nothing fires")
+        while time.time() < calm + QUIET_SECONDS:
+            if self._firing():
+                calm = time.time()
+            if calm > deadline:
+                raise DrillError(f"waited {CALM_SECONDS:.0f} s until nothing fires, in vain: see `glasshouse alerts`")
+            time.sleep(ASK_SECONDS)
+        return calm
+
+    def _watch(self, outcome: Outcome, drill: Drill, before: int) -> None:
+        within, wanted = seconds(drill.within), {outcome.alert, *drill.with_it}
+        seen: set[str] = set()
+        while time.time() < outcome.began + within + (TOLD_SECONDS if outcome.fires is not None else 0):
+            fired = self._firing()
+            seen |= {name for name, _ in fired}
+            outcome.beside = sorted(seen - {outcome.alert})
+            passed = time.time() - outcome.began
+            if outcome.fires is None and any(
+                name == outcome.alert and drill.where in {"", *labels} for name, labels in fired
+            ):
+                outcome.fires = passed
+            if outcome.fires is not None and outcome.told is None:
+                told = self._told(outcome.alert, before)
+                outcome.told = told - outcome.began if told else None
+            if outcome.told is not None and wanted <= seen:
+                return
+            time.sleep(ASK_SECONDS)
+
+    def _await_clear(self, outcome: Outcome, drill: Drill) -> None:
+        if outcome.fires is None:
+            return
+        deadline = outcome.ended + seconds(drill.clears)
+        while time.time() < deadline:
+            fired = {name for name, _ in self._firing()}
+            outcome.beside = sorted({*outcome.beside, *(fired - {outcome.alert})})
+            if outcome.alert not in fired:
+                outcome.cleared = time.time() - outcome.ended
+                return
+            time.sleep(ASK_SECONDS)
+
+    def _judge(self, outcome: Outcome, drill: Drill) -> None:
+        if outcome.fires is None:
+            outcome.wrong.append(f"did not fire within {drill.within}")
+        elif outcome.cleared is None:
+            outcome.wrong.append(f"did not clear within {drill.clears}")
+        absent = sorted({*drill.with_it} - {*outcome.beside})
+        if absent:
+            outcome.wrong.append(f"{', '.join(absent)} did not fire with it")
+        odd = sorted({*outcome.beside} - {*drill.with_it, *drill.may})
+        if odd:
+            outcome.wrong.append(f"{', '.join(odd)} fired too")
+
+    def _firing(self) -> list[tuple[str, Sequence[str]]]:
+        """Names and label values of what fires; of a Prometheus that is away, nothing."""
+        with suppress(PrometheusError):
+            absent = self._absent()
+            return [
+                (alert.name, list(alert.labels.values()))
+                for alert in active_alerts(self.prometheus)
+                if alert.state == "firing" and alert.name not in LONG_MEMORY and alert.labels.get("job") not in absent
+            ]
+        return []
+
+    def _notifications(self) -> list[dict[str, Any]]:
+        with suppress(httpx.HTTPError, ValueError, KeyError):
+            answer = httpx.get(f"{self.settings.url('desk')}/inbox.json", timeout=2, trust_env=False)
+            return list(answer.json()["notifications"])
+        return []
+
+    def _newest(self) -> int:
+        return max((int(each["number"]) for each in self._notifications()), default=0)
+
+    def _told(self, alert: str, before: int) -> float:
+        """When the first notification of it came, in unix seconds; 0 where none did."""
+        for each in reversed(self._notifications()):
+            if each["number"] > before:
+                for told in each["message"]["alerts"]:
+                    if told["labels"].get("alertname") == alert and told["status"] == "firing":
+                        return float(each["received"])
+        return 0.0
+
+    def _wait(self, condition: Callable[[], bool], within: float, what: str) -> None:
+        deadline = time.monotonic() + within
+        self.say(f"waiting for {what}")
+        while not condition():
+            if time.monotonic() > deadline:
+                raise DrillError(f"waited {within:.0f} s for {what}, in vain: see `glasshouse alerts`")
+            time.sleep(ASK_SECONDS)

@@ -1,0 +1,67 @@
+"""What drills leave in runs/: a table on the terminal, `report.html` and `drills.json`."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from html import escape
+from pathlib import Path
+
+from rich.table import Table
+
+from lab.alerts.drills.play import Outcome
+from lab.report.page import STYLE, table
+
+HEADS = ("Alert", "Fault", "Fires", "Told", "Cleared", "Beside it", "Verdict")
+
+
+def rows(outcomes: Sequence[Outcome]) -> list[tuple[str, ...]]:
+    """A row a drill; times in seconds after the fault, and after its mending."""
+    return [
+        (
+            each.alert,
+            f"{each.kind} {each.part}".strip(),
+            _seconds(each.fires),
+            _seconds(each.told),
+            _seconds(each.cleared),
+            ", ".join(each.beside),
+            each.verdict,
+        )
+        for each in outcomes
+    ]
+
+
+def shown(outcomes: Sequence[Outcome]) -> Table:
+    """The table for the terminal."""
+    found = Table(*HEADS)
+    for each, row in zip(outcomes, rows(outcomes), strict=True):
+        found.add_row(*row, style="dim" if each.skipped else "red" if each.wrong else "")
+    return found
+
+
+def summary(outcomes: Sequence[Outcome]) -> str:
+    """One line: how many passed, failed and were not played."""
+    played = [each for each in outcomes if not each.skipped]
+    failed = [each for each in played if each.wrong]
+    recall = sum(each.fires is not None for each in played) / len(played) if played else 0.0
+    skipped = len(outcomes) - len(played)
+    return f"{len(played) - len(failed)} passed, {len(failed)} failed, {skipped} not played; recall {recall:.2f}"
+
+
+def write(outcomes: Sequence[Outcome], folder: Path, way: str) -> None:
+    """Writes `report.html` and `drills.json`. Raises `OSError`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    title = f"Drills, {way}"
+    page = (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+        f'<meta name="viewport" content="width=device-width"><style>{STYLE()}</style></head>'
+        f"<body><h1>{escape(title)} <small>{escape(folder.name)}</small></h1><section>"
+        f"<p>{escape(summary(outcomes))}</p>"
+        f"<p>Seconds from the fault to firing and to the notification, and from the mending to the end.</p>"
+        f"{table(HEADS, rows(outcomes))}</section></body></html>\n"
+    )
+    (folder / "report.html").write_text(page, encoding="utf-8")
+    (folder / "drills.json").write_text(json.dumps([asdict(each) for each in outcomes], indent=1) + "\n")
+
+
+def _seconds(value: float | None) -> str:
+    return "" if value is None else f"{value:.0f} s"

@@ -1,0 +1,85 @@
+"""Anyone's alerting rules: the API evaluates their expression at the rule's interval; no signal is needed."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from lab.alerts.tuning.backtest import Episode
+from lab.alerts.tuning.form import FormError, duration
+from lab.alerts.tuning.history import HistoryError, PrometheusHistory
+from lab.alerts.tuning.semantics import Timing, activations
+
+# Prometheus' own default
+INTERVAL_MS = 60_000
+
+
+@dataclass(frozen=True)
+class ForeignRule:
+    """An alerting rule of a rule file. `interval` is its group's in ms, None where the file does not say."""
+
+    alert: str
+    expression: str
+    timing: Timing
+    interval: int | None
+
+    def replaced(self, old: str, new: str) -> "ForeignRule":
+        """The rule with other text in its expression. Raises `HistoryError` where the old text is not in it."""
+        if old not in self.expression:
+            raise HistoryError(f"{self.alert}: its expression has no {old!r}: {' '.join(self.expression.split())}")
+        return ForeignRule(self.alert, self.expression.replace(old, new), self.timing, self.interval)
+
+
+def load_rule(file: Path, alert: str) -> ForeignRule:
+    """The alert of that name in a rule file. Raises `FormError` and `HistoryError`."""
+    try:
+        groups = yaml.safe_load(file.read_text())["groups"]
+        rules = [(group, rule) for group in groups for rule in group["rules"] if "alert" in rule]
+        found = [(group, rule) for group, rule in rules if rule["alert"] == alert]
+        if not found:
+            there = ", ".join(sorted({rule["alert"] for _, rule in rules}))
+            raise HistoryError(f"{file}: there is no alert {alert}; there are {there or 'none'}")
+        return _rule(*found[0])
+    except OSError as error:
+        raise HistoryError(f"{file}: {error.strerror}") from error
+    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        raise FormError(f"{file}: is no rule file of Prometheus: {' '.join(str(error).split())}") from error
+
+
+def evaluate(rule: ForeignRule, history: PrometheusHistory) -> list[Episode]:
+    """What it would have done. Raises `PrometheusError`."""
+    interval = rule.interval or INTERVAL_MS
+    times, series = history.evaluate(rule.expression, interval, _offset(rule, history, interval))
+    found = []
+    for each in series:
+        active = np.isin(times, each.times)
+        for one in activations(times, active, rule.timing):
+            if one.fired is not None:
+                found.append(Episode(each.labels, one.active, one.fired, one.ended))
+    return sorted(found, key=lambda each: each.fired)
+
+
+def _offset(rule: ForeignRule, history: PrometheusHistory, interval: int) -> int:
+    """How long after a multiple of the interval the rule is evaluated, where `ALERTS` tells of it."""
+    told = history.select("ALERTS", {"alertname": rule.alert})
+    return int(told[0].times[-1]) % interval if told else 0
+
+
+def _rule(group: dict[str, Any], rule: dict[str, Any]) -> ForeignRule:
+    interval = group.get("interval")
+    return ForeignRule(
+        str(rule["alert"]),
+        str(rule["expr"]),
+        Timing(duration(str(rule.get("for", "0s"))), duration(str(rule.get("keep_firing_for", "0s")))),
+        duration(str(interval)) if interval else None,
+    )
+
+
+def split_replacement(text: str) -> tuple[str, str]:
+    """`0.05=0.02` as old and new. Raises `HistoryError`."""
+    old, sign, new = text.partition("=")
+    if not sign or not old:
+        raise HistoryError(f"--replace {text!r}: must be OLD=NEW, such as 0.05=0.02")
+    return old, new

@@ -1,0 +1,90 @@
+"""Shadow alerts: a candidate that runs beside the alert in force, is recorded in `ALERTS`, and is sent to nobody.
+
+Each is a rule file of its own in alerts/rules/shadows/, which ends by itself: its expression holds only until then.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from lab.alerts.tuning.form import ALERTS, EVENTS, SIGNAL, FormError, Watched
+from lab.alerts.tuning.history import HistoryError
+
+FOLDER = ALERTS / "rules" / "shadows"
+SUFFIX = "Shadow"
+HEAD = "# Written by `glasshouse tune --shadow`; `glasshouse tune --shadows` compares it. It ends by itself.\n"
+MOST_SHADOWS = 20
+
+
+@dataclass(frozen=True)
+class Shadow:
+    """A candidate that runs, or did, from `began` to `ends`, in unix seconds."""
+
+    alert: str
+    numbers: str
+    began: float
+    ends: float
+
+    @property
+    def name(self) -> str:
+        """Its name in `ALERTS`."""
+        return f"{self.alert}{SUFFIX}"
+
+
+def start(candidate: Watched, numbers: str, seconds: float, folder: Path = FOLDER) -> Shadow:
+    """Writes the rule of a candidate. Raises `HistoryError` where there can be none."""
+    if candidate.is_state:
+        raise HistoryError(f"{candidate.alert} watches a state: only an alert with a number can have a shadow")
+    running = [each for each in shadows(folder) if each.ends > time.time() and each.alert != candidate.alert]
+    if len(running) >= MOST_SHADOWS:
+        raise HistoryError(f"{MOST_SHADOWS} shadows run already: delete one in {folder} first")
+    now = time.time()
+    shadow = Shadow(candidate.alert, numbers, now, now + seconds)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{candidate.alert}.yml").write_text(HEAD + yaml.safe_dump(_rule(candidate, shadow), sort_keys=False))
+    return shadow
+
+
+def shadows(folder: Path = FOLDER) -> list[Shadow]:
+    """Those that run or did, in the order of names. Raises `FormError` for a file that is none."""
+    found = []
+    for file in sorted(folder.glob("*.yml")):
+        try:
+            notes = yaml.safe_load(file.read_text())["groups"][0]["rules"][0]["annotations"]
+            found.append(Shadow(file.stem, notes["numbers"], float(notes["began"]), float(notes["ends"])))
+        except (yaml.YAMLError, KeyError, TypeError, IndexError, ValueError) as error:
+            raise FormError(f"{file}: is no shadow: delete it") from error
+    return found
+
+
+def _rule(candidate: Watched, shadow: Shadow) -> dict[str, Sequence[object]]:
+    numbers = candidate.numbers
+    selector = f'{{alert="{candidate.alert}"}}'
+    expression = f"{SIGNAL}{selector} {'<' if candidate.is_below else '>'} {numbers.threshold:.10g}"
+    if numbers.floor is not None:
+        expression += f" and {EVENTS}{selector} >= {numbers.floor:.10g}"
+    return {
+        "groups": [
+            {
+                "name": f"shadow-{candidate.alert}",
+                "rules": [
+                    {
+                        "alert": shadow.name,
+                        "expr": f"({expression}) and on () (vector(time()) < {shadow.ends:.0f})",
+                        "for": f"{numbers.hold}ms",
+                        # `alert` is the signal's label, as in the rule in force
+                        "labels": {"severity": "shadow", "alert": ""},
+                        "annotations": {
+                            "summary": f"{candidate.alert} with other numbers, for comparison only",
+                            "numbers": shadow.numbers,
+                            "began": f"{shadow.began:.0f}",
+                            "ends": f"{shadow.ends:.0f}",
+                        },
+                    }
+                ],
+            }
+        ]
+    }

@@ -1,0 +1,181 @@
+"""Drills are whole, mend what they broke, and tell the desk what was a fault."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from litestar.testing import TestClient
+
+from lab.alerts.drills.causes import caused
+from lab.alerts.drills.command import drill
+from lab.alerts.drills.definition import LONG_MEMORY, Cause, Drill, DrillError, expectations, load_drills
+from lab.alerts.drills.play import Outcome
+from lab.alerts.drills.report import summary, write
+from lab.alerts.tuning.form import load_watched
+from lab.alerts.tuning.truth import Expected, Fault
+from lab.desk.app import create_app
+from lab.desk.disk import Disk
+from lab.desk.gateway_log import GatewayLog
+from lab.desk.inbox import Inbox
+from lab.settings import LabSettings
+from lab.stack import events
+from lab.stack.events import FaultLog
+from lab.stack.native import StackError
+
+DRILLS = load_drills()
+ALERTS = load_watched()
+
+
+class RecordedStack:
+    """A stack that only notes what is done to it; a part named `broken` cannot be acted on."""
+
+    way = "native"
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+
+    def parts(self) -> dict[str, str]:
+        return {"redis-1": "running", "redis-2": "running"}
+
+    def act(self, action: str, part: str) -> None:
+        if part == "broken":
+            raise StackError("cannot")
+        self.done.append(f"{action} {part}")
+
+    def command(self, part: str, settings: LabSettings) -> list[str]:
+        return ["true", part]
+
+
+def test_every_alert_has_a_drill_or_a_reason_why_it_has_none() -> None:
+    assert sorted(DRILLS) == sorted(ALERTS)
+
+
+@pytest.mark.parametrize("name", sorted(DRILLS))
+def test_a_drill_names_only_alerts_that_there_are(name: str) -> None:
+    each = DRILLS[name]
+    assert {*each.may, *each.with_it} <= set(ALERTS)
+    assert each.cannot or each.cause
+    assert not each.only or each.why
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("A: {}", "needs either a cause, or a reason"),
+        ("A: {cannot: x, cause: {do: stop, parts: [a]}}", "needs either a cause, or a reason"),
+        ("A: {cause: {do: explode}}", "do"),
+        ("A: {cannot: x, within: soon}", "must be a time"),
+        ("A: [", "expected"),
+    ],
+)
+def test_a_drill_that_is_not_well_written_says_so(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "a.yml").write_text(text)
+    with pytest.raises(DrillError, match=message):
+        load_drills(tmp_path)
+
+
+def test_what_was_broken_is_mended_whatever_happens() -> None:
+    stack = RecordedStack()
+    with pytest.raises(KeyboardInterrupt), caused(stack, Cause("pause", ["redis-1"]), LabSettings()):
+        raise KeyboardInterrupt
+    assert stack.done == ["pause redis-1", "resume redis-1"]
+    # where only one of two could be broken, that one is mended too
+    stack = RecordedStack()
+    with pytest.raises(StackError), caused(stack, Cause("stop", ["redis-1", "broken"]), LabSettings()):
+        pass
+    assert stack.done == ["stop redis-1", "start redis-1"]
+
+
+def test_a_part_that_stutters_runs_on_at_the_end() -> None:
+    stack = RecordedStack()
+    with caused(stack, Cause("stutter", ["redis-1"], every=0.01, pause=0.01), LabSettings()):
+        deadline = time.monotonic() + 10
+        while stack.done.count("pause redis-1") < 3:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+    assert stack.done[-1] == "resume redis-1"
+
+
+def test_a_fault_by_hand_may_raise_what_its_drill_may_and_must_raise_nothing() -> None:
+    drills = {"A": Drill(Cause("pause", ["redis-1"]), may=["B"], clears="60s"), "C": Drill(Cause("pause", ["redis-1"]))}
+    found = expectations(drills)
+    by_hand = found.of(Fault("redis-1", "pause", 0, 1))
+    assert by_hand == Expected({}, LONG_MEMORY | {"A", "B", "C"}, 120_000)
+    assert found.of(Fault("redis-1", "pause", 0, 1, drill="A")) == Expected({"A": 60_000}, LONG_MEMORY | {"B"}, 60_000)
+    assert found.of(Fault("redis-9", "pause", 0, 1)) is None
+
+
+def test_the_desk_exposes_a_fault_while_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = create_app(Inbox(), GatewayLog(tmp_path / "none"), Disk(tmp_path), "http://127.0.0.1:3000")
+    client = TestClient[Any](app)
+
+    def put(url: str, content: bytes, headers: dict[str, str], **_: object) -> Any:
+        return client.put("/faults", content=content, headers=headers)
+
+    def get(url: str, **_: object) -> Any:
+        return client.get("/faults.json")
+
+    monkeypatch.setattr(events.httpx, "put", put)
+    monkeypatch.setattr(events.httpx, "get", get)
+    log = FaultLog("http://desk")
+    metric = 'fault_active{drill="",kind="pause",part="redis-1"}'
+    with log.of_action("redis-1", "pause"):
+        pass
+    assert f"{metric} 1.0" in client.get("/metrics").text
+    assert [each.part for each in log.standing()] == ["redis-1"]
+    with log.of_action("redis-1", "resume"):
+        pass
+    assert f"{metric} 0.0" in client.get("/metrics").text
+    assert log.standing() == []
+    with log.during("redis-2", "stop", "RedisNodeDown"):
+        assert 'fault_active{drill="RedisNodeDown",kind="stop",part="redis-2"} 1.0' in client.get("/metrics").text
+        # what a drill has broken is not mended by who starts the part by hand
+        with log.of_action("redis-2", "start"):
+            pass
+        assert len(log.standing()) == 1
+    assert client.put("/faults", content=b'{"part": ""}').status_code == 400
+    assert client.put("/faults", content=b'{"part": "a", "kind": "b", "begin": 5, "end": 4}').status_code == 400
+    assert log.missed == 0
+
+
+def test_a_desk_that_is_away_keeps_nothing_from_being_broken() -> None:
+    log = FaultLog("http://127.0.0.1:9")
+    with log.during("redis-1", "pause"):
+        assert log.standing() == []
+    assert log.missed == 2
+
+
+def test_a_report_has_a_row_for_each_drill_and_counts_what_failed(tmp_path: Path) -> None:
+    outcomes = [
+        Outcome("A", "stop", "a", fires=12.0, told=20.0, cleared=9.0, beside=["B"]),
+        Outcome("<C>", "stop", "c", wrong=["did not fire within 60s"]),
+        Outcome("D", skipped="cannot be caused: why"),
+    ]
+    write(outcomes, tmp_path / "drills", "native")
+    page = (tmp_path / "drills/report.html").read_text()
+    assert "12 s" in page
+    assert "&lt;C&gt;" in page
+    assert summary(outcomes) == "1 passed, 1 failed, 1 not played; recall 0.50"
+
+
+def test_a_drill_without_a_stack_or_of_no_alert_is_refused_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lab.alerts.drills.command.running_stack", _no_stack)
+    for arguments, message in (
+        (["Nothing"], "there is no drill Nothing"),
+        ([], "name an alert, or say --all"),
+        (["RedisNodeDown"], "no stack runs"),
+    ):
+        done = CliRunner().invoke(drill, [*arguments, "--runs", str(tmp_path)])
+        assert done.exit_code == 2
+        assert done.stderr.startswith("glasshouse drill: ")
+        assert message in done.stderr
+        assert done.stderr.count("\n") == 1
+    assert "RedisNodeDown" in CliRunner().invoke(drill, ["--list"]).stdout
+
+
+def _no_stack() -> None:
+    raise StackError("no stack runs: start one with `make up` or `make native`")

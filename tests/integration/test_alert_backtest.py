@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lab.alerts.tuning import recording
+from lab.alerts.tuning import foreign, recording
 from lab.alerts.tuning.backtest import Episode, episodes, trace
 from lab.alerts.tuning.compared import Change, compare, told_by_prometheus
 from lab.alerts.tuning.form import Numbers, Watched
 from lab.alerts.tuning.history import PrometheusHistory
+from lab.alerts.tuning.semantics import Timing
 from lab.prometheus import Prometheus
 from tests.servers.conditions import wait_for
 from tests.servers.expositions import Expositions
@@ -23,6 +24,10 @@ pytestmark = pytest.mark.skipif(not shutil.which("prometheus"), reason="Promethe
 UNITS = 30
 INTERVAL_MS = 1000
 WATCHED = Watched("Loud", Numbers(threshold=5, floor=3, hold=2000))
+EXPRESSION = (
+    'alert_signal{alert="Loud"} > on (alert) group_left () alert_threshold'
+    ' and on (unit) alert_events{alert="Loud"} >= on (alert) group_left () alert_floor'
+)
 # groups of their own, as in the stack, so that each is evaluated at another moment of the second
 RULES = {
     "groups": [
@@ -45,8 +50,7 @@ RULES = {
             "rules": [
                 {
                     "alert": "Loud",
-                    "expr": 'alert_signal{alert="Loud"} > on (alert) group_left () alert_threshold'
-                    ' and on (unit) alert_events{alert="Loud"} >= on (alert) group_left () alert_floor',
+                    "expr": EXPRESSION,
                     "for": "2s",
                     "labels": {"severity": "ticket"},
                 }
@@ -88,7 +92,8 @@ def test_a_history_of_twenty_episodes_is_told_as_prometheus_tells_it(tmp_path: P
             truth = told_by_prometheus(history, WATCHED, INTERVAL_MS)
             traced = trace(history, WATCHED)
             taken = recording.take(history, "units", "made by a test")
-            asked = history.evaluate("alert_signal > 5", INTERVAL_MS)[1]
+            rule = foreign.ForeignRule("Loud", EXPRESSION, Timing(hold=WATCHED.numbers.hold), INTERVAL_MS)
+            evaluated = foreign.evaluate(rule, history)
     assert traced is not None
     _agree(truth, episodes(traced))
     # numbers that are given are the same as those that were recorded
@@ -98,7 +103,8 @@ def test_a_history_of_twenty_episodes_is_told_as_prometheus_tells_it(tmp_path: P
     again = trace(recording.load(tmp_path / "units.om.xz"), WATCHED)
     assert again is not None
     _agree(truth, episodes(again))
-    assert asked
+    # and so does the expression itself, evaluated by the server at the rule's moments, as for anyone's rule file
+    _agree(truth, evaluated)
 
 
 def _agree(truth: list[Episode], found: list[Episode]) -> None:

@@ -12,11 +12,12 @@ from rich.progress import track
 from lab.alerts.tuning import foreign, since, tables
 from lab.alerts.tuning.backtest import episodes
 from lab.alerts.tuning.compared import Change, compare
-from lab.alerts.tuning.corpus import Place, backtest, place_of, read_corpus
+from lab.alerts.tuning.corpus import Place, backtest, read_corpus
 from lab.alerts.tuning.form import Watched
 from lab.alerts.tuning.history import HistoryError, PrometheusHistory
 from lab.alerts.tuning.judged import judge
 from lab.alerts.tuning.propose import plot, propose
+from lab.alerts.tuning.truth import Expected, Truth, faults_of
 from lab.prometheus import Prometheus
 from lab.settings import load_settings
 
@@ -103,7 +104,7 @@ def foreign_rule(
     last: int,
     interval: int | None,
 ) -> None:
-    """Now against then of a rule in anyone\'s rule file."""
+    """Now against then of a rule in anyone's rule file."""
     if not alert:
         raise HistoryError("--rules needs the name of an alert: --alert NAME")
     then = foreign.load_rule(file, alert)
@@ -114,11 +115,12 @@ def foreign_rule(
         now = now.replaced(*foreign.split_replacement(text))
     with Prometheus(url or load_settings().url("prometheus"), timeout=ANSWER_SECONDS) as prometheus:
         end = time.time()
-        place = place_of(PrometheusHistory(prometheus, end - last / 1000, end))
-        assert isinstance(place.history, PrometheusHistory)  # noqa: S101 (made a line above)
-        before, after = (foreign.evaluate(rule, place.history) for rule in (then, now))
-        changes = compare(before, after)
-        verdicts = {id(one): verdict for one, verdict in judge(alert, [*before, *after], place.truth).episodes}
-    rows = [(place.history.name, each, verdicts.get(id(each.now or each.then), "")) for each in changes]
+        history = PrometheusHistory(prometheus, end - last / 1000, end)
+        before, after = (foreign.evaluate(rule, history) for rule in (then, now))
+        # no drill describes it, so that whatever the lab broke may have raised it
+        truth = Truth([(fault, Expected(may=frozenset({alert}))) for fault in faults_of(history)])
+        verdicts = {id(one): verdict for one, verdict in judge(alert, [*before, *after], truth).episodes}
+    changes = compare(before, after)
+    rows = [(history.name, each, verdicts.get(id(each.now or each.then), "")) for each in changes]
     console.print(tables.changes(rows) if rows else f"no episode, neither then nor now: {NO_HISTORY}")
     click.echo(f"{alert}: {len(before)} episodes as it is, {len(after)} with what is replaced")

@@ -123,7 +123,7 @@ def plot(proposal: Proposal) -> list[str]:
     hold = proposal.chosen.watched.numbers.hold
     line = [each for each in proposal.candidates if each.watched.numbers.hold == hold]
     most = max((max(each.cost) for each in line), default=0) or 1
-    lines = [f"for {hold / 1000:g} s: # false episodes, o missed faults, < proposed, = in force"]
+    lines = [f"for {hold / 1000:g} s: # false episodes, o missed faults, < proposed, = threshold in force"]
     for each in line:
         threshold = each.watched.numbers.threshold
         false, missed = (math.ceil(count / most * BAR) for count in (each.score.false, each.score.missed))

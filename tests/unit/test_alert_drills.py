@@ -19,6 +19,7 @@ from lab.desk.app import create_app
 from lab.desk.disk import Disk
 from lab.desk.gateway_log import GatewayLog
 from lab.desk.inbox import Inbox
+from lab.desk.runbooks import Runbooks
 from lab.settings import LabSettings
 from lab.stack import events
 from lab.stack.events import FaultLog
@@ -108,8 +109,8 @@ def test_a_fault_by_hand_may_raise_what_its_drill_may_and_must_raise_nothing() -
 
 
 def test_the_desk_exposes_a_fault_while_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    app = create_app(Inbox(), GatewayLog(tmp_path / "none"), Disk(tmp_path), "http://127.0.0.1:3000")
-    client = TestClient[Any](app)
+    app = create_app(Inbox(), GatewayLog(tmp_path / "none"), Disk(tmp_path), Runbooks("http://127.0.0.1:3000"))
+    client = TestClient[Any](app, base_url="http://127.0.0.1:8060")
 
     def put(url: str, content: bytes, headers: dict[str, str], **_: object) -> Any:
         return client.put("/faults", content=content, headers=headers)
@@ -135,8 +136,8 @@ def test_the_desk_exposes_a_fault_while_it_stands(tmp_path: Path, monkeypatch: p
         with log.of_action("redis-2", "start"):
             pass
         assert len(log.standing()) == 1
-    assert client.put("/faults", content=b'{"part": ""}').status_code == 400
-    assert client.put("/faults", content=b'{"part": "a", "kind": "b", "begin": 5, "end": 4}').status_code == 400
+    assert client.put("/faults", json={"part": ""}).status_code == 400
+    assert client.put("/faults", json={"part": "a", "kind": "b", "begin": 5, "end": 4}).status_code == 400
     assert log.missed == 0
 
 

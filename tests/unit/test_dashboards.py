@@ -234,7 +234,13 @@ def test_dashboards_refresh_link_and_carry_the_same_variables() -> None:
         assert set(link["tags"]) <= set(dashboard.source["tags"])
         assert [variable.name for variable in dashboard.variables] == ["route", "replica", "node"]
         assert all(variable.is_multi for variable in dashboard.variables)
-        assert [annotation.name for annotation in dashboard.annotations] == ["Load", "Restarts", "Thresholds", "Alerts"]
+        assert [annotation.name for annotation in dashboard.annotations] == [
+            "Load",
+            "Restarts",
+            "Thresholds",
+            "Faults",
+            "Alerts",
+        ]
 
 
 def test_a_variable_is_shown_exactly_where_a_panel_uses_it() -> None:

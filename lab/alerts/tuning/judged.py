@@ -1,6 +1,6 @@
 """Episodes against the truth: how many were faults, how many faults were missed, how soon it was seen."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -86,8 +86,8 @@ class Judged:
 
 def judge(alert: str, found: Sequence[Episode], truth: Truth) -> Judged:
     """Holds the episodes of one alert, all label sets together, against the faults of the same time."""
-    verdicts = [(each, _verdict(alert, each, truth)) for each in found]
-    merged = _merged(found)
+    verdicts = [(each, _verdict(alert, each, truth)) for each in sorted(found, key=lambda each: each.fired)]
+    spans = _merged(verdicts)
     missed: list[Fault] = []
     delays: list[float] = []
     for fault, expected in truth.faults:
@@ -103,8 +103,8 @@ def judge(alert: str, found: Sequence[Episode], truth: Truth) -> Judged:
             delays.append(min(seen) / 1000)
         else:
             missed.append(fault)
-    kinds = [_of_span(span, verdicts) for span in merged]
-    closed = [span for span in merged if span[1] is not None]
+    kinds = [span.verdict for span in spans]
+    closed = [span.ended - span.fired for span in spans if span.ended is not None]
     score = Score(
         true=kinds.count("true"),
         false=kinds.count("false"),
@@ -112,7 +112,7 @@ def judge(alert: str, found: Sequence[Episode], truth: Truth) -> Judged:
         missed=len(missed),
         delays=delays,
         flaps=_flaps(found),
-        short=sum(end - begin < SHORT_MS for begin, end in closed if end is not None),
+        short=sum(length < SHORT_MS for length in closed),
         closed=len(closed),
     )
     return Judged(verdicts, missed, score)
@@ -127,29 +127,30 @@ def _verdict(alert: str, episode: Episode, truth: Truth) -> str:
     return "false"
 
 
-Span = tuple[int, int | None]
+@dataclass
+class Span:
+    """A time at which any label set fires: an alert of three replicas counts once. True if any part of it was."""
+
+    fired: int
+    ended: int | None
+    verdict: str
 
 
-def _merged(found: Iterable[Episode]) -> list[Span]:
-    """The times at which any label set fires: an alert of three replicas counts once."""
+# the first that any part of a span has
+ORDER = ("true", "unclear", "false")
+
+
+def _merged(verdicts: Sequence[tuple[Episode, str]]) -> list[Span]:
+    """Episodes that overlap as one, from those in order of firing."""
     spans: list[Span] = []
-    for each in sorted(found, key=lambda each: each.fired):
-        if spans and (spans[-1][1] is None or each.fired <= spans[-1][1]):
-            last = spans[-1][1]
-            spans[-1] = (spans[-1][0], None if last is None or each.ended is None else max(last, each.ended))
-        else:
-            spans.append((each.fired, each.ended))
+    for each, verdict in verdicts:
+        last = spans[-1] if spans else None
+        if last is None or (last.ended is not None and each.fired > last.ended):
+            spans.append(Span(each.fired, each.ended, verdict))
+            continue
+        last.ended = None if last.ended is None or each.ended is None else max(last.ended, each.ended)
+        last.verdict = min(last.verdict, verdict, key=ORDER.index)
     return spans
-
-
-def _of_span(span: Span, verdicts: Iterable[tuple[Episode, str]]) -> str:
-    """False where all of it was; true where any part was."""
-    inside = {
-        verdict
-        for each, verdict in verdicts
-        if span[0] <= each.fired and (span[1] is None or each.fired < span[1] or each.fired == span[0])
-    }
-    return next(kind for kind in ("true", "unclear", "false") if kind in inside)
 
 
 def _flaps(found: Sequence[Episode]) -> int:

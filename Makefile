@@ -3,6 +3,8 @@
 SHELL := /bin/sh
 PYTHON ?= python3
 BIN := .venv/bin
+# a locale that every machine has: under another, Python may not be able to read the repo's own path
+export LC_ALL := C.UTF-8
 # services to bring up with Docker; empty means all
 SERVICES ?=
 # what tests wait for is mostly a timer, so more of them run at once than there are cores
@@ -10,11 +12,18 @@ WORKERS ?= -n 3 --dist loadgroup --no-loadscope-reorder
 # packages that only the tests need
 TEST_PACKAGES := chromium chromium-driver wrk
 
+# files that compose.yaml mounts by themselves: a container sees a change of them only when it is made anew
+export NGINX_CONF_SUM := $(shell cksum < gateway/nginx.conf)
+export TEMPO_YAML_SUM := $(shell cksum < observability/tempo/tempo.yaml)
+export REDIS_CONF_SUM := $(shell cat redis/redis.conf redis/cluster.sh | cksum)
+
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # --- the stack
 up: ## Start the whole stack with Docker
+	@if docker --version 2>/dev/null | grep -qi podman; then \
+		echo "up: docker is Podman here, which is not supported: use Docker Engine, or make native" >&2; exit 2; fi
 	docker compose up -d --build --wait $(SERVICES)
 	@for part in "gateway 5000 API" "grafana 3000 Grafana" "prometheus 9090 Prometheus" "desk 8060 inbox"; do \
 		set -- $$part; address=$$(docker compose port $$1 $$2 2>/dev/null) && printf '%-11s http://%s\n' $$3 $$address; \
@@ -24,10 +33,15 @@ native: install ## Start the same stack without Docker (Debian or Ubuntu)
 	@$(BIN)/glasshouse up
 
 demo: venv ## First look: start the stack (Docker where there is one, else native), put it under load, say where to look
-	@if docker info >/dev/null 2>&1 && docker compose version >/dev/null 2>&1; then $(MAKE) --no-print-directory up; \
-	else $(MAKE) --no-print-directory native; fi
-	@$(BIN)/glasshouse load || echo "The report above says what was missed."
-	@echo "The stack goes on running: look at the addresses above (make view, where there is neither Grafana nor viewer)."
+	@if docker info >/dev/null 2>&1 && docker compose version >/dev/null 2>&1; then \
+		echo "demo: starting the stack with Docker; the first time, images are fetched and built"; \
+		$(MAKE) --no-print-directory up; \
+	else echo "demo: starting the stack without Docker"; $(MAKE) --no-print-directory native; fi
+	@echo "demo: a minute of load follows; open the dashboards meanwhile"
+	@$(BIN)/glasshouse load || \
+		echo "demo: some figure missed its level, as on a small or busy machine: the report says which, and by how much"
+	@echo "demo: the stack goes on running ('make down' stops it). Where to look ('glasshouse look --open' opens it):"
+	@$(BIN)/glasshouse look
 
 down: ## Stop either
 	@if [ -x $(BIN)/glasshouse ]; then $(BIN)/glasshouse down; fi
@@ -89,18 +103,20 @@ install: venv
 
 venv: .venv/lab
 .venv/lab: requirements/lab.txt pyproject.toml
+	@echo "environment: installing Python packages into .venv (half a minute the first time)"
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || lab/stack/install.sh
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements/lab.txt
-	$(BIN)/pip install -q --disable-pip-version-check --no-deps -e .
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements/lab.txt
+	@$(BIN)/pip install -q --disable-pip-version-check --no-deps -e .
 	@touch $@
 
 install-dev: .venv/dev
 .venv/dev: requirements/dev.txt pyproject.toml
+	@echo "environment: installing Python packages, those of the tests too, into .venv (a minute the first time)"
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || lab/stack/install.sh
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.txt
-	$(BIN)/pip install -q --disable-pip-version-check --no-deps -e .
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(BIN)/pip install -q --disable-pip-version-check --no-deps -e .
 	@touch $@ .venv/lab
 
 .PHONY: help up native demo down clean load view live-check reload bench dashboards rules check test test-all lock install venv install-dev

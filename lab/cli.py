@@ -8,6 +8,8 @@ import click
 COMMANDS: dict[str, str] = {
     "up": "lab.stack.up:up",
     "down": "lab.stack.up:down",
+    "doctor": "lab.stack.doctor:doctor",
+    "look": "lab.stack.look:look",
     "status": "lab.stack.faults:status",
     "stop": "lab.stack.faults:stop",
     "start": "lab.stack.faults:start",

@@ -4,6 +4,8 @@ import os
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from lab.env_file import EnvFileError, read_env_file
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -44,7 +46,7 @@ class LabSettings:
 
 def load_settings(root: Path = ROOT) -> LabSettings:
     """Settings from the environment, then `.env` in the repo, then the defaults. Raises `SettingError`."""
-    written = read_env_file(root)
+    written = env_settings(root)
     ports: dict[str, int] = {}
     for field in fields(LabSettings):
         name = field.name.upper()
@@ -54,12 +56,12 @@ def load_settings(root: Path = ROOT) -> LabSettings:
     return LabSettings(**ports)
 
 
-def read_env_file(root: Path) -> dict[str, str]:
-    """The settings in `.env`, as it stands in the repo; none where there is no such file."""
-    file = root / ".env"
-    lines = file.read_text().splitlines() if file.exists() else []
-    pairs = (line.split("=", 1) for line in lines if "=" in line and not line.lstrip().startswith("#"))
-    return {name.strip(): value.strip() for name, value in pairs}
+def env_settings(root: Path = ROOT) -> dict[str, str]:
+    """The settings in the repo's `.env`; none where there is no such file. Raises `SettingError`."""
+    try:
+        return read_env_file(root / ".env")
+    except EnvFileError as error:
+        raise SettingError(str(error)) from error
 
 
 def _port(name: str, text: str) -> int:

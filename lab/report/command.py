@@ -1,5 +1,6 @@
 """`glasshouse report` and `glasshouse runs`."""
 
+import shutil
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -51,9 +52,15 @@ def report(run: str | None, other: str | None, draw: bool, runs: Path) -> None:
 
 
 @click.command("runs")
+@click.option("--prune", type=click.IntRange(min=0), metavar="N", help="Remove all but the newest N runs.")
 @RUNS_OPTION
-def runs(runs: Path) -> None:
+def runs(runs: Path, prune: int | None) -> None:
     """List the runs that were kept, oldest first."""
+    if prune is not None:
+        old = names(runs)[: max(0, len(names(runs)) - prune)]
+        for name in old:
+            shutil.rmtree(folder_of(name, runs))
+        click.echo(f"runs: removed {len(old)}, kept {len(names(runs))}")
     console = terminal()
     table = Table(box=None)
     for heading in ("run", "began (UTC)", "rate", "time", "answered", "failed", "dropped", "reads p99", "verdict"):

@@ -109,13 +109,24 @@ class DockerStack:
         return ["docker", "compose", "exec", "-T", part, *inside]
 
     def _containers(self) -> dict[str, tuple[str, str]]:
-        found: dict[str, tuple[str, str]] = {}
-        for row in compose("ps", "--all", "--format", "json").splitlines():
-            container = json.loads(row)
-            number = container["Name"].rpartition("-")[2]
-            part = f"todo-{number}" if container["Service"] == "todo" else container["Service"]
-            found[part] = (container["Name"], container["Status"])
-        return found
+        return compose_containers(compose("ps", "--all", "--format", "json"))
+
+
+def compose_containers(output: str) -> dict[str, tuple[str, str]]:
+    """Name and state of each part's container, from `docker compose ps --format json`. Raises `StackError`.
+
+    Compose prints an object a line, before 2.21 one array of objects, and before 2.20 no `Status`.
+    """
+    found: dict[str, tuple[str, str]] = {}
+    try:
+        rows = json.loads(output) if output.startswith("[") else [json.loads(row) for row in output.splitlines()]
+        for row in rows:
+            name, service, state = row["Name"], row["Service"], row.get("Status") or row["State"]
+            number = name.rpartition("-")[2]
+            found[f"todo-{number}" if service == "todo" else service] = (name, state)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StackError(f"cannot read what `docker compose ps --format json` printed: {error!r}") from error
+    return found
 
 
 def compose(*arguments: str) -> str:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import yaml
@@ -15,6 +16,8 @@ from lab.settings import ROOT, LabSettings
 
 REPLICAS = 3
 REDIS_NODES = 6
+# where Debian and Ubuntu keep PostgreSQL's programs, by major version
+POSTGRES = Path("/usr/lib/postgresql")
 # settings of the service that may be given in the environment or in .env
 SERVICE_SETTINGS = (
     "RATE_LIMIT",
@@ -91,10 +94,22 @@ def find(*names: str) -> str:
     )
 
 
-def find_postgres(program: str) -> str:
-    """A program of the newest PostgreSQL that is installed. Raises `StackError`."""
-    versions = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{program}"), key=lambda path: float(path.parts[-3]))
-    return str(versions[-1]) if versions else find(program)
+def find_postgres(program: str, data: Path) -> str:
+    """A program of PostgreSQL: of the major version that wrote `data`, and for new data of the newest installed.
+
+    Raises `StackError` where that version is not installed: a server cannot read another major version's data.
+    """
+    installed = {path.parts[-3]: str(path) for path in POSTGRES.glob(f"*/bin/{program}")}
+    version = data / "PG_VERSION"
+    if not version.exists():
+        return installed[max(installed, key=float)] if installed else find(program)
+    major = version.read_text().strip()
+    if installed and major not in installed:
+        raise StackError(
+            f"the data in {data} is of PostgreSQL {major}, and here is {' and '.join(sorted(installed))}: install"
+            f" postgresql-{major}, or move the data with pg_dump, or begin anew with `make clean`"
+        )
+    return installed[major] if installed else find(program)
 
 
 def grafana_home() -> str | None:
@@ -116,9 +131,10 @@ def gateway_config(settings: LabSettings, home: Home) -> str:
             "resolver 127.0.0.11 valid=1s ipv6=off;": "",
             "listen 5000;": f"listen 127.0.0.1:{settings.gateway_port};",
             "listen 8081;": f"listen 127.0.0.1:{settings.gateway_status_port};",
-            "/dev/stdout": str(home.logs / "gateway-access.log"),
-            "/var/log/gateway/requests.log": str(home.logs / "gateway-requests.log"),
-            "/tmp/": f"{home.data}/gateway/",  # noqa: S108 (the Docker way's)
+            "/dev/stdout": f'"{home.logs}/gateway-access.log"',
+            "/var/log/gateway/requests.log": f'"{home.logs}/gateway-requests.log"',
+            # below nginx' prefix, which its command sets: a directive takes no quotes inside of a path
+            "/tmp/": "",  # noqa: S108 (the Docker way's)
             "worker_processes auto;": "worker_processes auto;" + ("\nuser root;" if os.getuid() == 0 else ""),
         },
     )
@@ -195,7 +211,7 @@ def redis_config(settings: LabSettings, home: Home, node: int) -> str:
         ROOT / "redis/redis.conf",
         {
             "port 6379": f"port {settings.redis_port + node}\nbind 127.0.0.1",
-            "dir /data": f"dir {home.data}/redis-{node + 1}",
+            "dir /data": f'dir "{home.data}/redis-{node + 1}"',
         },
     )
 
@@ -214,7 +230,9 @@ def processes_config(home: Home) -> str:
                 f"redis-server {pattern(home.config)}/(?P<node>redis-[0-9]+)[.]conf"
             ),
             "^postgres( |$)": f"postgres -D {pattern(postgres_data(home))} ",
-            "nginx: master process nginx ": f"nginx: master process .*nginx -c {pattern(home.config)}/nginx[.]conf ",
+            "nginx: master process nginx ": (
+                f"nginx: master process .*nginx -p .* -c {pattern(home.config)}/nginx[.]conf "
+            ),
         },
     )
 
@@ -253,7 +271,7 @@ def programs(settings: LabSettings, home: Home, chosen: Mapping[str, str]) -> li
         **({} if "OTEL_EXPORTER_OTLP_ENDPOINT" in chosen else _collector(settings, has_tempo=tempo is not None)),
         **{name: value for name, value in chosen.items() if name in SERVICE_SETTINGS},
     }
-    python = sys.executable
+    python, config, data = quote(sys.executable), quote(str(home.config)), quote(str(home.data))
     found = [
         Program(
             f"todo-{n + 1}",
@@ -271,7 +289,7 @@ def programs(settings: LabSettings, home: Home, chosen: Mapping[str, str]) -> li
     found.append(
         Program(
             "gateway",
-            f"{find('nginx')} -c {home.config}/nginx.conf -g 'daemon off;'",
+            f"{find('nginx')} -p {data}/gateway/ -c {config}/nginx.conf -g 'daemon off;'",
             # a request would be counted
             f"127.0.0.1:{settings.gateway_port}",
             stop_signal="QUIT",
@@ -280,17 +298,18 @@ def programs(settings: LabSettings, home: Home, chosen: Mapping[str, str]) -> li
     found += [
         Program(
             f"redis-{n + 1}",
-            f"{find('redis-server')} {home.config}/redis-{n + 1}.conf",
+            f"{find('redis-server')} {config}/redis-{n + 1}.conf",
             f"127.0.0.1:{settings.redis_port + n}",
         )
         for n in range(REDIS_NODES)
     ]
     nodes = " ".join(f"127.0.0.1:{settings.redis_port + n}" for n in range(REDIS_NODES))
-    found.append(Program("redis-cluster", f"sh {ROOT}/redis/cluster.sh", "", {"NODES": nodes}))
+    found.append(Program("redis-cluster", f"sh {quote(str(ROOT))}/redis/cluster.sh", "", {"NODES": nodes}))
+    database = postgres_data(home)
     found.append(
         Program(
             "postgres",
-            f"{find_postgres('postgres')} -D {postgres_data(home)} -c listen_addresses=127.0.0.1"
+            f"{find_postgres('postgres', database)} -D {quote(str(database))} -c listen_addresses=127.0.0.1"
             f" -c port={settings.postgres_port} -c unix_socket_directories=",
             f"127.0.0.1:{settings.postgres_port}",
             user=postgres_user(),
@@ -300,8 +319,8 @@ def programs(settings: LabSettings, home: Home, chosen: Mapping[str, str]) -> li
     found.append(
         Program(
             "prometheus",
-            f"{find('prometheus')} --config.file={home.config}/prometheus.yml"
-            f" --storage.tsdb.path={home.data}/prometheus --storage.tsdb.retention.time={retention}"
+            f"{find('prometheus')} --config.file={config}/prometheus.yml"
+            f" --storage.tsdb.path={data}/prometheus --storage.tsdb.retention.time={retention}"
             f" --storage.tsdb.retention.size={retention_size} --web.external-url={settings.url('prometheus')}"
             f" --web.cors.origin={cors_origins(settings)}"
             f" --web.listen-address=127.0.0.1:{settings.prometheus_port}"
@@ -312,8 +331,8 @@ def programs(settings: LabSettings, home: Home, chosen: Mapping[str, str]) -> li
     found.append(
         Program(
             "alertmanager",
-            f"{find('prometheus-alertmanager', 'alertmanager')} --config.file={home.config}/alertmanager.yml"
-            f" --storage.path={home.data}/alertmanager --web.listen-address=127.0.0.1:{settings.alertmanager_port}"
+            f"{find('prometheus-alertmanager', 'alertmanager')} --config.file={config}/alertmanager.yml"
+            f" --storage.path={data}/alertmanager --web.listen-address=127.0.0.1:{settings.alertmanager_port}"
             f" --cluster.listen-address= --web.external-url={settings.url('alertmanager')}",
             f"{settings.url('alertmanager')}/-/ready",
         )
@@ -335,7 +354,7 @@ def programs(settings: LabSettings, home: Home, chosen: Mapping[str, str]) -> li
         found.append(
             Program(
                 "tempo",
-                f"{tempo} -target=all -config.file={home.config}/tempo.yaml",
+                f"{tempo} -target=all -config.file={config}/tempo.yaml",
                 f"{settings.url('tempo')}/ready",
                 {"GOMEMLIMIT": TEMPO_MEMORY},
             )
@@ -402,7 +421,8 @@ def _exporters(settings: LabSettings, home: Home) -> list[Program]:
         ),
         exporter(
             "process-exporter",
-            f"{find('prometheus-process-exporter', 'process-exporter')} -config.path={home.config}/processes.yml"
+            f"{find('prometheus-process-exporter', 'process-exporter')}"
+            f" -config.path={quote(str(home.config))}/processes.yml"
             f" -threads=false -gather-smaps=false -web.listen-address=127.0.0.1:{settings.process_exporter_port}",
             settings.process_exporter_port,
         ),

@@ -1,6 +1,8 @@
 """The native stack's supervisor (http://supervisord.org): its configuration, and talking to it over its socket."""
 
 import hashlib
+import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -19,6 +21,9 @@ from lab.stack.native import Home, Program, StackError
 
 # the longest path that a Unix socket can have, less what supervisor adds while it binds
 SOCKET_PATH_MOST = 90
+# how many files each part may open, where the machine lets it
+FILES = 4096
+LOCAL = "127.0.0.1,localhost,::1"
 
 
 def socket_of(home: Home) -> Path:
@@ -33,20 +38,23 @@ def socket_of(home: Home) -> Path:
 def configuration(programs: Sequence[Program], home: Home, directory: Path) -> str:
     """supervisord.conf: every program is restarted when it dies."""
     socket = socket_of(home)
+    logs = _escaped(str(home.logs))
+    # supervisord refuses to start where it may not raise its own limit that far
+    _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
     sections = [
         f"""[supervisord]
-logfile={home.logs}/supervisord.log
-pidfile={home.path}/supervisord.pid
-childlogdir={home.logs}
-directory={directory}
-minfds=4096
+logfile={logs}/supervisord.log
+pidfile={_escaped(str(home.path))}/supervisord.pid
+childlogdir={logs}
+directory={_escaped(str(directory))}
+minfds={min(FILES, most_files) if most_files != resource.RLIM_INFINITY else FILES}
 [unix_http_server]
-file={socket}
+file={_escaped(str(socket))}
 chmod=0700
 [rpcinterface:supervisor]
 supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
 [supervisorctl]
-serverurl=unix://{socket}
+serverurl=unix://{_escaped(str(socket))}
 """
     ]
     for program in programs:
@@ -63,7 +71,7 @@ stopwaitsecs={program.stop_seconds}
 stopasgroup=false
 killasgroup=true
 redirect_stderr=true
-stdout_logfile={home.logs}/{program.name}.log
+stdout_logfile={logs}/{program.name}.log
 stdout_logfile_maxbytes=10MB
 stdout_logfile_backups=1
 """
@@ -95,11 +103,17 @@ class Supervisor:
             return False
         return True
 
+    @property
+    def log(self) -> Path:
+        """Where it writes which processes it started."""
+        return self._home.logs / "supervisord.log"
+
     def start(self) -> None:
         """Starts it, and with it every program. Raises `StackError`."""
         self._socket.unlink(missing_ok=True)
         done = subprocess.run(
             [sys.executable, "-m", "supervisor.supervisord", "-c", str(self._home.config / "supervisord.conf")],
+            env=_environment(),
             capture_output=True,
             text=True,
             check=False,
@@ -150,6 +164,14 @@ class Supervisor:
         for process in (head, *head.children(recursive=True)):
             with suppress(psutil.NoSuchProcess):
                 process.send_signal(Signals[f"SIG{signal}"])
+
+
+def _environment() -> dict[str, str]:
+    """What every part is started with: a locale that every machine has, and no proxy on the way to this machine."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("LC_")}
+    for name in ("no_proxy", "NO_PROXY"):
+        environment[name] = ",".join(filter(None, (os.environ.get(name), LOCAL)))
+    return {**environment, "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
 
 
 def _is_paused(pid: int) -> bool:

@@ -17,6 +17,7 @@ from tests.servers.process import free_block, free_port, free_redis_block
 
 START_SECONDS = 240
 # above what the tests send, but for the one that exhausts it
+PASSWORD = "p@s/s% '1"
 RATE_LIMIT = "100000/minute;100/second"
 
 
@@ -147,7 +148,7 @@ class DockerStack(Stack):
     def __init__(self) -> None:
         names = ("GATEWAY", "GRAFANA", "PROMETHEUS", "ALERTMANAGER", "TEMPO", "DESK", "OTLP", "LOKI", "LOCUST")
         ports = {f"{name}_PORT": str(free_port()) for name in names}
-        super().__init__({**ports, "COMPOSE_PROJECT_NAME": "glasshouse-test"})
+        super().__init__({**ports, "COMPOSE_PROJECT_NAME": "glasshouse-test", "POSTGRES_PASSWORD": PASSWORD})
         self.services = [name for name, service in self._services().items() if _is_to_be_had(service)]
         self.absent_jobs = frozenset({"grafana", "tempo", "loki"} - set(self.services))
 

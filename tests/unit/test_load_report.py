@@ -7,8 +7,10 @@ from xml.etree import ElementTree
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 
 from lab.loadtest.results import write_json, write_junit
+from lab.report.command import runs as runs_command
 from lab.report.compare import compare, oddities
 from lab.report.counts import count_lines
 from lab.report.inside import rise
@@ -267,3 +269,14 @@ class FakePrometheus:
 )
 def test_a_rise_is_read_from_raw_samples_exactly(points: list[tuple[float, float]], risen: float) -> None:
     assert list(rise(FakePrometheus(points), "x", 10, 30).values()) == [risen]  # type: ignore[arg-type]
+
+
+def test_pruning_keeps_the_newest_runs(tmp_path: Path) -> None:
+    for day in ("20260101", "20260103", "20260102"):
+        (tmp_path / f"{day}-smoke").mkdir()
+        (tmp_path / f"{day}-smoke/run.json").write_text("{}")
+    (tmp_path / "notes").mkdir()
+    outcome = CliRunner().invoke(runs_command, ["--prune", "2", "--runs", str(tmp_path)])
+    assert outcome.output.startswith("runs: removed 1, kept 2")
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["20260102-smoke", "20260103-smoke", "notes"]
+    assert CliRunner().invoke(runs_command, ["--prune", "-1", "--runs", str(tmp_path)]).exit_code == 2

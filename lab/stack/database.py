@@ -1,0 +1,51 @@
+"""PostgreSQL's data of the native stack: where it is, which major version it has, and how it is made."""
+
+import os
+import pwd
+import shutil
+import subprocess
+from hashlib import sha256
+from pathlib import Path
+
+from lab.stack.native import Home, StackError, find_postgres, postgres_data, postgres_user
+
+
+def prepare_postgres(home: Home) -> None:
+    """Makes the database where there is none yet, in a place that PostgreSQL's user reaches. Raises `StackError`."""
+    link, user = home.data / "postgres", postgres_user()
+    data = postgres_data(home)
+    if (data / "PG_VERSION").exists():
+        return
+    if user and not _reaches(user, home.data):
+        data = Path("/var/lib/glasshouse") / sha256(str(home.path).encode()).hexdigest()[:12]
+        data.mkdir(parents=True, exist_ok=True)
+        link.unlink(missing_ok=True)
+        link.symlink_to(data)
+    # whole or not at all: one that was interrupted is made anew
+    new = data.with_name(f"{data.name}.new")
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir(parents=True)
+    if user:
+        account = pwd.getpwnam(user)
+        os.chown(new, account.pw_uid, account.pw_gid)
+    as_user = ["runuser", "-u", user, "--"] if user else []
+    initdb = [find_postgres("initdb", data), "-D", str(new), "-U", "todo", "--auth=trust", "--encoding=UTF8"]
+    _run([*as_user, *initdb, "--no-locale"])
+    single = [*as_user, find_postgres("postgres", data), "--single", "-D", str(new), "postgres"]
+    _run(single, "CREATE DATABASE todo;\n")
+    if data.is_dir() and not any(data.iterdir()):
+        data.rmdir()
+    new.rename(data)
+
+
+def _reaches(user: str, directory: Path) -> bool:
+    return subprocess.run(["runuser", "-u", user, "--", "test", "-x", str(directory)], check=False).returncode == 0
+
+
+def _run(command: list[str], given: str = "") -> None:
+    # a locale that every machine has: initdb refuses to run under one that is not installed
+    environment = {**os.environ, "LANG": "C", "LC_ALL": "C"}
+    done = subprocess.run(command, input=given, env=environment, capture_output=True, text=True, cwd="/", check=False)
+    if done.returncode:
+        program = next(Path(word).name for word in command if "postgresql" in word or Path(word).name == "initdb")
+        raise StackError(f"{program}: {(done.stderr or done.stdout).strip().splitlines()[-1]}")

@@ -1,0 +1,62 @@
+"""Which ports the native stack listens on, and whether it can have them."""
+
+import socket
+from collections.abc import Collection, Iterator
+from dataclasses import fields
+
+from lab.settings import LabSettings
+from lab.stack.native import REDIS_NODES, REPLICAS, StackError
+
+HIGHEST = 65535
+# a node of a Redis Cluster takes a second port, for the other nodes
+BUS_OFFSET = 10_000
+# parts of which there are several, on ports in a row
+COUNTS = {"todo": REPLICAS, "metrics": REPLICAS, "redis": REDIS_NODES}
+# settings of parts that run only in some stacks, or only when asked for
+OPTIONAL = {"grafana", "viewer", "loki", "locust"}
+# a setting that is named otherwise than its part
+PARTS = {"tempo_grpc": "tempo"}
+
+
+def check_ports(settings: LabSettings, programs: Collection[str]) -> None:
+    """Raises `StackError` where a port is no port, is asked for twice, or is taken by another program.
+
+    `programs` are the names of the parts that will run. The message names every port and the setting that moves it.
+    """
+    wanted: dict[int, str] = {}
+    for port, name in _wanted(settings, programs):
+        if port > HIGHEST:
+            raise StackError(
+                f"{name}={getattr(settings, name.lower())}: would need port {port}, and {HIGHEST} is the last"
+            )
+        if port in wanted:
+            both = name if wanted[port] == name else f"{wanted[port]} and {name}"
+            raise StackError(f"{both} both need port {port}: set one of them to another in the environment or .env")
+        wanted[port] = name
+    taken = [f"{port} ({name})" for port, name in wanted.items() if _is_taken(port)]
+    if taken:
+        raise StackError(
+            f"port {', '.join(taken)} is taken by another program: stop it, or set another in the environment or .env"
+        )
+
+
+def _wanted(settings: LabSettings, programs: Collection[str]) -> Iterator[tuple[int, str]]:
+    """Each port, and the setting that it follows from."""
+    for field in fields(LabSettings):
+        part, first = field.name.removesuffix("_port"), getattr(settings, field.name)
+        if (part in OPTIONAL or part in PARTS) and PARTS.get(part, part) not in programs:
+            continue
+        for n in range(COUNTS.get(part, 1)):
+            yield first + n, field.name.upper()
+            if part == "redis":
+                yield first + BUS_OFFSET + n, field.name.upper()
+
+
+def _is_taken(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False

@@ -1,0 +1,223 @@
+"""What `glasshouse up` makes of a machine's oddities before it starts anything."""
+
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from configparser import RawConfigParser
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+
+from lab.env_file import EnvFileError, read_env_file
+from lab.settings import LabSettings
+from lab.stack import native, started
+from lab.stack.faults import compose_containers
+from lab.stack.leftovers import leftovers, stop_leftovers
+from lab.stack.native import Home, Program, StackError, find_postgres
+from lab.stack.ports import check_ports
+from lab.stack.supervisor import configuration
+from tests.servers.conditions import wait_for
+
+EXPORTED = b"""\xef\xbb\xbfRATE_LIMIT=10/minute
+export LOG_LEVEL=debug   # while I look
+POSTGRES_PASSWORD='p@s/s%'
+TODO_PORT="9000"
+
+# nothing here
+GATEWAY_PORT = 5055
+"""
+
+
+@pytest.mark.case(".env")
+def test_an_env_file_is_read_as_compose_reads_it(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_bytes(EXPORTED)
+    assert read_env_file(file) == {
+        "RATE_LIMIT": "10/minute",
+        "LOG_LEVEL": "debug",
+        "POSTGRES_PASSWORD": "p@s/s%",
+        "TODO_PORT": "9000",
+        "GATEWAY_PORT": "5055",
+    }
+    assert read_env_file(tmp_path / "absent") == {}
+
+
+@pytest.mark.case(".env")
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"A=1\n# f\xfcr die Last\n", "line 2: not UTF-8"),
+        (b"A=1\n\nB='2\n", 'line 3: "B=\'2" is not NAME=VALUE'),
+        (b"A B=1\n", "line 1"),
+    ],
+)
+def test_a_line_that_cannot_be_read_is_named(tmp_path: Path, content: bytes, said: str) -> None:
+    file = tmp_path / ".env"
+    file.write_bytes(content)
+    with pytest.raises(EnvFileError, match=said):
+        read_env_file(file)
+
+
+@pytest.mark.case("settings that collide")
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (LabSettings(gateway_port=8001), "GATEWAY_PORT and TODO_PORT both need port 8001"),
+        (LabSettings(postgres_port=17003, redis_port=7000), "REDIS_PORT and POSTGRES_PORT both need port 17003"),
+        (LabSettings(redis_port=56000), "REDIS_PORT=56000: would need port 66000, and 65535 is the last"),
+        (LabSettings(todo_port=65534), "TODO_PORT=65534: would need port 65536"),
+    ],
+)
+def test_ports_that_collide_are_refused_and_both_settings_named(settings: LabSettings, said: str) -> None:
+    with pytest.raises(StackError) as refused:
+        check_ports(settings, {"viewer"})
+    assert said in str(refused.value) or said in _swapped(str(refused.value))
+
+
+def _swapped(message: str) -> str:
+    """The message with its two settings the other way round: which comes first says nothing."""
+    names, _, rest = message.partition(" both")
+    return " and ".join(reversed(names.split(" and "))) + " both" + rest
+
+
+@pytest.mark.case("settings that changed")
+def test_settings_that_changed_since_the_start_are_named(tmp_path: Path) -> None:
+    file = tmp_path / "settings.json"
+    assert started.recorded(file) == {}
+    started.record(file, started.asked_for(LabSettings(), {"RATE_LIMIT": "5/second"}))
+    before = started.recorded(file)
+    now = started.asked_for(LabSettings(gateway_port=5055), {})
+    assert started.changes(before, now) == ["GATEWAY_PORT (5000 → 5055)", "RATE_LIMIT (5/second → unset)"]
+    assert started.ports(before, LabSettings(gateway_port=5055)).gateway_port == 5000
+    assert file.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.case("old data")
+def test_data_of_another_major_version_is_named_with_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed, data = tmp_path / "postgresql", tmp_path / "data"
+    for major in ("15", "17"):
+        (installed / major / "bin").mkdir(parents=True)
+        (installed / major / "bin/postgres").touch()
+    data.mkdir()
+    monkeypatch.setattr(native, "POSTGRES", installed)
+    assert find_postgres("postgres", data).endswith("17/bin/postgres")
+    (data / "PG_VERSION").write_text("15\n")
+    assert find_postgres("postgres", data).endswith("15/bin/postgres")
+    (data / "PG_VERSION").write_text("13\n")
+    with pytest.raises(StackError, match="is of PostgreSQL 13, and here is 15 and 17: install postgresql-13"):
+        find_postgres("postgres", data)
+
+
+@pytest.mark.case("path of the clone")
+def test_a_path_with_a_space_and_an_umlaut_stays_one_argument(tmp_path: Path) -> None:
+    home = Home(tmp_path / "a b/h\u00e4user %s")
+    text = configuration([Program("todo-1", f"{shlex.quote(str(home.config))}/run -x", "")], home, tmp_path)
+    parser = RawConfigParser()
+    parser.read_string(text)
+    command = parser["program:todo-1"]["command"]
+    assert shlex.split(command % {}) == [f"{home.config}/run", "-x"]
+    assert parser["supervisord"]["logfile"] % {} == f"{home.logs}/supervisord.log"
+
+
+@pytest.mark.case("path of the clone")
+def test_no_command_of_the_native_stack_breaks_a_path_at_a_space(tmp_path: Path) -> None:
+    home = Home(tmp_path / "a b")
+    words = [word for each in native.programs(LabSettings(), home, {}) for word in shlex.split(each.command)]
+    named = [word for word in words if str(tmp_path / "a") in word]
+    assert len(named) > 8
+    assert [word for word in named if str(home.path) not in word] == []
+
+
+@pytest.mark.case("line ends")
+def test_a_checkout_keeps_its_line_ends(root: Path) -> None:
+    done = subprocess.run(
+        ["git", "check-attr", "eol", "--", "redis/cluster.sh", "gateway/nginx.conf", "lab/stack/install.sh"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert [line.rpartition(" ")[2] for line in done.stdout.splitlines()] == ["lf"] * 3
+
+
+@pytest.mark.case("passwords")
+def test_a_password_is_in_no_address_of_compose(root: Path) -> None:
+    services = yaml.safe_load((root / "compose.yaml").read_text())["services"]
+    values = {str(value) for each in services.values() for value in (each.get("environment") or {}).values()}
+    assert {value for value in values if "POSTGRES_PASSWORD" in value} == {"${POSTGRES_PASSWORD:-todo}"}
+
+
+@pytest.mark.case("compose output")
+def test_a_compose_before_2_21_prints_one_array() -> None:
+    old = (
+        '[{"Name":"g-todo-2","Service":"todo","State":"running"},'
+        '{"Name":"g-gateway-1","Service":"gateway","State":"exited"}]'
+    )
+    new = "\n".join(
+        [
+            '{"Name":"g-todo-2","Service":"todo","State":"running","Status":"Up 2 minutes"}',
+            '{"Name":"g-gateway-1","Service":"gateway","State":"exited","Status":"Exited (0)"}',
+        ]
+    )
+    assert compose_containers(old) == {"todo-2": ("g-todo-2", "running"), "gateway": ("g-gateway-1", "exited")}
+    assert compose_containers(new) == {"todo-2": ("g-todo-2", "Up 2 minutes"), "gateway": ("g-gateway-1", "Exited (0)")}
+    assert compose_containers("") == {}
+
+
+@pytest.mark.parametrize("output", ["{", '["x"]', "no JSON", '{"Name": 3}', "null"])
+def test_compose_output_that_cannot_be_read_is_said(output: str) -> None:
+    with pytest.raises(StackError, match="docker compose ps"):
+        compose_containers(output)
+
+
+@contextmanager
+def sleeping() -> Iterator["subprocess.Popen[bytes]"]:
+    """A process that does nothing, and is killed after the block."""
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
+    try:
+        yield child
+    finally:
+        child.kill()
+        child.wait(10)
+
+
+@pytest.mark.case("supervisor gone")
+def test_what_a_killed_supervisor_left_is_found_by_its_log_and_stopped(tmp_path: Path) -> None:
+    with sleeping() as ours, sleeping() as reused:
+        log = tmp_path / "supervisord.log"
+        began = datetime.fromtimestamp(psutil.Process(ours.pid).create_time())
+        log.write_text(
+            f"{began:%Y-%m-%d %H:%M:%S},123 INFO spawned: 'todo-1' with pid {ours.pid}\n"
+            f"2020-01-01 00:00:00,000 INFO spawned: 'redis-1' with pid {reused.pid}\n"
+        )
+        found = leftovers(log)
+        # a process id that was used again by another program is not ours
+        assert {name: [process.pid for process in group] for name, group in found.items()} == {"todo-1": [ours.pid]}
+        stop_leftovers(found)
+        wait_for(lambda: ours.poll() is not None, 10, "the end")
+        assert reused.poll() is None
+        assert leftovers(log) == {}
+
+
+@pytest.mark.case("supervisor gone")
+def test_workers_that_outlived_their_first_process_are_found_too(tmp_path: Path) -> None:
+    script = (
+        "import subprocess, sys; print(subprocess.Popen(['sleep', '60'], stdout=-3).pid, flush=True); sys.stdin.read()"
+    )
+    first = subprocess.Popen([sys.executable, "-c", script], stdin=-1, stdout=-1, start_new_session=True)
+    assert first.stdout
+    worker = int(first.stdout.readline())
+    log = tmp_path / "supervisord.log"
+    log.write_text(f"{datetime.now():%Y-%m-%d %H:%M:%S},123 INFO spawned: 'gateway' with pid {first.pid}\n")
+    first.kill()
+    first.wait(10)
+    first.stdout.close()
+    found = leftovers(log)
+    assert [process.pid for process in found["gateway"]] == [worker]
+    stop_leftovers(found)
+    assert leftovers(log) == {}

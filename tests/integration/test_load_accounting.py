@@ -48,6 +48,7 @@ class Case:
     dropped: int = 0
     idle_seconds: float = FOREVER
     longest: float = 0.0
+    mix: str = "read = 0.8\ncreate = 0.2"
     case: str = ""
 
 
@@ -238,7 +239,8 @@ RUNS = [
     Case("answers with nothing", empty, "empty answer", case="load, answers"),
     Case("redirects", redirects, "redirect", case="load, redirects"),
     Case("lies about its encoding", bad_gzip, "wrong content encoding", case="load, answers"),
-    Case("closes idle connections", None, "", answered=OFFERED, idle_seconds=0.2),
+    # each user's connection is used again after a second; only reads, which may be sent once more
+    Case("closes idle connections", None, "", answered=OFFERED, users=20, idle_seconds=0.5, mix="read = 1.0"),
 ]
 
 
@@ -248,9 +250,9 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def profile(folder: Path) -> str:
+def profile(folder: Path, mix: str = "read = 0.8\ncreate = 0.2") -> str:
     file = folder / "stub.toml"
-    file.write_text(f'rate = {RATE}\ntime = "{SECONDS}s"\nprepared = {PREPARED}\n[mix]\nread = 0.8\ncreate = 0.2\n')
+    file.write_text(f'rate = {RATE}\ntime = "{SECONDS}s"\nprepared = {PREPARED}\n[mix]\n{mix}\n')
     return str(file)
 
 
@@ -281,7 +283,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, st
             stub = stack.enter_context(
                 TodoStub(misbehaves=case.misbehaves, good=PREPARED, idle_seconds=case.idle_seconds)
             )
-            arguments = [profile(folder), f"--host={stub.url}", f"--users={case.users}"]
+            arguments = [profile(folder, case.mix), f"--host={stub.url}", f"--users={case.users}"]
             started.append((case, folder, stub, start(*arguments, runs=folder / "runs")))
         for case, folder, stub, process in started:
             output, _ = process.communicate(timeout=200)
@@ -305,7 +307,8 @@ def test_every_request_that_came_due_is_accounted_for(
     assert {name.split(": ")[1] for name in run.failures} == ({case.kind} if case.kind else set())
     assert sum(each.count for each in run.failures.values()) == run.failed
     assert run.total.longest >= case.longest
-    assert run.prepared + run.sent + run.resent == counted
+    # what had to be sent once more had met a connection that nobody read from any more, or just so
+    assert run.prepared + run.sent <= counted <= run.prepared + run.sent + run.resent
     assert f"offered {OFFERED} = answered {run.answered}" in output
     assert f"+ failed {run.failed} + dropped {run.dropped}" in output
     missed = {each.name for each in run.checks if not each.met}

@@ -32,7 +32,8 @@ Misbehaviour = Callable[[int, str, bytes], Reply | None]
 class TodoStub:
     """Listens on a free port of 127.0.0.1. `stall_at` is the number of the request during which all stands still.
 
-    The first `good` requests are answered as they should be, whatever `misbehaves`.
+    The first `good` requests are answered as they should be, whatever `misbehaves`; after them a connection is
+    closed once it was idle for `idle_seconds`.
     """
 
     def __init__(
@@ -87,7 +88,8 @@ class TodoStub:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while True:
-                head_bytes = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), self._idle_seconds)
+                idle_seconds = self._idle_seconds if self.total >= self._good else FOREVER
+                head_bytes = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), idle_seconds)
                 head = head_bytes.decode().split("\r\n")
                 method, path, _ = head[0].split(" ")
                 headers = dict(line.lower().split(": ", 1) for line in head[1:] if ": " in line)

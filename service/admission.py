@@ -1,6 +1,7 @@
 """Who gets in: a bound on the requests in flight, and the rate limit by client."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 
 from litestar.exceptions import HTTPException
@@ -10,12 +11,16 @@ from service.coding import IDENTITY, Coding, encoding
 from service.infrastructure.breaker import Unavailable
 from service.problems import MEDIA_TYPE, problem
 from service.rate_limit import Clients, Decision, Limiter, limit_name, policy_header
-from service.requests import CODING, FORWARDED_FOR, REFUSAL
+from service.requests import CODING, ELSEWHERE, FORWARDED_FOR, REFUSAL
 from service.settings import Settings
 from service.telemetry.failure import Failure
 from service.telemetry.metrics import Metrics
 from service.telemetry.request import note_failure, trace_id_of
 
+# To the gateway: not here, but another replica may. It asks for this (X-Try-Elsewhere) where it will try another.
+ELSEWHERE_STATUS = 502
+# a replica that took longer to find out is not the only one that is slow
+ELSEWHERE_SECONDS = 0.5
 WITHOUT_BODY = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
 EXEMPT = frozenset({"/health", "/health/live", "/health/ready"})
 # of every answer; what an answer says itself of the last two takes their place
@@ -81,6 +86,9 @@ class AdmissionMiddleware:
             headers.append((b"connection", b"close"))
             await self._answer(scope, send_with_headers, *scope[REFUSAL])
             return
+        if self.is_draining and scope[ELSEWHERE] and scope["path"] not in EXEMPT:
+            await self._answer(scope, send_with_headers, ELSEWHERE_STATUS, "this replica is about to stop")
+            return
         if scope["path"] in EXEMPT:
             await self._serve(scope, receive, send_with_headers)
             return
@@ -110,6 +118,8 @@ class AdmissionMiddleware:
         coding: Coding = scope[CODING]
         if coding is not IDENTITY:
             send = encoding(send, coding)
+        if scope[ELSEWHERE]:
+            send = _or_elsewhere(send)
         if scope["method"] != "HEAD":
             await self._app(scope, receive, send)
             return
@@ -161,3 +171,15 @@ class AdmissionMiddleware:
         headers = [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def _or_elsewhere(send: Send) -> Send:
+    """`send` that tells the gateway to ask another replica, where this one knows at once that it cannot answer."""
+    due = time.monotonic() + ELSEWHERE_SECONDS
+
+    def send_or_pass_on(message: Message) -> Awaitable[None]:
+        if message["type"] == "http.response.start" and message["status"] == 503 and time.monotonic() < due:
+            message["status"] = ELSEWHERE_STATUS
+        return send(message)
+
+    return send_or_pass_on

@@ -17,6 +17,7 @@ from service.coding import coding_of
 CODING = "service.coding"
 FORWARDED_FOR = "service.forwarded_for"
 REFUSAL = "service.refusal"
+ELSEWHERE = "service.elsewhere"
 
 LISTS = frozenset({b"accept", b"accept-encoding", b"if-match", b"if-none-match", b"x-forwarded-for"})
 HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]{2,45}\]|[0-9A-Za-z._~!$&'()*+,;=%-]*)(?::([0-9]{0,5}))?")
@@ -34,6 +35,7 @@ def read(scope: Scope) -> None:
     hosts = 0
     refusal: tuple[int, str] | None = None
     is_split = False
+    may_be_elsewhere = False
     for name, value in scope["headers"]:
         if name in LISTS:
             if name in lists:
@@ -46,6 +48,8 @@ def read(scope: Scope) -> None:
                 refusal = 400, "the Host header names no host"
         elif name == b"upgrade" and b"websocket" in value.lower():
             refusal = 404, "Not Found"
+        elif name == b"x-try-elsewhere":
+            may_be_elsewhere = True
     if is_split:
         scope["headers"] = [pair for pair in scope["headers"] if pair[0] not in LISTS] + list(lists.items())
     if hosts != 1 and (hosts or scope["http_version"] == "1.1"):
@@ -53,6 +57,7 @@ def read(scope: Scope) -> None:
     scope[CODING] = coding_of(lists.get(b"accept-encoding", b""))
     scope[FORWARDED_FOR] = lists.get(b"x-forwarded-for", b"")
     scope[REFUSAL] = refusal
+    scope[ELSEWHERE] = may_be_elsewhere
 
 
 def reading(app: App) -> App:

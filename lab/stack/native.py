@@ -124,10 +124,14 @@ def gateway_config(settings: LabSettings, home: Home) -> str:
     servers = "\n        ".join(
         f"server 127.0.0.1:{settings.todo_port + n} max_fails=1 fail_timeout=1s;" for n in range(REPLICAS)
     )
+    backups = "\n        ".join(
+        f"server 127.0.0.1:{settings.todo_port + n} max_fails=0 backup;" for n in range(REPLICAS)
+    )
     return _substitute(
         ROOT / "gateway/nginx.conf",
         {
             "server todo:8000 resolve max_fails=1 fail_timeout=1s;": servers,
+            "server todo:8000 resolve max_fails=0 backup;": backups,
             "resolver 127.0.0.11 valid=1s ipv6=off;": "",
             "listen 5000;": f"listen 127.0.0.1:{settings.gateway_port};",
             "listen 8081;": f"listen 127.0.0.1:{settings.gateway_status_port};",

@@ -22,12 +22,14 @@ class Gateway(Process):
         text = "daemon off;\n" + CONFIG.read_text()
         # no DNS here: a line for each replica
         servers = "\n".join(f"        server 127.0.0.1:{port} max_fails=1 fail_timeout=1s;" for port in ports)
+        backups = "\n".join(f"        server 127.0.0.1:{port} max_fails=0 backup;" for port in ports)
         user = "\nuser root;" if os.geteuid() == 0 else ""
         for line, here in {
             # first, since the directory itself may lie there
             "/tmp/": f"{directory}/",
             "worker_processes auto;": f"worker_processes 1;{user}",
             "        server todo:8000 resolve max_fails=1 fail_timeout=1s;": servers,
+            "        server todo:8000 resolve max_fails=0 backup;": backups,
             "    resolver 127.0.0.11 valid=1s ipv6=off;\n": "",
             "listen 5000;": f"listen 127.0.0.1:{self.port};",
             "listen 8081;": f"listen 127.0.0.1:{status_port};",

@@ -59,6 +59,8 @@ def answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]
         headers = dict(error.headers or {})
         if "allow" in headers:
             headers["allow"] = with_head(headers["allow"])
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            note_failure(scope, Failure(detail, error_type(error), error=error))
     elif isinstance(error, Unavailable):
         status, detail = 503, f"{error.dependency} does not answer"
         headers = {"Retry-After": "1"}

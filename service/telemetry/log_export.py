@@ -15,6 +15,7 @@ from service.telemetry.delivery import LogDelivery
 from service.telemetry.logs import name_request
 from service.telemetry.metrics import Metrics
 from service.telemetry.queue import LogQueue
+from service.telemetry.request import IS_RECORDED, current
 from service.telemetry.tracing import NO_PARENT
 
 # what sends the records must not make more of them
@@ -69,7 +70,10 @@ class LogExport(logging.Handler):
 
 def _span_of(fields: Mapping[str, Any]) -> NonRecordingSpan:
     trace_id, span_id = fields.get("trace_id") or "0", fields.get("span_id") or "0"
-    return NonRecordingSpan(SpanContext(int(trace_id, 16), int(span_id, 16), False, TraceFlags(TraceFlags.SAMPLED)))
+    # whether the trace is kept may not be known yet
+    is_recorded = IS_RECORDED in (current() or ())
+    flags = TraceFlags(TraceFlags.SAMPLED if is_recorded else TraceFlags.DEFAULT)
+    return NonRecordingSpan(SpanContext(int(trace_id, 16), int(span_id, 16), False, flags))
 
 
 def _value(value: Any) -> str | bool | int | float:

@@ -13,6 +13,7 @@ SPAN = "service.span"
 PARENT = "service.parent"
 FAILURE = "service.failure"
 CACHE_RESULT = "service.cache_result"
+IS_RECORDED = "service.is_recorded"
 # longer than any that the gateway makes
 LONGEST_REQUEST_ID = 64
 

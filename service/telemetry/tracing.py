@@ -30,6 +30,7 @@ from service.telemetry.metrics import UNMATCHED, Metrics
 from service.telemetry.queue import SpanQueue
 from service.telemetry.request import (
     CACHE_RESULT,
+    IS_RECORDED,
     PARENT,
     SPAN,
     SPAN_ID,
@@ -111,6 +112,7 @@ class Tracing:
         span = self._tracer.start_span(scope["method"], parent, SpanKind.SERVER)
         context = span.get_span_context()
         scope[SPAN], scope[TRACE_ID], scope[SPAN_ID] = span, context.trace_id, context.span_id
+        scope[IS_RECORDED] = True
         attach(trace.set_span_in_context(span))
         return span
 
@@ -125,6 +127,7 @@ class Tracing:
         elif status >= SERVER_ERROR or seconds >= self._slow_seconds:
             self._decisions["tail"].inc()
             span = self._late_span(scope, seconds)
+            scope[IS_RECORDED] = True
         else:
             self._decisions["none"].inc()
             return

@@ -53,6 +53,7 @@ class ReceivedLog:
     severity: str
     trace_id: str
     span_id: str
+    is_sampled: bool
     attributes: dict[str, Any]
     resource: dict[str, Any]
 
@@ -222,6 +223,7 @@ def _decode_logs(body: bytes) -> list[ReceivedLog]:
             record.severity_text,
             record.trace_id.hex(),
             record.span_id.hex(),
+            bool(record.flags & 1),
             _attributes(record.attributes),
             _attributes(resource.resource.attributes),
         )

@@ -1,11 +1,17 @@
 """Why something failed, as spans and log lines name it."""
 
+from typing import Any
+
 import pytest
 import sqlalchemy as sa
+from litestar import Request
+from litestar.exceptions import InternalServerException
 from structlog.testing import capture_logs
 
 from service.infrastructure.breaker import CLOSED, HALF_OPEN, OPEN, Breaker, Unavailable
+from service.problems import answer
 from service.telemetry.failure import error_type
+from service.telemetry.request import failure_of
 
 
 class DriverError(Exception):
@@ -28,6 +34,23 @@ def caused(error: BaseException, cause: BaseException) -> BaseException:
 )
 def test_an_error_is_named_by_its_cause(error: BaseException, kind: str) -> None:
     assert error_type(error) == kind
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "dependency", "asked"),
+    [
+        (InternalServerException("no encoder for this"), "no encoder for this", "", None),
+        (Unavailable("database", "did not answer in time"), "did not answer in time", "database", True),
+        (Unavailable("database", "not asked", asked=False), "not asked", "database", False),
+        (KeyError("x"), "'x'", "", None),
+    ],
+)
+def test_every_5xx_says_why(error: Exception, reason: str, dependency: str, asked: bool | None) -> None:
+    scope: dict[str, Any] = {"type": "http", "method": "GET", "path": "/tasks", "headers": []}
+    assert answer(Request(scope), error).status_code >= 500  # type: ignore[arg-type]
+    failure = failure_of(scope)
+    assert failure is not None
+    assert (failure.reason, failure.dependency, failure.asked) == (reason, dependency, asked)
 
 
 def test_a_breaker_says_once_that_it_opened_and_once_that_it_closed() -> None:

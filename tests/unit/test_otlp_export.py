@@ -116,7 +116,7 @@ def test_a_span_and_its_log_line_carry_the_same_ids_and_resource(
     (span,) = receiver.spans
     (line,) = receiver.logs
     assert (span.trace_id, line.trace_id) == (trace_id, trace_id)
-    assert line.span_id == span.span_id
+    assert (line.span_id, line.is_sampled) == (span.span_id, True)
     assert (line.body, line.severity) == ("a line", "WARNING")
     assert line.attributes == {"logger": "service.test", "seconds": 0.5, "request_id": "r-1"}
     assert span.resource == line.resource
@@ -136,6 +136,8 @@ def test_a_late_span_has_the_ids_that_its_log_line_named(
     made.close()
     (span,) = receiver.spans
     line = receiver.logs[-1]
+    # it was written before the request had failed
+    assert not line.is_sampled
     assert (span.trace_id, span.parent_id) == (trace_id, "")
     assert (line.trace_id, line.span_id) == (trace_id, span.span_id)
     assert span.seconds == pytest.approx(0.02)
@@ -160,6 +162,7 @@ async def test_an_error_that_nobody_turned_into_an_answer_is_told_with_its_stack
     (span,) = receiver.spans
     assert (span.attributes["error.type"], span.events) == ("ValueError", ("exception",))
     (line,) = (each for each in receiver.logs if each.body == "request")
+    assert line.is_sampled
     assert line.attributes["reason"] == "nobody expected this"
     assert line.attributes["exception.type"] == "ValueError"
     assert "Traceback" in line.attributes["exception.stacktrace"]

@@ -206,6 +206,7 @@ LIMIT = Row(
                 threshold("EventLoopLagHigh", "s"),
             ],
             colours=NUMBERED,
+            before="not measured yet",
         ),
         lines(
             "Traffic share by replica",

@@ -152,6 +152,7 @@ ROOM = Row(
                 threshold("EventLoopLagHigh", "s"),
             ],
             colours=NUMBERED,
+            before="not measured yet",
         ),
         lines(
             "In-flight requests",

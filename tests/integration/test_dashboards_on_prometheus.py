@@ -29,7 +29,7 @@ def prometheus_url(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Iter
         for settled in (
             "count(replica:process_cpu:ratio_rate1m offset 6s) == 3",
             "count(rate(redis_commands_processed_total[1m] offset 6s)) == 6",
-            "count(cache:requests:hit_ratio1m offset 6s) == 2",
+            "count(sum by (cache) (cache:requests:rate1m offset 6s)) == 2",
             "count(up == 1) == 16",
         ):
             wait_for(lambda settled=settled: prometheus.query(settled), 60, settled)

@@ -3,6 +3,8 @@
 import subprocess
 from pathlib import Path
 
+import pytest
+
 RULES = "observability/prometheus/rules"
 
 
@@ -17,6 +19,7 @@ def test_rules_are_clean(root: Path) -> None:
     assert _promtool(root, "check", "rules", "--lint=all", "--lint-fatal", *files).count("SUCCESS") == len(files)
 
 
+@pytest.mark.case("no data")
 def test_rules_record_what_traffic_and_silence_are(root: Path) -> None:
     _promtool(root, "test", "rules", "tests/rules/recording.yml")
 

@@ -5,6 +5,7 @@ import subprocess
 import time
 import xmlrpc.client
 from collections.abc import Callable
+from threading import Lock
 from typing import Protocol
 
 import click
@@ -47,13 +48,16 @@ class NativeStack:
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
+        # its connection carries one question at a time, and drills break parts while they watch others
+        self._lock = Lock()
 
     def parts(self) -> dict[str, str]:
         """Every part and its state."""
-        paused = self._supervisor.paused()
+        with self._lock:
+            paused, programs = self._supervisor.paused(), self._supervisor.programs()
         return {
             each["name"]: "paused" if each["name"] in paused else f"{each['statename'].lower()} ({each['description']})"
-            for each in self._supervisor.programs()
+            for each in programs
         }
 
     def act(self, action: str, part: str) -> None:
@@ -67,11 +71,12 @@ class NativeStack:
             "kill": lambda: supervisor.signal(part, "KILL"),
         }
         try:
-            if action == "restart":
-                supervisor.stop_program(part)
-                supervisor.start_program(part)
-            else:
-                doing[action]()
+            with self._lock:
+                if action == "restart":
+                    supervisor.stop_program(part)
+                    supervisor.start_program(part)
+                else:
+                    doing[action]()
         except xmlrpc.client.Fault as fault:
             raise StackError(f"cannot {action} {part}: {fault.faultString}") from fault
 

@@ -89,7 +89,7 @@ def _again(every: float, act: Callable[[Callable[[float], bool]], None]) -> Iter
 
     def run() -> None:
         while not ends.is_set():
-            with suppress(StackError, OSError, subprocess.SubprocessError):
+            with suppress(Exception):
                 act(ends.wait)
             ends.wait(every)
 

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from lab.alerts.drills.causes import load
 from lab.alerts.drills.definition import Drill, DrillError, load_drills
-from lab.alerts.drills.play import Outcome, Player
+from lab.alerts.drills.play import OPTIONAL, Outcome, Player
 from lab.alerts.drills.report import shown, summary, write
 from lab.alerts.tuning.history import HistoryError, PrometheusHistory
 from lab.alerts.tuning.recording import FAULT, SUFFIX, Recording, save, take
@@ -78,7 +78,12 @@ def _play(drills: dict[str, Drill], runs: Path, console: Console) -> tuple[list[
     stack = running_stack()
     with Prometheus(settings.url("prometheus")) as prometheus, _alone(), _interruptible():
         player = Player(
-            stack, settings, prometheus, FaultLog(settings.url("desk")), lambda text: console.print(text, style="dim")
+            stack,
+            settings,
+            prometheus,
+            FaultLog(settings.url("desk")),
+            lambda text: console.print(text, style="dim"),
+            OPTIONAL - set(stack.parts()),
         )
         player.check()
         folder = runs / run_id(time.time(), "drill")

@@ -24,7 +24,7 @@ CALM_SECONDS = 420.0
 QUIET_SECONDS = 30.0
 HEALTH_SECONDS = 20.0
 # a stack may be started without these parts
-OPTIONAL = {"grafana", "tempo", "loki"}
+OPTIONAL = frozenset({"grafana", "tempo", "loki"})
 # a load's rates are read over a minute
 SETTLE_SECONDS = 75.0
 
@@ -66,6 +66,8 @@ class Player:
     prometheus: Prometheus
     log: FaultLog
     say: Callable[[str], None]
+    absent: frozenset[str]
+    """Jobs of parts that this stack was started without."""
 
     def why_not(self, drill: Drill) -> str:
         """Why this drill is not played here; empty where it can be."""
@@ -92,16 +94,11 @@ class Player:
             raise DrillError(f"{', '.join(fired)} fires already: wait until it clears, or see its runbook")
 
     def _down(self) -> list[str]:
-        absent = self._absent()
         return [
             f"{each.labels['job']} ({each.labels['instance']})"
             for each in self.prometheus.query("up == 0")
-            if each.labels["job"] not in absent
+            if each.labels["job"] not in self.absent
         ]
-
-    def _absent(self) -> set[str]:
-        """Jobs of parts that this stack was started without."""
-        return OPTIONAL - set(self.stack.parts())
 
     def settle(self, rate: float) -> None:
         """Waits until the load beside the drills is what the alerts' windows see. Raises `DrillError`."""
@@ -184,11 +181,12 @@ class Player:
     def _firing(self) -> list[tuple[str, Sequence[str]]]:
         """Names and label values of what fires; of a Prometheus that is away, nothing."""
         with suppress(PrometheusError):
-            absent = self._absent()
             return [
                 (alert.name, list(alert.labels.values()))
                 for alert in active_alerts(self.prometheus)
-                if alert.state == "firing" and alert.name not in LONG_MEMORY and alert.labels.get("job") not in absent
+                if alert.state == "firing"
+                and alert.name not in LONG_MEMORY
+                and alert.labels.get("job") not in self.absent
             ]
         return []
 

@@ -1,7 +1,7 @@
-"""How long a backtest takes and what memory it needs: `python -m benchmarks.tuning [DAYS]`.
+"""How long a backtest takes and what memory it needs: `python -m benchmarks.tuning [DAYS [ALERTS]]`.
 
-Fills a Prometheus of its own with `DAYS` (3) of every alert that has a number, at the rules' interval, three label sets
-each, and then backtests one alert and all of them over it in processes of their own.
+Fills a Prometheus of its own with `DAYS` (3) of `ALERTS` (all) that have a number, at the rules' interval, three
+label sets each, and then backtests one alert and all of them over it in processes of their own.
 """
 
 import os
@@ -28,13 +28,13 @@ def main() -> int:
     """Prints the figures."""
     days = float(sys.argv[1]) if len(sys.argv) > 1 else 3.0
     watched = [each for each in load_watched().values() if not each.is_state]
+    watched = watched[: int(sys.argv[2]) if len(sys.argv) > 2 else None]
     with tempfile.TemporaryDirectory() as folder:
         samples = _fill(Path(folder), watched, days)
         print(f"{days:g} days, {len(watched)} alerts with a number, {samples:,} samples")
         server = _serve(Path(folder))
         try:
             _measure("one alert", days, [watched[0].alert])
-            _measure("one alert, a proposal", days, [watched[0].alert, "--propose"])
             _measure("all alerts", days, [])
         finally:
             server.terminate()

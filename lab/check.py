@@ -43,6 +43,8 @@ class Answer:
     error: str = ""
     missing: tuple[str, ...] = ()
     is_waiting: bool = False
+    slowest: float = SLOWEST_SECONDS
+    """How many seconds it may take."""
 
     @property
     def fault(self) -> str:
@@ -53,7 +55,7 @@ class Answer:
             return f"no series {', '.join(self.missing)}{', only its fallback' if self.points else ''}"
         if self.points == 0 and not self.is_waiting:
             return "empty"
-        if self.seconds > SLOWEST_SECONDS:
+        if self.seconds > self.slowest:
             return f"took {self.seconds * 1000:.0f} ms"
         return ""
 
@@ -208,14 +210,21 @@ def _newest_exemplar(prometheus: Prometheus, query: str, window: Window) -> list
 @click.command("check")
 @click.option("--url", help="Prometheus to ask; by default the stack's on this machine.")
 @click.option("--tempo", help="Tempo, or store of traces, to ask; by default the stack's on this machine.")
+@click.option(
+    "--slowest",
+    default=SLOWEST_SECONDS,
+    show_default=True,
+    type=click.FloatRange(min=0, min_open=True),
+    help="Seconds that a query may take.",
+)
 @click.option("--last", default=15.0, show_default=True, type=click.FloatRange(min=1), help="Minutes to ask for.")
-def check(url: str | None, tempo: str | None, last: float) -> None:
+def check(url: str | None, tempo: str | None, slowest: float, last: float) -> None:
     """Ask every query of every dashboard panel of a running stack.
 
     A panel that says what it waits for, such as requests, may be empty. One that shows nothing but its own fallback,
     such as `or vector(0)`, is at fault: what it selects is not there.
 
-    Exit status: 0 all panels have data and answer within 500 ms, 1 some do not, 2 Prometheus does not answer.
+    Exit status: 0 all panels have data and answer in time, 1 some do not, 2 Prometheus does not answer.
     """
     console = Console(width=None if Console().is_terminal else 160)
     try:
@@ -229,6 +238,10 @@ def check(url: str | None, tempo: str | None, last: float) -> None:
             checked += _check_logs(
                 console, Logs(settings.url("loki"), tempo or settings.url("tempo")), dashboards, window
             )
+            checked = [
+                replace(each, answers=tuple(replace(answer, slowest=slowest) for answer in each.answers))
+                for each in checked
+            ]
             console.print(_table(checked))
             lost = _report_traces(console, prometheus, tempo or settings.url("tempo"), dashboards, window)
     except (PrometheusError, DashboardError, SettingError) as error:

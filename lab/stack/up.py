@@ -22,7 +22,7 @@ from lab.stack.supervisor import Supervisor, configuration
 
 # where a native stack keeps its data; another one is for a second stack beside it, as the tests start
 HOME = Home(Path(os.environ.get("GLASSHOUSE_HOME", ROOT / ".stack")).resolve())
-READY_SECONDS = 90
+READY_SECONDS = 180
 # how often it says what it still waits for
 SAY_SECONDS = 5
 

@@ -27,7 +27,7 @@ def settled(stack: Stack) -> Stack:
 
 
 def assert_no_panel_is_blank(stack: Stack) -> None:
-    done = stack.glasshouse("check", "--last", "1")
+    done = stack.glasshouse("check", "--last", "1", "--slowest", "30")
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr
     assert re.search(rf"(?:{PANELS[0]}|{sum(PANELS)}) panels, \d+ queries, 0 panels at fault", done.stdout)
 

@@ -1,16 +1,20 @@
 """`glasshouse reload`: puts changed rules, thresholds and routes in force on the running stack."""
 
+import shutil
+import subprocess
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import click
 import httpx
 
 from lab.alerts.faults import faults
-from lab.alerts.rules import write_rules
+from lab.alerts.rules import rule_files, stale_files, write_rules
 from lab.prometheus import Prometheus, PrometheusError
-from lab.settings import LabSettings, SettingError, load_settings
+from lab.settings import ROOT, LabSettings, SettingError, load_settings
 from lab.stack.native import alertmanager_config
 from lab.stack.supervisor import Supervisor
 from lab.stack.up import HOME
@@ -26,8 +30,14 @@ class ReloadError(Exception):
 
 
 @click.command("reload")
-def reload() -> None:
+@click.option(
+    "--dry-run", is_flag=True, help="Check everything, say which rule files would change, and change nothing."
+)
+def reload(dry_run: bool) -> None:
     """Put changed alert rules, thresholds and routes in force on the running stack, and say what changed.
+
+    Everything is checked before anything is changed: thresholds against the catalog, rules by promtool and routes by
+    amtool, where these are installed. A changed threshold is marked on the dashboards, from and to.
 
     Exit status: 0 done, 1 the change was refused and nothing changed, 2 the stack does not answer.
     """
@@ -35,9 +45,11 @@ def reload() -> None:
         settings = load_settings()
         with Prometheus(settings.url("prometheus")) as prometheus:
             before = rules_in_force(prometheus)
-            refused = list(faults(with_files=False))
-            if refused:
-                raise ReloadError("\n".join(refused))
+            check(settings)
+            if dry_run:
+                for name in stale_files() or ["nothing"]:
+                    click.echo(f"would change  {name}")
+                return
             write_rules()
             _reload("Prometheus", settings.url("prometheus"))
             _reload_alertmanager(settings)
@@ -51,6 +63,33 @@ def reload() -> None:
         raise SystemExit(2) from error
     for line in lines or ["no rule changed"]:
         click.echo(line)
+
+
+def check(settings: LabSettings) -> None:
+    """Checks what is about to be put in force, and changes nothing. Raises `ReloadError` with all that is wrong."""
+    refused = list(faults(with_files=False))
+    if refused:
+        raise ReloadError("\n".join(refused))
+    with tempfile.TemporaryDirectory() as made:
+        rules = [Path(made) / name for name in rule_files()]
+        for path, text in zip(rules, rule_files().values(), strict=True):
+            path.write_text(text)
+        routes = Path(made) / "alertmanager.yml"
+        routes.write_text(alertmanager_config(settings))
+        recorded = sorted((ROOT / "observability/prometheus/rules").glob("*.yml"))
+        _ask("promtool", "check", "rules", *map(str, [*rules, *recorded]))
+        _ask("amtool", "check-config", str(routes))
+
+
+def _ask(tool: str, *arguments: str) -> None:
+    """Runs a tool where it is installed. Raises `ReloadError` where it finds a fault."""
+    found = shutil.which(tool)
+    if found is None:
+        click.echo(f"{tool} is not installed: not checked by it", err=True)
+        return
+    done = subprocess.run([found, *arguments], capture_output=True, text=True, timeout=60, check=False)
+    if done.returncode:
+        raise ReloadError(f"{tool}: {(done.stderr or done.stdout).strip()}")
 
 
 def rules_in_force(prometheus: Prometheus) -> Rules:

@@ -1,6 +1,7 @@
 """`glasshouse alerts` and `glasshouse reload` against what Prometheus and Alertmanager answer."""
 
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -9,9 +10,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from lab.alerts import reload as reloading
 from lab.alerts.command import alerts
 from lab.alerts.faults import main
-from lab.alerts.reload import changes, reload
+from lab.alerts.reload import ReloadError, changes, check, reload
+from lab.settings import LabSettings
 
 PAGE = {
     "labels": {"alertname": "ErrorRatioHigh", "severity": "page", "part": "service"},
@@ -133,3 +136,31 @@ def test_what_a_reload_changed_is_said_rule_by_rule() -> None:
 def test_the_check_of_thresholds_is_silent_when_all_is_well(capsys: pytest.CaptureFixture[str]) -> None:
     assert main() == 0
     assert capsys.readouterr().err == ""
+
+
+def test_what_is_reloaded_is_checked_by_the_tools_before_anything_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    check(LabSettings())
+    broken = {"broken.yml": "groups: [{name: a, rules: [{record: b, expr: 'sum('}]}]"}
+    monkeypatch.setattr(reloading, "rule_files", lambda: broken)
+    monkeypatch.setattr(reloading, "write_rules", lambda: pytest.fail("was written"))
+    if shutil.which("promtool"):
+        with pytest.raises(ReloadError, match="promtool"):
+            check(LabSettings())
+
+
+def test_routes_that_alertmanager_would_refuse_are_refused_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reloading, "alertmanager_config", lambda settings: "route: {receiver: nobody}")
+    if shutil.which("amtool"):
+        with pytest.raises(ReloadError, match="amtool"):
+            check(LabSettings())
+
+
+def test_a_dry_run_changes_nothing(monkeypatch: pytest.MonkeyPatch, prometheus: Told) -> None:
+    monkeypatch.setenv("PROMETHEUS_PORT", prometheus.url.rsplit(":", 1)[1])
+    monkeypatch.setattr(reloading, "rules_in_force", lambda prometheus: {})
+    monkeypatch.setattr(reloading, "stale_files", lambda: ["service.yml"])
+    monkeypatch.setattr(reloading, "write_rules", lambda: pytest.fail("was written"))
+    monkeypatch.setattr(reloading, "_reload", lambda *_: pytest.fail("was reloaded"))
+    done = CliRunner().invoke(reload, ["--dry-run"])
+    assert done.exit_code == 0, done.output
+    assert "would change  service.yml" in done.output

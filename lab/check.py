@@ -102,16 +102,23 @@ class Known:
             return True
         if selector.name in self._recorded and not self._has(selector.name):
             return True
-        return any(
-            selector.name.startswith(prefix) and not self._has(f'up{{job="{job}"}}') for prefix, job in OPTIONAL.items()
-        )
+        return any(selector.name.startswith(prefix) and not self._runs(job) for prefix, job in OPTIONAL.items())
+
+    def _runs(self, job: str) -> bool:
+        """Whether a job was up in the window: one that is scraped may still be of a part that is not there."""
+        return self._any(f'max_over_time(up{{job="{job}"}}[{self._span}]) == 1')
 
     def _has(self, selector: str) -> bool:
-        if selector not in self._found:
-            span = f"{max(1, round(self._window.end - self._window.start))}s"
-            answer = self._prometheus.query(f"count(last_over_time({selector}[{span}]))", at=self._window.end)
-            self._found[selector] = bool(answer)
-        return self._found[selector]
+        return self._any(f"count(last_over_time({selector}[{self._span}]))")
+
+    @property
+    def _span(self) -> str:
+        return f"{max(1, round(self._window.end - self._window.start))}s"
+
+    def _any(self, promql: str) -> bool:
+        if promql not in self._found:
+            self._found[promql] = bool(self._prometheus.query(promql, at=self._window.end))
+        return self._found[promql]
 
 
 def _selector(name: str, labels: Mapping[str, str]) -> str:

@@ -233,7 +233,7 @@ def processes_config(home: Home) -> str:
             "redis-server /etc/redis.conf .*--cluster-announce-hostname (?P<node>redis-[0-9]+)": (
                 f"redis-server {pattern(home.config)}/(?P<node>redis-[0-9]+)[.]conf"
             ),
-            "^postgres( |$)": f"postgres -D {pattern(postgres_data(home))} ",
+            "^(/.*/)?postgres( -c|$)": f"postgres -D {pattern(postgres_data(home))} ",
             "nginx: master process nginx ": (
                 f"nginx: master process .*nginx -p .* -c {pattern(home.config)}/nginx[.]conf "
             ),

@@ -39,5 +39,8 @@ def test_the_docker_way_knows_the_command_lines_of_its_containers() -> None:
     redis = "redis-server /etc/redis.conf --maxmemory 64mb --cluster-announce-hostname redis-6 --port 6379"
     assert _parts(config, redis) == ["redis-6"]
     assert _parts(config, "postgres") == ["postgres"]
+    assert _parts(config, "postgres -c listen_addresses=*") == ["postgres"]
+    assert _parts(config, "/usr/lib/postgresql/18/bin/postgres") == ["postgres"]
+    assert _parts(config, "/usr/lib/postgresql/18/bin/postgres -D /srv/another") == []
     assert _parts(config, "postgres: checkpointer ") == []
     assert _parts(config, "nginx: master process nginx -g daemon off;") == ["gateway"]

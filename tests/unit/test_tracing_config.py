@@ -105,7 +105,7 @@ def test_the_native_service_sends_to_what_there_is_or_to_what_is_set(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, has_tempo: bool, chosen: dict[str, str], expected: dict[str, str]
 ) -> None:
     monkeypatch.setattr(native, "find", lambda *names: names[0])
-    monkeypatch.setattr(native, "find_postgres", lambda name: name)
+    monkeypatch.setattr(native, "find_postgres", lambda name, _data: name)
     monkeypatch.setattr(native.shutil, "which", lambda name: f"/bin/{name}" if name == "tempo" and has_tempo else None)
     programs = {program.name: program for program in native.programs(SETTINGS, Home(tmp_path), chosen)}
     sent = {name: value for name, value in programs["todo-1"].environment.items() if name.startswith(OTEL)}

@@ -27,7 +27,7 @@ def test_a_native_stack_knows_its_own_processes_and_not_a_neighbours(tmp_path: P
     commands = {
         "redis-3": "/usr/bin/redis-server {config}/redis-3.conf",
         "postgres": "/usr/lib/postgresql/15/bin/postgres -D {data} -c port=5433",
-        "gateway": "nginx: master process /usr/sbin/nginx -c {config}/nginx.conf -g daemon off;",
+        "gateway": "nginx: master process /usr/sbin/nginx -p {config} -c {config}/nginx.conf -g daemon off;",
     }
     for part, command in commands.items():
         assert _parts(config, command.format(config=mine.config, data=postgres_data(mine))) == [part]

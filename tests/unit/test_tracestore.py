@@ -229,7 +229,7 @@ def test_a_rejected_span_is_a_partial_success_and_the_others_are_kept(client: Cl
     [
         (b"\xff\xff\xff", {}, 400),
         (b"no gzip", {"Content-Encoding": "gzip"}, 400),
-        (gzip.compress(b"")[:-9], {"Content-Encoding": "gzip"}, 400),
+        (gzip.compress(b"", mtime=0)[:-9], {"Content-Encoding": "gzip"}, 400),
         (b"", {"Content-Encoding": "br"}, 400),
         (b"{}", {"Content-Type": "application/json"}, 415),
         (gzip.compress(bytes(5 << 20)), {"Content-Encoding": "gzip"}, 413),

@@ -165,7 +165,8 @@ def _budget(level: Level) -> dict[str, str]:
     return {"record": f"slo:{level.name}:error_budget_remaining", "expr": f"1 - slo:{level.name}:burn_rate{PERIOD}"}
 
 
-def _definition(level: Level, burn: Burn) -> dict[str, Any]:
+def definition(level: Level, burn: Burn) -> dict[str, Any]:
+    """A burn alert as the catalog's files define theirs (`lab.alerts.catalog.Definition`)."""
     slo, short, long = f"slo:{level.name}", promql(burn.short), promql(burn.long)
     return {
         # the slower of both burns; and a window says nothing before it has filled once
@@ -192,7 +193,7 @@ def _definition(level: Level, burn: Burn) -> dict[str, Any]:
 SLO_ALERTS: dict[str, Any] = {
     "part": "slo",
     "alerts": {
-        **{f"{level.title}Burn{burn.name}": _definition(level, burn) for level in LEVELS for burn in BURNS},
+        **{f"{level.title}Burn{burn.name}": definition(level, burn) for level in LEVELS for burn in BURNS},
         "ServiceLevelsAbsent": {
             "condition": "(\n  "
             + "\n  or ".join(

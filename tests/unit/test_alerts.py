@@ -10,8 +10,10 @@ import yaml
 from lab.alerts import slo
 from lab.alerts.catalog import Alert, load_alerts
 from lab.alerts.faults import faults
+from lab.alerts.index import PAGE, with_index
 from lab.alerts.rules import expression, rule_files, stale_files, write_rules
 from lab.alerts.thresholds import ALERTS, ThresholdsError, load_thresholds, read_thresholds, replace, seconds
+from lab.alerts.wording import figure
 from lab.cli import COMMANDS
 from lab.panels import load_dashboards
 from lab.settings import ROOT
@@ -159,6 +161,46 @@ def test_a_runbook_is_whole_and_names_only_what_there_is(alert: str, known_names
 
 def test_there_is_no_runbook_without_an_alert() -> None:
     assert {file.stem for file in ALERTS.glob("runbooks/*.md")} == {Path(alert.runbook).stem for alert in ALL}
+
+
+@pytest.fixture(scope="module")
+def index_rows() -> list[list[str]]:
+    """The cells of each line of the index in docs/alerts.md."""
+    table = PAGE.read_text().partition("<!-- index")[2].partition("<!-- /index")[0].splitlines()[3:]
+    return [[cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in table]
+
+
+def test_the_index_of_all_alerts_is_what_make_rules_gives(index_rows: list[list[str]]) -> None:
+    assert PAGE.read_text() == with_index(PAGE.read_text()), "run `make rules`"
+    assert sorted(row[0].strip("`") for row in index_rows) == NAMES
+
+
+@pytest.mark.parametrize("alert", NAMES)
+def test_the_index_says_what_the_rules_that_prometheus_loads_say(alert: str, index_rows: list[list[str]]) -> None:
+    row = next(row for row in index_rows if row[0] == f"`{alert}`")
+    rule = next(rule for rule in RULES if rule.get("alert") == alert)
+    own = {rule["record"]: rule["expr"] for rule in RULES if rule.get("labels", {}).get("alert") == alert}
+    _, severity, signal, bad, hold, floor, runbook = row
+    assert severity == rule["labels"]["severity"]
+    watched = own.get("alert_signal", rule["expr"]).replace(str(len(load_numbers())), "EXPECTED_NUMBERS")
+    assert signal.strip("`") == " ".join(watched.split())
+    assert hold == rule.get("for", "0s")
+    assert floor == own.get("alert_floor", "")
+    page = re.fullmatch(r"\[(\w+)\]\((\S+)\)", runbook)
+    assert page
+    assert rule["annotations"]["runbook_url"].endswith(f"/runbooks/{page[1]}")
+    assert (PAGE.parent / page[2]).resolve() == ALERTS / "runbooks" / f"{page[1]}.md"
+    if "alert_threshold" not in own:
+        assert bad == "while it holds"
+        return
+    side = "above" if " > on (alert)" in rule["expr"] else "below"
+    unit = next(each.definition.unit for each in ALL if each.name == alert)
+    assert bad == f"{side} {figure(float(own['alert_threshold']), unit)}"
+
+
+def load_numbers() -> list[str]:
+    """Every threshold and floor that is recorded."""
+    return [rule["record"] for rule in RULES if rule.get("record") in {"alert_threshold", "alert_floor"}]
 
 
 def test_the_numbers_are_sane_used_and_complete_and_the_rule_files_are_what_they_give() -> None:

@@ -135,7 +135,6 @@ def gateway_config(settings: LabSettings, home: Home) -> str:
             "resolver 127.0.0.11 valid=1s ipv6=off;": "",
             "listen 5000;": f"listen 127.0.0.1:{settings.gateway_port};",
             "listen 8081;": f"listen 127.0.0.1:{settings.gateway_status_port};",
-            "/dev/stdout": f'"{home.logs}/gateway-access.log"',
             "/var/log/gateway/requests.log": f'"{home.logs}/gateway-requests.log"',
             # below nginx' prefix, which its command sets: a directive takes no quotes inside of a path
             "/tmp/": "",  # noqa: S108 (the Docker way's)

@@ -11,11 +11,14 @@ from tests.servers import Postgres, RedisCluster
 FOLDERS = ("stack", "browser", "integration", "alerts", "unit")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_itemcollected(item: pytest.Item) -> None:
     """Groups the tests for `pytest -n`: a module's tests share servers, and a stack's tests share the stack."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
+    # (later would be too late: pytest-xdist reads the groups as soon as all tests are collected)
+    item.add_marker(pytest.mark.xdist_group(_group(item)))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts first what waits longest."""
     items.sort(key=lambda item: FOLDERS.index(_folder(item)))
 
 

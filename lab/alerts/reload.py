@@ -13,6 +13,7 @@ import httpx
 
 from lab.alerts.faults import faults
 from lab.alerts.rules import rule_files, stale_files, write_rules
+from lab.alerts.thresholds import ALERTS
 from lab.prometheus import Prometheus, PrometheusError
 from lab.settings import ROOT, LabSettings, SettingError, load_settings
 from lab.stack.native import alertmanager_config
@@ -39,7 +40,9 @@ def reload(dry_run: bool) -> None:
     Everything is checked before anything is changed: thresholds against the catalog, rules by promtool and routes by
     amtool, where these are installed. A changed threshold is marked on the dashboards, from and to.
 
-    Exit status: 0 done, 1 the change was refused and nothing changed, 2 the stack does not answer.
+    Where Prometheus or Alertmanager refuses it all the same, the files that were written are put back, and loaded.
+
+    Exit status: 0 done, 1 the change was refused and what was in force still is, 2 the stack does not answer.
     """
     try:
         settings = load_settings()
@@ -50,9 +53,7 @@ def reload(dry_run: bool) -> None:
                 for name in stale_files() or ["nothing"]:
                     click.echo(f"would change  {name}")
                 return
-            write_rules()
-            _reload("Prometheus", settings.url("prometheus"))
-            _reload_alertmanager(settings)
+            put_in_force(settings)
             _await_evaluation(prometheus)
             lines = list(changes(before, rules_in_force(prometheus)))
     except ReloadError as error:
@@ -120,17 +121,59 @@ def _meaning(rule: Mapping[str, Any]) -> str:
     return f"{expression} for {rule['duration']:g} s" if rule.get("duration") else expression
 
 
-def _reload(name: str, url: str) -> None:
-    answer = httpx.post(f"{url}/-/reload", timeout=10, trust_env=False)
-    if answer.is_error:
-        raise ReloadError(f"{name} refused: {answer.text.strip()}")
+def put_in_force(settings: LabSettings, folder: Path = ALERTS) -> None:
+    """Writes the files that are generated, and has Prometheus and Alertmanager load them.
+
+    Raises `ReloadError` where one of the two does not take them. Then the files are as they were, and loaded again.
+    """
+    before = _generated(folder)
+    try:
+        write_rules(folder)
+        # the native way works with a copy in which the desk's address is filled in
+        if Supervisor(HOME).is_running():
+            _routes().write_text(alertmanager_config(settings))
+        _reload_both(settings)
+    except ReloadError as error:
+        _put_back(before, folder)
+        try:
+            _reload_both(settings)
+        except ReloadError as again:
+            raise ReloadError(
+                f"{error}\nthe generated files are as they were, but: {again}; `make down` and start the stack anew"
+            ) from error
+        raise ReloadError(
+            f"{error}\nthe generated files are as they were, and in force; your change is still in alerts/thresholds.yml or"
+            " alerts/catalog"
+        ) from error
 
 
-def _reload_alertmanager(settings: LabSettings) -> None:
-    # the native way works with a copy in which the desk's address is filled in
-    if Supervisor(HOME).is_running():
-        (HOME.config / "alertmanager.yml").write_text(alertmanager_config(settings))
-    _reload("Alertmanager", settings.url("alertmanager"))
+def _routes() -> Path:
+    return HOME.config / "alertmanager.yml"
+
+
+def _generated(folder: Path) -> dict[Path, str]:
+    """The files that a reload writes, and their text."""
+    files = [*(folder / "rules").glob("*.yml"), _routes()]
+    return {file: file.read_text() for file in files if file.exists()}
+
+
+def _put_back(before: Mapping[Path, str], folder: Path) -> None:
+    after = _generated(folder)
+    for file in after.keys() - before.keys():
+        file.unlink()
+    for file, text in before.items():
+        if after.get(file) != text:
+            file.write_text(text)
+
+
+def _reload_both(settings: LabSettings) -> None:
+    for name in ("Prometheus", "Alertmanager"):
+        try:
+            answer = httpx.post(f"{settings.url(name.lower())}/-/reload", timeout=10, trust_env=False)
+        except httpx.HTTPError as error:
+            raise ReloadError(f"{name} does not answer: {error}") from error
+        if answer.is_error:
+            raise ReloadError(f"{name} refused: {answer.text.strip()}")
 
 
 def _await_evaluation(prometheus: Prometheus) -> None:

@@ -160,7 +160,7 @@ def test_a_dry_run_changes_nothing(monkeypatch: pytest.MonkeyPatch, prometheus: 
     monkeypatch.setattr(reloading, "rules_in_force", lambda prometheus: {})
     monkeypatch.setattr(reloading, "stale_files", lambda: ["service.yml"])
     monkeypatch.setattr(reloading, "write_rules", lambda: pytest.fail("was written"))
-    monkeypatch.setattr(reloading, "_reload", lambda *_: pytest.fail("was reloaded"))
+    monkeypatch.setattr(reloading, "put_in_force", lambda *_: pytest.fail("was reloaded"))
     done = CliRunner().invoke(reload, ["--dry-run"])
     assert done.exit_code == 0, done.output
     assert "would change  service.yml" in done.output

@@ -142,8 +142,8 @@ def put_in_force(settings: LabSettings, folder: Path = ALERTS) -> None:
                 f"{error}\nthe generated files are as they were, but: {again}; `make down` and start the stack anew"
             ) from error
         raise ReloadError(
-            f"{error}\nthe generated files are as they were, and in force; your change is still in alerts/thresholds.yml or"
-            " alerts/catalog"
+            f"{error}\nthe generated files are as they were, and in force;"
+            " your change is still in alerts/thresholds.yml or alerts/catalog"
         ) from error
 
 

@@ -71,18 +71,24 @@ def run(
     folder: Path, alert: str, rules: list[dict[str, Any]], own_cases: Cases | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Runs an alert's cases, or others, on these groups of rules; exit status 1 where one fails."""
+    files = write(folder, alert, rules, own_cases)
+    return subprocess.run(
+        ["promtool", "test", "rules", *files], cwd=folder, capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+def write(folder: Path, alert: str, rules: list[dict[str, Any]], own_cases: Cases | None = None) -> list[str]:
+    """Writes what promtool tests, and returns the files of cases: one for each evaluation interval."""
     chosen = cases()[alert] if own_cases is None else own_cases
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "rules.yml").write_text(yaml.safe_dump({"groups": rules}))
     files = []
-    for interval in {interval for interval, _ in chosen}:
+    for interval in sorted({interval for interval, _ in chosen}):
         file = folder / f"cases-{interval}.yml"
         own = [case for each, case in chosen if each == interval]
         file.write_text(yaml.safe_dump({"rule_files": ["rules.yml"], "evaluation_interval": interval, "tests": own}))
-        files.append(str(file))
-    return subprocess.run(
-        ["promtool", "test", "rules", *files], cwd=folder, capture_output=True, text=True, timeout=300, check=False
-    )
+        files.append(file.name)
+    return files
 
 
 def _rule(key: str) -> Rule:

@@ -1,11 +1,13 @@
 """Every alert's cases, by promtool: when it fires, and above all when it does not."""
 
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from lab.alerts.catalog import load_alerts
+from lab.settings import ROOT
 from tests.alerts import bench
 
 ALERTS = load_alerts()
@@ -17,6 +19,32 @@ def test_every_case_of_an_alert_comes_out_as_it_says(tmp_path: Path, alert: str)
         pytest.skip("no promtool installed: lab/stack/install.sh")
     done = bench.run(tmp_path, alert, bench.rules_of(alert))
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.long
+@pytest.mark.docker
+def test_every_case_comes_out_the_same_under_the_promtool_of_the_image_that_compose_names(tmp_path: Path) -> None:
+    words = (ROOT / "compose.yaml").read_text().split()
+    image = next(word for word in words if word.startswith("prom/prometheus:"))
+    if not shutil.which("docker"):
+        pytest.skip("no Docker here")
+    if subprocess.run(["docker", "image", "inspect", image], capture_output=True, check=False).returncode:
+        pytest.skip(f"the image {image} is not here, or no engine runs")
+    for alert in ALERTS:
+        bench.write(tmp_path / alert.name, alert.name, bench.rules_of(alert.name))
+    test = "cd $each && promtool test rules cases-*.yml >/tmp/said 2>&1"
+    script = f"for each in *; do ({test}) || {{ echo $each; cat /tmp/said; }}; done"
+    # root, since pytest's folders are for their owner alone
+    run = ["docker", "run", "--rm", "--user", "0", "--network", "none", "--entrypoint", "sh", "-w", "/cases"]
+    done = subprocess.run(
+        [*run, "-v", f"{tmp_path}:/cases:ro", image, "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
 
 
 @pytest.mark.parametrize("record", ["alert_threshold", "alert_floor"])

@@ -8,7 +8,7 @@ export LC_ALL := C.UTF-8
 # services to bring up with Docker; empty means all
 SERVICES ?=
 # what tests wait for is mostly a timer, so more of them run at once than there are cores
-WORKERS ?= -n 3 --dist loadgroup --no-loadscope-reorder
+WORKERS ?= -n 3 --dist loadscope --no-loadscope-reorder
 # packages that only the tests need
 TEST_PACKAGES := chromium chromium-driver wrk
 

@@ -1,9 +1,12 @@
 """Servers that tests share, and which tests run one after another. A test that hurts a server repairs it."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.servers import Postgres, RedisCluster
 
@@ -11,29 +14,30 @@ from tests.servers import Postgres, RedisCluster
 FOLDERS = ("stack", "browser", "integration", "alerts", "unit")
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Groups the tests for `pytest -n`: a module's tests share servers, and a stack's tests share the stack."""
-    # (later would be too late: pytest-xdist reads the groups as soon as all tests are collected)
-    item.add_marker(pytest.mark.xdist_group(_group(item)))
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Puts first what waits longest."""
-    items.sort(key=lambda item: FOLDERS.index(_folder(item)))
+    items.sort(key=lambda item: FOLDERS.index(item.path.relative_to(Path(__file__).parent).parts[0]))
 
 
-def _folder(item: pytest.Item) -> str:
-    return item.path.relative_to(Path(__file__).parent).parts[0]
+class SharedServers(LoadScopeScheduling):
+    """Which tests one worker of `pytest -n` runs: those of a module share servers, and those of a stack the stack.
+
+    By name, since pytest-xdist 3.8 does not tell its own groups (`--dist loadgroup`) apart under pytest 9.2.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        module = nodeid.partition("::")[0]
+        if module.startswith("tests/stack/"):
+            return "docker" if re.search(r"[\[-]docker[]-]", nodeid) else "native"
+        if module.startswith("tests/browser/"):
+            return "browser"
+        # these share nothing
+        return nodeid if module.startswith("tests/alerts/") else module
 
 
-def _group(item: pytest.Item) -> str:
-    if _folder(item) in ("stack", "browser"):
-        parameters = getattr(item, "callspec", None)
-        return f"{_folder(item)} {parameters.params.get('stack', '') if parameters else ''}".strip()
-    if _folder(item) == "alerts":
-        # they share nothing
-        return item.nodeid
-    return str(item.path.relative_to(Path(__file__).parent))
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> SharedServers:
+    """The scheduler for `--dist loadscope`."""
+    return SharedServers(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -426,7 +426,8 @@ def _exporters(settings: LabSettings, home: Home) -> list[Program]:
             "process-exporter",
             f"{find('prometheus-process-exporter', 'process-exporter')}"
             f" -config.path={quote(str(home.config))}/processes.yml"
-            f" -threads=false -gather-smaps=false -web.listen-address=127.0.0.1:{settings.process_exporter_port}",
+            " -recheck -threads=false -gather-smaps=false"
+            f" -web.listen-address=127.0.0.1:{settings.process_exporter_port}",
             settings.process_exporter_port,
         ),
     ]

@@ -1,6 +1,7 @@
 """The viewer before a real Prometheus, and a Chromium to look at it."""
 
 import json
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,11 +12,12 @@ from selenium import webdriver
 
 from lab.prometheus import Prometheus
 from lab.viewer.chromium import BINARY, DRIVER, chromium
-from tests import idle_stack
+from tests import idle_stack, otlp_records
 from tests.browser.odd_dashboard import ODD, OPEN_METRICS, odd_metrics
 from tests.servers import Process, free_port, wait_for
 from tests.servers.expositions import Expositions
 from tests.servers.prometheus import PrometheusServer
+from tests.servers.tracestore import TraceStore
 
 HERE = Path(__file__).parent
 
@@ -102,8 +104,12 @@ def prometheus_url(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Iter
 
 @pytest.fixture(scope="session")
 def viewer(tmp_path_factory: pytest.TempPathFactory, prometheus_url: str, dashboards: Path) -> Iterator[Viewer]:
-    with Viewer(tmp_path_factory.mktemp("viewer"), prometheus_url, dashboards) as running:
-        yield running
+    folder = tmp_path_factory.mktemp("viewer")
+    with TraceStore(folder) as store:
+        store.post(otlp_records.logs([otlp_records.log_record("database is down", route="/tasks", status=503)]), "logs")
+        environment = {**os.environ, "TEMPO_PORT": str(store.port), "LOKI_PORT": str(free_port())}
+        with Viewer(folder, prometheus_url, dashboards, environment) as running:
+            yield running
 
 
 @pytest.fixture(scope="session")

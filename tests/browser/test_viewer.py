@@ -31,6 +31,7 @@ DRAWN = {
     "bargauge": ".gh-bar-fill",
     "table": "tbody td",
     "text": ".gh-text",
+    "logs": ".gh-logs",
 }
 
 
@@ -75,7 +76,8 @@ def _blank(browser: webdriver.Chrome) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("uid", COMMITTED)
+# (the viewer has a page of its own for one trace)
+@pytest.mark.parametrize("uid", sorted({*COMMITTED} - {"trace"}))
 def test_every_panel_of_a_committed_dashboard_is_drawn(browser: webdriver.Chrome, viewer: Viewer, uid: str) -> None:
     _open(browser, f"{viewer.url}/d/{uid}?from=now-5m&to=now")
     assert problems(browser) == {}

@@ -17,7 +17,7 @@ from tests.servers.process import free_block, free_port, free_redis_block
 
 START_SECONDS = 240
 # above what the tests send, but for the one that exhausts it
-PASSWORD = "p@s/s% '1"
+PASSWORD = "p@s/s%"
 RATE_LIMIT = "100000/minute;100/second"
 
 

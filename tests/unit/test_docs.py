@@ -4,6 +4,7 @@ import re
 from dataclasses import fields
 from pathlib import Path
 
+from lab.panels import load_dashboards
 from service.settings import Settings, settings_table
 from service.telemetry.metrics import METRICS, metrics_table
 
@@ -33,3 +34,21 @@ def test_no_link_in_the_documents_is_dead(root: Path) -> None:
     ]
     assert len(links) > 50
     assert [f"{page.name}: {target}" for page, target in links if not (page.parent / target).exists()] == []
+
+
+def test_what_the_pages_about_dashboards_name_in_italics_is_on_a_dashboard(root: Path) -> None:
+    seen = {
+        text
+        for dashboard in load_dashboards()
+        for panel in dashboard.panels
+        for text in (panel.title, panel.row, *(target.legend for target in panel.targets))
+    }
+    pages = [root / "docs/tutorial.md", *root.glob("docs/dashboards/*-*.md")]
+    named = [(page.name, name) for page in pages for name in re.findall(r"(?<!\*)\*([A-Z][^*\n]+)\*", _prose(page))]
+    assert len(named) > 10
+    assert [f"{page}: {name}" for page, name in named if name not in seen] == []
+
+
+def _prose(page: Path) -> str:
+    """A page without its code and what is bold in it."""
+    return re.sub(r"```.*?```|`[^`]*`|\*\*[^*]*\*\*", "", page.read_text(), flags=re.DOTALL)

@@ -1,6 +1,7 @@
 """The dashboards as a reader sees them, in Chromium."""
 
 import json
+import os
 import re
 import time
 from pathlib import Path
@@ -251,14 +252,16 @@ def test_the_pointer_over_a_chart_reads_its_figures(browser: webdriver.Chrome, v
     assert "quiet" in tip.text
 
 
-def test_a_panel_with_exemplars_gives_the_trace_id_without_a_dead_link(
-    browser: webdriver.Chrome, viewer: Viewer
+def test_where_no_store_of_traces_answers_an_exemplar_is_an_id_and_no_dead_link(
+    browser: webdriver.Chrome, tmp_path: Path, prometheus_url: str, dashboards: Path
 ) -> None:
-    _open(browser, f"{viewer.url}/d/odd?refresh=")
-    browser.find_element(By.CSS_SELECTOR, "[aria-label='with traces'] header button").click()
-    dialog = wait_for(lambda: browser.find_elements(By.CSS_SELECTOR, "dialog[open]"), 10, "the traces")[0]
-    assert TRACE in dialog.text
-    assert dialog.find_elements(By.TAG_NAME, "a") == []
+    nowhere = {**os.environ, "TEMPO_PORT": str(free_port())}
+    with Viewer(tmp_path, prometheus_url, dashboards, nowhere) as viewer:
+        _open(browser, f"{viewer.url}/d/odd?refresh=")
+        browser.find_element(By.CSS_SELECTOR, "[aria-label='with traces'] header button").click()
+        dialog = wait_for(lambda: browser.find_elements(By.CSS_SELECTOR, "dialog[open]"), 10, "the traces")[0]
+        assert TRACE in dialog.text
+        assert dialog.find_elements(By.TAG_NAME, "a") == []
 
 
 def test_light_and_dark_follow_the_system_and_the_button(browser: webdriver.Chrome, viewer: Viewer) -> None:

@@ -76,9 +76,11 @@ class AdmissionMiddleware:
         # no coroutine of its own, but the one that it is given: one less to be made for each part of each answer
         def send_with_headers(message: Message) -> Awaitable[None]:
             if message["type"] == "http.response.start":
-                said = [name for name, _ in message["headers"]]
-                defaults = [pair for pair in DEFAULTS if pair[0] not in said]
-                message["headers"] = [*message["headers"], *headers, *defaults]
+                said = dict(message["headers"])
+                message["headers"] = full = [*message["headers"], *headers]
+                for pair in DEFAULTS:
+                    if pair[0] not in said:
+                        full.append(pair)
             return send(message)
 
         if scope[REFUSAL] is not None:
@@ -113,16 +115,18 @@ class AdmissionMiddleware:
         finally:
             self._in_flight -= 1
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def _serve(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Hands the request on; HEAD as GET, whose body the server leaves out."""
         coding: Coding = scope[CODING]
         if coding is not IDENTITY:
             send = encoding(send, coding)
         if scope[ELSEWHERE]:
             send = _or_elsewhere(send)
-        if scope["method"] != "HEAD":
-            await self._app(scope, receive, send)
-            return
+        if scope["method"] == "HEAD":
+            return self._serve_as_get(scope, receive, send)
+        return self._app(scope, receive, send)
+
+    async def _serve_as_get(self, scope: Scope, receive: Receive, send: Send) -> None:
         # made before the copy, so that the answer and the layers around name the same trace
         trace_id_of(scope)
         as_get = {**scope, "method": "GET"}

@@ -1,7 +1,7 @@
 """Content codings (RFC 9110, 8.4 and 12.5.3): the one that a client prefers, and answers encoded with it."""
 
 import gzip
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -72,6 +72,14 @@ _cached = lru_cache(1000)(_choose)
 def encoding(send: Send, coding: Coding) -> Send:
     """`send` for answers that are to be encoded, where their body comes in one piece and is long enough."""
     start: Message | None = None
+    is_short = False
+
+    # for speed: most answers say that they are too short, and need no coroutine for each of their parts
+    def send_short_or_encoded(message: Message) -> Awaitable[None]:
+        nonlocal is_short
+        if message["type"] == "http.response.start":
+            is_short = _is_short(message, coding.from_bytes)
+        return send(message) if is_short else send_encoded(message)
 
     async def send_encoded(message: Message) -> None:
         nonlocal start
@@ -92,7 +100,14 @@ def encoding(send: Send, coding: Coding) -> Send:
             await send(head)
         await send(message)
 
-    return send_encoded
+    return send_short_or_encoded
+
+
+def _is_short(head: Message, from_bytes: int) -> bool:
+    for name, value in head["headers"]:
+        if name == b"content-length":
+            return int(value) < from_bytes
+    return False
 
 
 def _is_encoded(head: Message) -> bool:

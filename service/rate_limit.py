@@ -88,11 +88,12 @@ class RedisLimiter:
 
     def __init__(self, cluster: RedisCluster, limits: Sequence[RateLimitItem]) -> None:
         self._cluster = cluster
-        self._arguments = [number for item in limits for number in (item.amount, item.get_expiry() * 1000)]
+        # as they are sent: redis-py would make bytes of each number, for each request
+        self._arguments = [b"%d" % n for item in limits for n in (item.amount, item.get_expiry() * 1000)]
 
     async def hit(self, client: str) -> Decision:
         """Counts one request, if every limit allows it. Raises `Unavailable`."""
-        allowed, limit, remaining, reset_ms = await self._cluster.run(HIT, f"rate:{client}", *self._arguments)
+        allowed, limit, remaining, reset_ms = await self._cluster.run(HIT, f"rate:{client}".encode(), *self._arguments)
         return Decision(allowed == 1, limit, remaining, -(-reset_ms // 1000))
 
 
@@ -105,17 +106,23 @@ class MemoryLimiter:
 
     async def hit(self, client: str) -> Decision:
         """Counts one request, if every limit allows it."""
-        for index, item in enumerate(self._limits):
-            if not await self._strategy.test(item, client):
-                stats = await self._strategy.get_window_stats(item, client)
-                return Decision(False, index, 0, max(1, math.ceil(stats.reset_time - time.time())))
+        # a single limit counts nothing where it is used up, and need not be tested before
+        if len(self._limits) > 1:
+            for index, item in enumerate(self._limits):
+                if not await self._strategy.test(item, client):
+                    return await self._rejected(index, client)
         standing: list[Decision] = []
         for index, item in enumerate(self._limits):
-            await self._strategy.hit(item, client)
+            if not await self._strategy.hit(item, client):
+                return await self._rejected(index, client)
             stats = await self._strategy.get_window_stats(item, client)
             reset = max(0, math.ceil(stats.reset_time - time.time()))
             standing.append(Decision(True, index, stats.remaining, reset))
         return min(standing, key=lambda decision: decision.remaining)
+
+    async def _rejected(self, index: int, client: str) -> Decision:
+        stats = await self._strategy.get_window_stats(self._limits[index], client)
+        return Decision(False, index, 0, max(1, math.ceil(stats.reset_time - time.time())))
 
 
 # bytes; some ten proxies

@@ -5,7 +5,7 @@ list counts as one however many lines it came on (RFC 9110, 5.3).
 """
 
 import re
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable
 from functools import lru_cache
 
 from litestar.utils import normalize_path
@@ -14,12 +14,13 @@ from service.asgi import App, Receive, Scope, Send
 from service.coding import coding_of
 
 # keys of a request's ASGI scope
+ACCEPT = "service.accept"
 CODING = "service.coding"
 FORWARDED_FOR = "service.forwarded_for"
 REFUSAL = "service.refusal"
 ELSEWHERE = "service.elsewhere"
 
-LISTS = frozenset({b"accept", b"accept-encoding", b"if-match", b"if-none-match", b"x-forwarded-for"})
+LISTS = frozenset({b"accept", b"accept-encoding", b"if-match", b"if-none-match", b"upgrade", b"x-forwarded-for"})
 HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]{2,45}\]|[0-9A-Za-z._~!$&'()*+,;=%-]*)(?::([0-9]{0,5}))?")
 HIGHEST_PORT = 65535
 # what is longer than any sensible value is read anew each time, lest a client fill the memory with it
@@ -31,33 +32,26 @@ def read(scope: Scope) -> None:
     path: str = scope["path"]
     if not path.startswith("/") or (path.endswith("/") and path != "/") or "//" in path:
         scope["path"] = normalize_path(path)
-    lists: dict[bytes, bytes] = {}
-    hosts = 0
-    refusal: tuple[int, str] | None = None
-    is_split = False
-    may_be_elsewhere = False
-    for name, value in scope["headers"]:
-        if name in LISTS:
-            if name in lists:
-                is_split = True
-                value = b"%b, %b" % (lists[name], value)  # noqa: PLW2901 (all lines as one)
-            lists[name] = value
-        elif name == b"host":
-            hosts += 1
-            if not _is_host(value):
-                refusal = 400, "the Host header names no host"
-        elif name == b"upgrade" and b"websocket" in value.lower():
-            refusal = 404, "Not Found"
-        elif name == b"x-try-elsewhere":
-            may_be_elsewhere = True
-    if is_split:
+    # for speed: most requests have no header twice, and then nothing has to be looked at one by one
+    found: dict[bytes, bytes] = dict(scope["headers"])
+    hosts = 1 if b"host" in found else 0
+    if len(found) != len(scope["headers"]):
+        hosts = sum(name == b"host" for name, _ in scope["headers"])
+        lists = _joined(scope["headers"])
         scope["headers"] = [pair for pair in scope["headers"] if pair[0] not in LISTS] + list(lists.items())
+        found |= lists
+    refusal: tuple[int, str] | None = None
+    if b"upgrade" in found and b"websocket" in found[b"upgrade"].lower():
+        refusal = 404, "Not Found"
+    elif hosts == 1 and not _is_host(found[b"host"]):
+        refusal = 400, "the Host header names no host"
     if hosts != 1 and (hosts or scope["http_version"] == "1.1"):
         refusal = 400, "a request has one Host header"
-    scope[CODING] = coding_of(lists.get(b"accept-encoding", b""))
-    scope[FORWARDED_FOR] = lists.get(b"x-forwarded-for", b"")
+    scope[ACCEPT] = found.get(b"accept", b"")
+    scope[CODING] = coding_of(found.get(b"accept-encoding", b""))
+    scope[FORWARDED_FOR] = found.get(b"x-forwarded-for", b"")
     scope[REFUSAL] = refusal
-    scope[ELSEWHERE] = may_be_elsewhere
+    scope[ELSEWHERE] = b"x-try-elsewhere" in found
 
 
 def reading(app: App) -> App:
@@ -70,6 +64,15 @@ def reading(app: App) -> App:
         return app(scope, receive, send)
 
     return read_and_call
+
+
+def _joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """The headers that are lists, each with all its lines as one."""
+    lists: dict[bytes, bytes] = {}
+    for name, value in headers:
+        if name in LISTS:
+            lists[name] = b"%b, %b" % (lists[name], value) if name in lists else value
+    return lists
 
 
 def _is_host(value: bytes) -> bool:

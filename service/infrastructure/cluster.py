@@ -30,7 +30,7 @@ class Script:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self.sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+        self.sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest().encode()
 
 
 class RedisCluster:
@@ -106,12 +106,12 @@ class RedisCluster:
         except FAILURES as error:
             raise _as_told(error) from error
 
-    async def run(self, script: Script, key: str, *args: Any) -> Any:
+    async def run(self, script: Script, key: str | bytes, *args: Any) -> Any:
         """The answer of a script that touches one key, or keys of one slot. Raises as `command`."""
         client = self._traced if self._is_traced() else self._client
         try:
             try:
-                return await client.execute_command("EVALSHA", script.sha, 1, key, *args)
+                return await client.execute_command("EVALSHA", script.sha, b"1", key, *args)
             except NoScriptError:
                 # which also makes the node know it from then on
                 return await client.execute_command("EVAL", script.text, 1, key, *args)

@@ -35,7 +35,7 @@ class JsonAnswer:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends the answer."""
         body, status = self._body, self._status
-        headers = [*HEADERS, (b"content-length", b"%d" % len(body)), *self._headers]
+        headers = [(b"content-length", b"%d" % len(body)), *HEADERS, *self._headers]
         if self._version is not None:
             coding: Coding = scope[CODING]  # type: ignore[literal-required]
             tag = entity_tag(self._version, coding.name_for(len(body)))

@@ -45,14 +45,17 @@ class TaskCache:
     async def get(self, task_id: UUID, epoch: int, least_version: int) -> CachedTask | None:
         """What is cached of a task in this epoch and at this version, or later ones."""
         started = time.perf_counter()
-        text = await self._server.get(task_key(task_id))
+        # made once, since uuid makes it in Python
+        name = str(task_id)
+        key = task_key(name)
+        text = await self._server.get(key)
         self._get_seconds.observe(time.perf_counter() - started)
         if text is None:
             return None
-        value = read_value(task_id, text)
+        value = read_value(name, text)
         if value is None:
             # or its version, whatever it is, would keep ours from taking its place
-            await self._server.discard(task_key(task_id), text)
+            await self._server.discard(key, text)
             return None
         if value.epoch < epoch or value.version < least_version or value.body == UNKNOWN:
             return None

@@ -9,6 +9,7 @@ import msgspec
 from litestar import Request
 from litestar.exceptions import ClientException, HTTPException, ValidationException
 
+from service.requests import ACCEPT
 from service.tasks.model import NewTask, TaskChange
 from service.weights import weighted
 
@@ -29,13 +30,17 @@ async def negotiate(request: Request[Any, Any, Any]) -> None:
 
     A foreign page in a browser can send a body without asking first, but not as application/json.
     """
-    decoder = DECODERS.get(request.method)
+    scope: Any = request.scope
+    accept: bytes = scope[ACCEPT]
+    if accept and not accepts_json(accept):
+        raise HTTPException(status_code=406, detail="only application/json is offered")
+    decoder = DECODERS.get(scope["method"])
+    if decoder is None:
+        if scope["query_string"]:
+            check_query(scope["query_string"])
+        return
     is_json = False
-    for name, value in request.scope["headers"]:
-        if name == b"accept" and not accepts_json(value):
-            raise HTTPException(status_code=406, detail="only application/json is offered")
-        if decoder is None:
-            continue
+    for name, value in scope["headers"]:
         if name == b"content-type":
             is_json = _is_json(value)
             if not is_json:
@@ -44,12 +49,9 @@ async def negotiate(request: Request[Any, Any, Any]) -> None:
             raise HTTPException(
                 status_code=415, detail="the body must not be encoded", headers={"Accept-Encoding": "identity"}
             )
-    if decoder is not None:
-        if not is_json:
-            raise HTTPException(status_code=415, detail="the body must be application/json")
-        check_body(await request.body(), decoder)
-    elif request.scope["query_string"]:
-        check_query(request.scope["query_string"])
+    if not is_json:
+        raise HTTPException(status_code=415, detail="the body must be application/json")
+    check_body(await request.body(), decoder)
 
 
 def accepts_json(accept: bytes) -> bool:

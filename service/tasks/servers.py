@@ -38,7 +38,7 @@ class RedisServer:
     async def get(self, key: str) -> bytes | None:
         """The value of a key, from its primary or a replica of it."""
         try:
-            value: bytes | None = await self._cluster.command("GET", key)
+            value: bytes | None = await self._cluster.command("GET", key.encode())
         except ForeignValue:
             return None
         return value

@@ -15,7 +15,7 @@ UNKNOWN = b"?"
 PAGES_KEY = f"{{tasks:{FORMAT}}}:pages"
 
 
-def task_key(task_id: UUID) -> str:
+def task_key(task_id: UUID | str) -> str:
     """The key of a task."""
     return f"task:{FORMAT}:{task_id}"
 
@@ -35,14 +35,14 @@ def write_value(epoch: int, version: int, due_ms: int, body: bytes) -> bytes:
     return b"%d:%d:%d:%b" % (epoch, version, due_ms, body)
 
 
-def read_value(task_id: UUID, text: bytes) -> Value | None:
+def read_value(task_id: str, text: bytes) -> Value | None:
     """The value of a task's key. None for what this service cannot have put there for this task."""
     try:
         epoch, version, due_ms, body = text.split(b":", 3)
         value = Value(int(epoch), int(version), int(due_ms), body)
     except ValueError:
         return None
-    is_task = body.startswith(b'{"id":"%b"' % str(task_id).encode()) and body.endswith(b"}")
+    is_task = body.startswith(b'{"id":"%b"' % task_id.encode()) and body.endswith(b"}")
     return value if is_task or body in (b"", UNKNOWN) else None
 
 

@@ -333,7 +333,11 @@ class Metrics:
 
     def redis_node(self, host: str, port: int) -> Durations:
         """The histogram of the round trips to this node."""
-        return self._redis_nodes.setdefault((host, str(port)), Durations(OPERATION_SECONDS))
+        node = host, str(port)
+        found = self._redis_nodes.get(node)
+        if found is None:
+            found = self._redis_nodes[node] = Durations(OPERATION_SECONDS)
+        return found
 
     def forget_redis_nodes(self, present: Collection[tuple[str, str]]) -> None:
         """Drops the series of nodes that have left the cluster. Host and port of those that are `present`."""

@@ -9,7 +9,7 @@ T = TypeVar("T")
 PAUSE_SECONDS = 0.02
 
 
-def wait_for(condition: Callable[[], T], timeout: float = 10.0, what: str = "the condition") -> T:
+def wait_for(condition: Callable[[], T], timeout: float = 60.0, what: str = "the condition") -> T:
     """The first true value of `condition`, asked until `timeout` seconds have passed; then an AssertionError."""
     deadline = time.monotonic() + timeout
     while not (value := condition()):
@@ -18,7 +18,7 @@ def wait_for(condition: Callable[[], T], timeout: float = 10.0, what: str = "the
     return value
 
 
-async def until(condition: Callable[[], Awaitable[T]], timeout: float = 10.0, what: str = "the condition") -> T:
+async def until(condition: Callable[[], Awaitable[T]], timeout: float = 60.0, what: str = "the condition") -> T:
     """`wait_for`, for a condition that is a coroutine."""
     deadline = time.monotonic() + timeout
     while not (value := await condition()):

@@ -55,12 +55,12 @@ class Load:
             for client in clients:
                 await client.aclose()
 
-    async def answered(self, kind: Kind, count: int, timeout: float = 20.0) -> list[Outcome]:
+    async def answered(self, kind: Kind, count: int, timeout: float = 120.0) -> list[Outcome]:
         """Waits until `count` requests of a kind, begun from now on, have ended; those."""
         start = time.monotonic()
         return await self._until(kind, lambda found: len(found) >= count, start, timeout)
 
-    async def each_answered(self, count: int, timeout: float = 30.0) -> dict[Kind, list[Outcome]]:
+    async def each_answered(self, count: int, timeout: float = 120.0) -> dict[Kind, list[Outcome]]:
         """Waits until `count` requests of every kind, begun from now on, have ended; those."""
         start = time.monotonic()
         return {

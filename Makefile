@@ -87,8 +87,11 @@ test: install-dev ## The tests, but for long repetitions; installs what they nee
 	@lab/stack/install.sh $(TEST_PACKAGES)
 	$(BIN)/python -m pytest $(WORKERS) -m "not long" $(ARGS)
 
-test-all: test ## The tests, and then the long repetitions
+test-long: install-dev ## The long repetitions alone
+	@lab/stack/install.sh $(TEST_PACKAGES)
 	$(BIN)/python -m pytest $(WORKERS) -m long $(ARGS)
+
+test-all: test test-long ## The tests, and then the long repetitions
 
 lock: ## Pin the requirements anew
 	$(PYTHON) -m venv .venv && $(BIN)/pip install -q uv
@@ -119,4 +122,4 @@ install-dev: .venv/dev
 	@$(BIN)/pip install -q --disable-pip-version-check --no-deps -e .
 	@touch $@ .venv/lab
 
-.PHONY: help up native demo down clean load view live-check reload bench dashboards rules check test test-all lock install venv install-dev
+.PHONY: help up native demo down clean load view live-check reload bench dashboards rules check test test-long test-all lock install venv install-dev

@@ -32,7 +32,7 @@ Shot = Callable[[httpx.AsyncClient], Awaitable[httpx.Response]]
 class Load:
     """Sends each kind of request `rate` times a second, from its own due times (an open loop)."""
 
-    def __init__(self, urls: Sequence[str], shots: dict[Kind, Shot], rate: float = 20.0, timeout: float = 10.0) -> None:
+    def __init__(self, urls: Sequence[str], shots: dict[Kind, Shot], rate: float = 20.0, timeout: float = 60.0) -> None:
         self._urls = urls
         self._shots = shots
         self._rate = rate

@@ -45,11 +45,14 @@ IfNoneMatch = Annotated[
         description="The ETag of the copy that the client has; if it is current, 304.",
     ),
 ]
+# printable ASCII without quotes, or that in quotes
+IDEMPOTENCY_KEY = r'^([!#-~]([ !#-~]{0,253}[!#-~])?|"[ !#-~]{1,255}")$'
 IdempotencyKey = Annotated[
     str | None,
     Parameter(
         header="Idempotency-Key",
         required=False,
+        pattern=IDEMPOTENCY_KEY,
         description="Makes the request safe to repeat: with the same key, up to 255 characters of the client's own "
         "making (a UUID), it creates one task.",
     ),

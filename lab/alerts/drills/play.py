@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from lab.alerts.active import active_alerts
+from lab.alerts.active import active_alerts, is_starting
 from lab.alerts.drills.causes import caused
 from lab.alerts.drills.definition import LONG_MEMORY, Cause, Drill, DrillError, seconds
 from lab.prometheus import Prometheus, PrometheusError
@@ -128,12 +128,18 @@ class Player:
         deadline = calm + CALM_SECONDS
         self.say("waiting for a stack on which nothing fires")
         while time.time() < calm + QUIET_SECONDS:
-            if self._firing():
+            if self._firing() or self._starting():
                 calm = time.time()
             if calm > deadline:
                 raise DrillError(f"waited {CALM_SECONDS:.0f} s until nothing fires, in vain: see `glasshouse alerts`")
             time.sleep(ASK_SECONDS)
         return calm
+
+    def _starting(self) -> bool:
+        """Whether alerts on states still wait for the stack to come up, so that a fault would fire none of them."""
+        with suppress(PrometheusError):
+            return is_starting(self.prometheus)
+        return True
 
     def _watch(self, outcome: Outcome, drill: Drill, before: int) -> None:
         within, wanted = seconds(drill.within), {outcome.alert, *drill.with_it}

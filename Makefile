@@ -75,10 +75,11 @@ dashboards: install-dev ## Build observability/grafana/dashboards from observabi
 rules: venv ## Write alerts/rules, and the index in docs/alerts.md, from alerts/thresholds.yml and alerts/catalog
 	@$(BIN)/python -m lab.alerts.rules && $(BIN)/python -m lab.alerts.index
 
-check: install-dev ## Format, lint, types, rules, thresholds, and alerts over the corpus
+lint: install-dev ## Format, lint, types, imports, rules, thresholds, and alerts over the corpus
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache >.venv/imports.log || { cat .venv/imports.log; exit 1; }
 	@if command -v promtool >/dev/null; then promtool check rules observability/prometheus/rules/*.yml alerts/rules/*.yml; fi
 	$(BIN)/python -m lab.alerts.faults
 	@$(BIN)/glasshouse tune --no-history --strict
@@ -122,4 +123,4 @@ install-dev: .venv/dev
 	@$(BIN)/pip install -q --disable-pip-version-check --no-deps -e .
 	@touch $@ .venv/lab
 
-.PHONY: help up native demo down clean load view live-check reload bench dashboards rules check test test-long test-all lock install venv install-dev
+.PHONY: help up native demo down clean load view live-check reload bench dashboards rules lint test test-long test-all lock install venv install-dev

@@ -11,8 +11,8 @@ from types import TracebackType
 
 import httpx
 
-from tests.servers import Postgres, Process, RedisCluster, Replica, environment, free_port, wait_for
-from tests.servers.process import is_listening
+from testbed import Postgres, Process, RedisCluster, Replica, environment, free_port, wait_for
+from testbed.process import is_listening
 
 ROOT = Path(__file__).parents[1]
 # far above what one core serves in a minute: every request is counted, none is rejected

@@ -17,8 +17,8 @@ from lab.load.measured import Measured
 from lab.load.messages import Failed, Plan, Sample
 from lab.load.prepare import prepare
 from lab.load.process import Generator
-from tests.servers import Process, free_port, wait_for
-from tests.servers.process import is_listening
+from testbed import Process, free_port, wait_for
+from testbed.process import is_listening
 
 # well within what one core sends, so that nothing waits
 RATE = 2000.0

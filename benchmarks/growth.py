@@ -14,7 +14,7 @@ from benchmarks.bench import Bench
 from benchmarks.legs import CONNECTIONS, WARM_UP_SECONDS, Leg, cached_task, cpu_seconds, run_leg
 from benchmarks.part import Part, Scale, Table
 from benchmarks.requests import Request, Timings, timed
-from tests.servers import Replica
+from testbed import Replica
 
 # Ids as UUIDv7 (RFC 9562): 48 bits of time in milliseconds, here one a task, so that they sort as they were made.
 SEED = """

@@ -8,7 +8,7 @@ import httpx
 import psutil
 
 from benchmarks import wrk
-from tests.servers import Replica
+from testbed import Replica
 
 # Enough to keep a core busy all the time, and so few that a request does not wait long.
 CONNECTIONS = 32

@@ -10,7 +10,7 @@ from benchmarks.guide import NEW_TASK
 from benchmarks.legs import CONNECTIONS
 from benchmarks.part import Part, Scale, Table
 from benchmarks.requests import Request, timed
-from tests.servers import Replica
+from testbed import Replica
 
 SAMPLE_SECONDS = 2.0
 TASKS_READ = 200

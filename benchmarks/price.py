@@ -11,7 +11,7 @@ from benchmarks.bench import Bench, CannotRun
 from benchmarks.figures import Figure, differences, ratios, spread
 from benchmarks.legs import Leg, cached_task, cpu_seconds, interleaved
 from benchmarks.part import Part, Scale, Table
-from tests.servers import Replica
+from testbed import Replica
 
 OFF, METRICS, UNSAMPLED, ON, ALL, LOGGED = (
     "off",

@@ -9,8 +9,8 @@ import psutil
 from benchmarks.bench import Bench
 from benchmarks.figures import Figure, growth
 from benchmarks.part import Part, Scale, Table
-from tests import otlp_records
-from tests.servers.tracestore import TraceStore
+from testbed import otlp_records
+from testbed.tracestore import TraceStore
 
 TRACES_A_SECOND = 200
 POSTS_A_SECOND = 4

@@ -1,6 +1,10 @@
-"""Every setting of the service, typed, read once from the environment."""
+"""Every setting of the service, typed, read once from the environment.
+
+`python -m service.settings` checks them: exit status 2, and the first that does not parse on standard error.
+"""
 
 import os
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -11,7 +15,7 @@ from urllib.parse import urlsplit
 from limits import RateLimitItem, parse_many
 from sqlalchemy.engine import URL
 
-from service.infrastructure.urls import Address, RedisNodes, UrlError, database_url, redis_nodes
+from service.urls import Address, RedisNodes, UrlError, database_url, redis_nodes
 
 Network = IPv4Network | IPv6Network
 HIGHEST_PORT = 65535
@@ -356,3 +360,17 @@ def settings_table() -> str:
             meaning += f" `{each.name.upper()}_FILE` names a file that holds it."
         rows.append(f"| `{each.name.upper()}` | {shown} | {each.metadata['parser'].allowed} | {meaning} |")
     return "\n".join(rows) + "\n"
+
+
+def main() -> int:
+    """Checks the settings of the environment: 0 where all of them parse, else 2 with one line on standard error."""
+    try:
+        load_settings()
+    except SettingError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

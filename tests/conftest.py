@@ -8,7 +8,7 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-from tests.servers import Postgres, RedisCluster
+from testbed import Postgres, RedisCluster
 
 # What waits longest starts first: the stacks mostly wait for timers, and the other tests run meanwhile.
 FOLDERS = ("stack", "browser", "integration", "alerts", "unit")

@@ -14,7 +14,7 @@ from lab.desk.gateway_log import GatewayLog
 from lab.load.measured import Measured
 from lab.load.metrics import metrics
 from service.telemetry.metrics import Metrics
-from tests.servers.expositions import Page
+from testbed.expositions import Page
 
 DATA = Path(__file__).parent / "data" / "exposition"
 REPLICAS = ("todo-1", "todo-2", "todo-3")

@@ -4,6 +4,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -79,12 +80,7 @@ def start(settings: LabSettings) -> None:
     for finding in native_findings(HOME):
         if finding.level == "odd":
             click.echo(f"up: {finding.what}: {finding.remedy}", err=True)
-    import service.settings  # noqa: PLC0415 (the workbench's image starts no stack, and has no service)
-
-    try:
-        service.settings.load_settings(_chosen())
-    except service.settings.SettingError as error:
-        raise StackError(str(error)) from error
+    check_service_settings(_chosen())
     began = time.monotonic()
     programs = native.programs(settings, HOME, _chosen())
     check_ports(settings, {program.name for program in programs})
@@ -115,6 +111,20 @@ def _chosen() -> dict[str, str]:
     values = {name: os.environ.get(name, written.get(name)) for name in names}
     # no endpoint is a setting too: no traces
     return {name: value for name, value in values.items() if value or (value == "" and name.startswith("OTEL"))}
+
+
+def check_service_settings(chosen: dict[str, str]) -> None:
+    """Has the service parse its own settings, in a process of its own. Raises `StackError` with what it refuses."""
+    checked = subprocess.run(
+        [sys.executable, "-m", "service.settings"],
+        env={"PATH": os.environ.get("PATH", ""), **chosen},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if checked.returncode:
+        raise StackError(checked.stderr.strip().splitlines()[-1])
 
 
 def _prepare(settings: LabSettings, programs: list[Program]) -> None:

@@ -14,9 +14,9 @@ from redis.exceptions import NoScriptError, ResponseError
 
 from service.infrastructure.breaker import CLOSED, STATE_NAMES, Breaker, Unavailable
 from service.infrastructure.lanes import FAILURES, BatchingClient, within
-from service.infrastructure.urls import Address
 from service.settings import Settings
 from service.telemetry.metrics import Metrics
+from service.urls import Address
 
 PROBE_SECONDS = 1.0
 

@@ -12,12 +12,12 @@ from selenium import webdriver
 
 from lab.prometheus import Prometheus
 from lab.viewer.chromium import BINARY, DRIVER, chromium
-from tests import idle_stack, otlp_records
+from testbed import Process, free_port, otlp_records, wait_for
+from testbed.expositions import Expositions
+from testbed.prometheus import PrometheusServer
+from testbed.tracestore import TraceStore
+from tests import idle_stack
 from tests.browser.odd_dashboard import ODD, OPEN_METRICS, odd_metrics
-from tests.servers import Process, free_port, wait_for
-from tests.servers.expositions import Expositions
-from tests.servers.prometheus import PrometheusServer
-from tests.servers.tracestore import TraceStore
 
 HERE = Path(__file__).parent
 

@@ -11,11 +11,11 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 
 from lab.panels import DASHBOARDS
+from testbed import Replica, free_port, wait_for
+from testbed.postgres import Postgres
+from testbed.prometheus import PrometheusServer
+from testbed.tracestore import TraceStore
 from tests.browser.conftest import Viewer
-from tests.servers import Replica, free_port, wait_for
-from tests.servers.postgres import Postgres
-from tests.servers.prometheus import PrometheusServer
-from tests.servers.tracestore import TraceStore
 
 PANEL = "[aria-label='Failed and slow requests']"
 

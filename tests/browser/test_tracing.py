@@ -10,11 +10,10 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 
 from lab.panels import DASHBOARDS
-from tests import otlp_records
+from testbed import free_port, otlp_records, wait_for
+from testbed.otlp_records import request_spans
+from testbed.tracestore import TraceStore
 from tests.browser.conftest import Viewer
-from tests.otlp_records import request_spans
-from tests.servers import free_port, wait_for
-from tests.servers.tracestore import TraceStore
 
 FAILED, HOSTILE = random.randbytes(16), random.randbytes(16)
 MARKUP = "<img src=x onerror=alert(1)>"

@@ -16,9 +16,9 @@ from lab.prometheus import Prometheus
 from lab.viewer.chromium import prefer, problems, see_all, undrawn
 from lab.viewer.folder import Folder
 from lab.viewer.snapshot import embed, snapshot
+from testbed import free_port, wait_for
 from tests.browser.conftest import Viewer
 from tests.browser.odd_dashboard import HOSTILE, TRACE
-from tests.servers import free_port, wait_for
 
 COMMITTED = sorted(file.stem for file in DASHBOARDS.glob("*.json"))
 

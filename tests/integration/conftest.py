@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.servers import Replica
+from testbed import Replica
 
 FORMS = ("alone", "together")
 

@@ -15,9 +15,9 @@ from lab.alerts.tuning.form import Numbers, Watched
 from lab.alerts.tuning.history import PrometheusHistory
 from lab.alerts.tuning.semantics import Timing
 from lab.prometheus import Prometheus
-from tests.servers.conditions import wait_for
-from tests.servers.expositions import Expositions
-from tests.servers.prometheus import PrometheusServer
+from testbed.conditions import wait_for
+from testbed.expositions import Expositions
+from testbed.prometheus import PrometheusServer
 
 pytestmark = pytest.mark.skipif(not shutil.which("prometheus"), reason="Prometheus is not installed")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.servers import Load, Replica, wait_for
+from testbed import Load, Replica, wait_for
 
 HALF = b"POST /tasks HTTP/1.1\r\nHost: x\r\nContent-Type: appl"
 SLOW_BODY = b"POST /tasks HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n"

@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from service.tasks.values import PAGES_KEY, task_key
-from tests.servers import Postgres, RedisCluster, Replica, wait_for
-from tests.servers.redis_cluster import Node
+from testbed import Postgres, RedisCluster, Replica, wait_for
+from testbed.redis_cluster import Node
 
 
 @pytest.fixture(scope="module")

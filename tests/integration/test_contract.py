@@ -10,7 +10,7 @@ import brotli  # type: ignore[import-untyped]
 import httpx
 import pytest
 
-from tests.servers import Replica
+from testbed import Replica
 
 JSON = {"Content-Type": "application/json"}
 UNKNOWN_ID = "00000000-0000-7000-8000-000000000000"

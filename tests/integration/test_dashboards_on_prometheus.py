@@ -10,11 +10,11 @@ from click.testing import CliRunner
 from lab.check import check, check_panels
 from lab.panels import Window, expand, load_dashboards
 from lab.prometheus import Prometheus
+from testbed.conditions import wait_for
+from testbed.expositions import Expositions
+from testbed.process import free_port
+from testbed.prometheus import PrometheusServer
 from tests import idle_stack
-from tests.servers.conditions import wait_for
-from tests.servers.expositions import Expositions
-from tests.servers.process import free_port
-from tests.servers.prometheus import PrometheusServer
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ from service.tasks.store import TaskStore
 from service.tasks.tables import metadata
 from service.telemetry.metrics import Metrics
 from service.telemetry.tracing import Tracing
-from tests.servers import Postgres, Relay, environment, replicas, until
+from testbed import Postgres, Relay, environment, replicas, until
 
 # what release 0.1.0 made, by SQLAlchemy's create_all
 OLD_SCHEMA = """

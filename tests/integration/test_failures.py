@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.servers import (
+from testbed import (
     Load,
     OtlpReceiver,
     Outcome,
@@ -23,7 +23,7 @@ from tests.servers import (
     until,
     wait_for,
 )
-from tests.servers.load import Shot
+from testbed.load import Shot
 
 COUNT = 40
 HURTS: dict[str, Callable[[Process], object]] = {

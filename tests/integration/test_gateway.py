@@ -11,8 +11,8 @@ from signal import SIGTERM
 import httpx
 import pytest
 
-from tests.servers import Gateway, Load, Postgres, RedisCluster, Replica, replicas, wait_for
-from tests.servers.load import Shot
+from testbed import Gateway, Load, Postgres, RedisCluster, Replica, replicas, wait_for
+from testbed.load import Shot
 
 
 @pytest.fixture(scope="module")

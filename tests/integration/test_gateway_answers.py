@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.servers import Gateway, wait_for
+from testbed import Gateway, wait_for
 
 SECURITY = {
     "x-content-type-options": "nosniff",

@@ -11,7 +11,7 @@ import brotli
 import httpx
 import pytest
 
-from tests.servers import OtlpReceiver, Replica, wait_for
+from testbed import OtlpReceiver, Replica, wait_for
 
 DECODERS = {"gzip": gzip.decompress, "br": brotli.decompress, "": bytes}
 LONG = "\U0001f331" * 400

@@ -8,7 +8,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from tests.servers import Gateway, Postgres, RedisCluster, Replica, replicas
+from testbed import Gateway, Postgres, RedisCluster, Replica, replicas
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from lab.alerts.catalog import load_alerts
-from tests.servers.conditions import wait_for
-from tests.servers.process import Process, free_port
+from testbed.conditions import wait_for
+from testbed.process import Process, free_port
 
 LABELS: dict[str, Mapping[str, str]] = {each.name: {"alertname": each.name, **each.labels} for each in load_alerts()}
 COMMAND = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")

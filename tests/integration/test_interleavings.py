@@ -10,8 +10,8 @@ import pytest
 from service.infrastructure.breaker import Unavailable
 from service.tasks.changes import MOST_CHANGES
 from service.tasks.model import NewTask, TaskChange
+from testbed import Postgres, RedisCluster, until
 from tests.integration.house import House, house
-from tests.servers import Postgres, RedisCluster, until
 
 
 @pytest.fixture

@@ -28,11 +28,11 @@ from lab.loadtest.background import BackgroundLoad
 from lab.prometheus import Prometheus
 from lab.report.inside import wait_for_first_scrapes
 from lab.runs.record import Run, load
+from testbed.conditions import wait_for
+from testbed.expositions import Expositions
+from testbed.process import free_port
+from testbed.prometheus import PrometheusServer
 from tests.integration.todo_stub import FOREVER, Reply, TodoStub, response
-from tests.servers.conditions import wait_for
-from tests.servers.expositions import Expositions
-from tests.servers.process import free_port
-from tests.servers.prometheus import PrometheusServer
 
 
 def generate(

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import redis
-from tests.servers import Process, wait_for
-from tests.servers.process import free_redis_block
+from testbed import Process, wait_for
+from testbed.process import free_redis_block
 
 COUNT = 6
 SECONDS = 30.0

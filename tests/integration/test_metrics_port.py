@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.servers import Gateway, Replica
+from testbed import Gateway, Replica
 
 SPELLINGS = (
     "/metrics",

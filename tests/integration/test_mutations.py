@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.servers import Gateway, Replica
+from testbed import Gateway, Replica
 
 SEED = 20
 SHORT, LONG = 1_500, 10_000

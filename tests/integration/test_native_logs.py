@@ -10,7 +10,7 @@ import pytest
 from lab.settings import ROOT, LabSettings
 from lab.stack.native import Home, gateway_config, programs
 from lab.stack.supervisor import Supervisor, configuration
-from tests.servers import free_port, wait_for
+from testbed import free_port, wait_for
 
 ROTATED_AT = "stdout_logfile_maxbytes=10MB"
 FEW_BYTES, REQUESTS = 20_000, 300

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import Replica
+from testbed import Replica
 
 LEAST_CASES = 2800
 CONFIG = Path(__file__).with_name("schemathesis.toml")

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.servers import Postgres, RedisCluster, Replica, replicas
+from testbed import Postgres, RedisCluster, Replica, replicas
 
 LIMIT = 30
 Start = Callable[..., list[Replica]]

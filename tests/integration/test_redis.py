@@ -14,8 +14,8 @@ from service.infrastructure.breaker import CLOSED, OPEN
 from service.infrastructure.cluster import RedisCluster as Cluster
 from service.settings import load_settings
 from service.telemetry.metrics import Metrics
-from tests.servers import Process, RedisCluster, Replica, until, wait_for
-from tests.servers.process import free_redis_block
+from testbed import Process, RedisCluster, Replica, until, wait_for
+from testbed.process import free_redis_block
 
 
 def open_cluster(**environment: str) -> Cluster:

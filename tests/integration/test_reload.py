@@ -16,7 +16,7 @@ from lab.prometheus import Prometheus
 from lab.settings import LabSettings
 from lab.stack.native import Home, alertmanager_config, prometheus_config
 from observability.dashboards.frame import ANNOTATIONS
-from tests.servers import Process, free_port, wait_for
+from testbed import Process, free_port, wait_for
 
 ALERTMANAGER = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
 STEP = 5

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from service.settings import load_settings
-from tests.servers import Process, environment, free_port
+from testbed import Process, environment, free_port
 
 POSTGRES = "postgresql+asyncpg://todo:secret@localhost/todo"
 BAD = [

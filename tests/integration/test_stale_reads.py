@@ -17,8 +17,8 @@ import service.tasks.servers as servers_module
 from service.infrastructure.cluster import Script
 from service.tasks.model import NewTask, TaskChange
 from service.tasks.repository import TaskRepository
+from testbed import RedisCluster, until
 from tests.integration.house import House, house
-from tests.servers import RedisCluster, until
 
 T = TypeVar("T")
 LATE_SECONDS = 1.0

@@ -7,7 +7,7 @@ from uuid import UUID
 import httpx
 
 from service.tasks.values import task_key
-from tests.servers import RedisCluster, Replica, replicas
+from testbed import RedisCluster, Replica, replicas
 
 READERS = 500
 REPLICAS = 3

@@ -11,7 +11,7 @@ from signal import SIGTERM
 import httpx
 import pytest
 
-from tests.servers import OtlpReceiver, Postgres, RedisCluster, Replica, Wire, replicas, wait_for
+from testbed import OtlpReceiver, Postgres, RedisCluster, Replica, Wire, replicas, wait_for
 
 TASKS = 10_000
 

@@ -19,7 +19,7 @@ import pytest
 
 from service.tasks.values import task_key
 from service.telemetry.metrics import METRICS, ROUTES
-from tests.servers import OtlpReceiver, Postgres, ReceivedSpan, RedisCluster, Replica, Wire, wait_for
+from testbed import OtlpReceiver, Postgres, ReceivedSpan, RedisCluster, Replica, Wire, wait_for
 
 SERVER, CLIENT = 2, 3
 ERROR = 2

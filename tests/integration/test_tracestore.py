@@ -8,10 +8,9 @@ from signal import SIGINT
 
 import pytest
 
-from tests import otlp_records
-from tests.otlp_records import request_spans
-from tests.servers import Process, free_port, wait_for
-from tests.servers.tracestore import TraceStore
+from testbed import Process, free_port, otlp_records, wait_for
+from testbed.otlp_records import request_spans
+from testbed.tracestore import TraceStore
 
 
 @pytest.fixture

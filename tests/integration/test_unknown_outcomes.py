@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.servers import Postgres, RedisCluster, Relay, Replica, replicas, until
+from testbed import Postgres, RedisCluster, Relay, Replica, replicas, until
 
 LATE_SECONDS = 1.0
 

@@ -12,8 +12,8 @@ import httpx
 
 from lab.prometheus import Prometheus, PrometheusError
 from lab.settings import ROOT
-from tests.servers.conditions import wait_for
-from tests.servers.process import free_block, free_port, free_redis_block
+from testbed.conditions import wait_for
+from testbed.process import free_block, free_port, free_redis_block
 
 START_SECONDS = 240
 # above what the tests send

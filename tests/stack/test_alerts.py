@@ -19,7 +19,7 @@ from lab.alerts.tuning.compared import compare, told_by_prometheus
 from lab.alerts.tuning.form import load_watched
 from lab.alerts.tuning.recording import load
 from lab.prometheus import PrometheusError
-from tests.servers.conditions import wait_for
+from testbed.conditions import wait_for
 from tests.stack.stacks import Stack
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(1500)]

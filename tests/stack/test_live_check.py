@@ -5,7 +5,7 @@ import re
 import pytest
 
 from lab.panels import load_dashboards
-from tests.servers.conditions import wait_for
+from testbed.conditions import wait_for
 from tests.stack.stacks import Stack
 
 # and of log lines, where something keeps them

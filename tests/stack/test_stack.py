@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.servers.conditions import wait_for
-from tests.servers.load import Load
+from testbed.conditions import wait_for
+from testbed.load import Load
 from tests.stack.stacks import DockerStack, NativeStack, Stack
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]

@@ -14,7 +14,7 @@ from lab.desk.gateway_log import GatewayLog
 from lab.desk.inbox import MOST_NOTIFICATIONS, Inbox
 from lab.desk.runbooks import Runbooks
 from lab.settings import ROOT
-from tests.servers.replica import Samples
+from testbed.replica import Samples
 
 
 def notification(status: str = "firing", **labels: str) -> dict[str, Any]:

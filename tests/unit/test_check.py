@@ -12,10 +12,10 @@ from lab.panels import Window, load_dashboards
 from lab.prometheus import Prometheus
 from lab.promql import selectors
 from lab.viewer.tracing import Logs, TracingError
-from tests import otlp_records
-from tests.servers.expositions import Expositions
-from tests.servers.process import free_port
-from tests.servers.tracestore import TraceStore
+from testbed import otlp_records
+from testbed.expositions import Expositions
+from testbed.process import free_port
+from testbed.tracestore import TraceStore
 
 WINDOW = Window.of(1_000, 2_000)
 

@@ -22,8 +22,8 @@ from service.telemetry.middleware import TelemetryMiddleware
 from service.telemetry.request import enter, trace_id_of
 from service.telemetry.resource import resource_of
 from service.telemetry.tracing import Tracing
-from tests.servers import OtlpReceiver, wait_for
-from tests.servers.replica import Samples
+from testbed import OtlpReceiver, wait_for
+from testbed.replica import Samples
 
 ROUTE = "/tasks/{task_id}"
 # one span rejected, and the message `full`

@@ -21,7 +21,8 @@ from lab.stack.leftovers import leftovers, stop_leftovers
 from lab.stack.native import Home, Program, StackError, find_postgres
 from lab.stack.ports import check_ports
 from lab.stack.supervisor import configuration
-from tests.servers.conditions import wait_for
+from lab.stack.up import check_service_settings
+from testbed.conditions import wait_for
 
 EXPORTED = b"""\xef\xbb\xbfRATE_LIMIT=10/minute
 export LOG_LEVEL=debug   # while I look
@@ -77,6 +78,12 @@ def test_ports_that_collide_are_refused_and_both_settings_named(settings: LabSet
     with pytest.raises(StackError) as refused:
         check_ports(settings, {"viewer"})
     assert said in str(refused.value) or said in _swapped(str(refused.value))
+
+
+def test_a_setting_that_the_service_refuses_is_named_before_anything_starts() -> None:
+    check_service_settings({"RATE_LIMIT": "5/second"})
+    with pytest.raises(StackError, match=r"^RATE_LIMIT='x': must be limits"):
+        check_service_settings({"RATE_LIMIT": "x"})
 
 
 def _swapped(message: str) -> str:

@@ -22,8 +22,8 @@ from lab.tracestore.metrics import Metrics
 from lab.tracestore.otlp import decode_traces
 from lab.tracestore.store import Bounds, QueueFullError, Store
 from lab.tracestore.traceql import QueryError, nanoseconds, parse
-from tests import otlp_records
-from tests.otlp_records import request_spans
+from testbed import otlp_records
+from testbed.otlp_records import request_spans
 
 PROTOBUF = {"Content-Type": "application/x-protobuf"}
 BOUNDS = Bounds(64 << 20, 3600)

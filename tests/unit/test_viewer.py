@@ -22,8 +22,8 @@ from lab.viewer.folder import Folder
 from lab.viewer.library import LibraryError, library_file
 from lab.viewer.server import create_app
 from lab.viewer.snapshot import embed, snapshot
-from tests.servers import free_port, wait_for
-from tests.servers.process import is_listening
+from testbed import free_port, wait_for
+from testbed.process import is_listening
 
 NOW = 1_800_000_000.0
 WINDOW = Window(100.0, 120.0, 5.0)

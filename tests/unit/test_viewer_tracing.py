@@ -12,10 +12,9 @@ from lab.prometheus import Prometheus
 from lab.viewer.folder import Folder
 from lab.viewer.server import create_app
 from lab.viewer.tracing import Logs, Traces, TracingError
-from tests import otlp_records
-from tests.otlp_records import request_spans
-from tests.servers import free_port
-from tests.servers.tracestore import TraceStore
+from testbed import free_port, otlp_records
+from testbed.otlp_records import request_spans
+from testbed.tracestore import TraceStore
 
 FAST, SLOW, FAILED = (bytes([n]) * 16 for n in (1, 2, 3))
 AWAY = "http://127.0.0.1:1"

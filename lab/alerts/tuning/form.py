@@ -98,7 +98,7 @@ def load_watched(folder: Path = ALERTS, text: str | None = None) -> dict[str, Wa
             for name, each in written.items()
         }
     except (TypeError, ValueError, AttributeError) as error:
-        raise FormError(f"alerts/thresholds.yml: {error}: `make check` names the line") from error
+        raise FormError(f"alerts/thresholds.yml: {error}: `make lint` names the line") from error
 
 
 def duration(text: str) -> int:

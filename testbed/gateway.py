@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
-from tests.servers.conditions import wait_for
-from tests.servers.process import Process, free_port, is_listening
+from testbed.conditions import wait_for
+from testbed.process import Process, free_port, is_listening
 
-CONFIG = Path(__file__).parents[2] / "gateway/nginx.conf"
+CONFIG = Path(__file__).parents[1] / "gateway/nginx.conf"
 
 
 class Gateway(Process):

@@ -9,8 +9,8 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 import redis
-from tests.servers.conditions import wait_for
-from tests.servers.process import Process, free_port
+from testbed.conditions import wait_for
+from testbed.process import Process, free_port
 
 MASTERS = 3
 SLOTS = 16384

@@ -8,8 +8,8 @@ from typing import Any, Self
 import httpx
 import yaml
 
-from tests.servers.conditions import wait_for
-from tests.servers.process import Process, free_port
+from testbed.conditions import wait_for
+from testbed.process import Process, free_port
 
 
 class PrometheusServer:

@@ -11,10 +11,10 @@ import httpx
 import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.servers.conditions import wait_for
-from tests.servers.process import Process, free_port
+from testbed.conditions import wait_for
+from testbed.process import Process, free_port
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 START_SECONDS = 20.0
 # what of this process's environment a replica gets: nothing that could be a setting
 KEPT = ("PATH", "HOME", "LANG", "VIRTUAL_ENV", "TMPDIR")

@@ -11,8 +11,8 @@ from types import TracebackType
 
 import psutil
 
-from tests.servers.conditions import wait_for
-from tests.servers.process import Process, free_port
+from testbed.conditions import wait_for
+from testbed.process import Process, free_port
 
 # the server refuses to run as root
 USER = "postgres" if os.geteuid() == 0 else None

@@ -7,8 +7,8 @@ from typing import Self
 
 import httpx
 
-from tests.servers.conditions import wait_for
-from tests.servers.process import Process, free_port
+from testbed.conditions import wait_for
+from testbed.process import Process, free_port
 
 PROTOBUF = {"Content-Type": "application/x-protobuf"}
 

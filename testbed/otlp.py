@@ -17,7 +17,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
-from tests.servers.process import free_port
+from testbed.process import free_port
 
 TRICKLE_SECONDS = 0.1
 

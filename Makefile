@@ -72,6 +72,10 @@ bench: install-dev ## What telemetry costs, and how fast it all is
 dashboards: install-dev ## Build observability/grafana/dashboards from observability/dashboards
 	@$(BIN)/python -m observability.dashboards
 
+docs: install-dev ## Build the documentation as a site in .site, links checked
+	@$(BIN)/python docs/pictures/architecture.py
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 rules: venv ## Write alerts/rules, and the index in docs/alerts.md, from alerts/thresholds.yml and alerts/catalog
 	@$(BIN)/python -m lab.alerts.rules && $(BIN)/python -m lab.alerts.index
 
@@ -123,4 +127,4 @@ install-dev: .venv/dev
 	@$(BIN)/pip install -q --disable-pip-version-check --no-deps -e .
 	@touch $@ .venv/lab
 
-.PHONY: help up native demo down clean load view live-check reload bench dashboards rules lint test test-long test-all lock install venv install-dev
+.PHONY: help up native demo down clean load view live-check reload bench dashboards docs rules lint test test-long test-all lock install venv install-dev

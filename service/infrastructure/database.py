@@ -56,8 +56,6 @@ class Database:
             "db.system.name": self._url.get_backend_name(),
             "db.namespace": self._url.database or "",
             **server,
-            # the name under which Tempo's service graph shows it
-            "peer.service": self._url.get_backend_name(),
         }
         self.breaker = Breaker(
             "database",

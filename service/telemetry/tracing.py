@@ -202,6 +202,8 @@ def note_redis_node(host: str, port: int) -> None:
 
 
 def _name_redis(span: Span, _client: object, args: Sequence[Any], _options: object) -> None:
-    # no convention knows it, and `db.query.text` has as many question marks
-    cast(LeanSpan, span).forget("db.redis.args_length")
-    span.set_attributes({"db.system.name": "redis", "db.operation.name": str(args[0]), "peer.service": "redis"})
+    lean = cast(LeanSpan, span)
+    # without the values, which are nobody's business, both say no more than the operation's name
+    lean.forget("db.redis.args_length")
+    lean.forget("db.query.text")
+    lean.set_attributes({"db.system.name": "redis", "db.operation.name": str(args[0])})

@@ -124,6 +124,7 @@ def test_a_hit_is_a_server_span_and_a_span_for_each_question_to_redis(
     nodes = {node.port for node in redis_cluster.nodes}
     for redis in (limiter, cache):
         assert redis.parent_id == server.span_id
+        assert set(redis.attributes) == {"db.system.name", "db.operation.name", "server.address", "server.port"}
         assert redis.attributes["db.system.name"] == "redis"
         assert redis.attributes["server.address"] == "127.0.0.1"
         assert redis.attributes["server.port"] in nodes

@@ -9,6 +9,9 @@ export LC_ALL := C.UTF-8
 SERVICES ?=
 # what tests wait for is mostly a timer, so more of them run at once than there are cores
 WORKERS ?= -n 3 --dist loadscope --no-loadscope-reorder
+# with the gateway on ::1 too, where there is one and nobody has chosen files of their own
+COMPOSE_FILES = $(if $(COMPOSE_FILE),,$(shell grep -q '^0\{31\}1 ' /proc/net/if_inet6 2>/dev/null && \
+	echo -f compose.yaml $(addprefix -f ,$(wildcard compose.override.yaml)) -f compose.ipv6.yaml))
 # packages that only the tests need
 TEST_PACKAGES := chromium chromium-driver wrk
 
@@ -24,9 +27,9 @@ help: ## This list
 up: ## Start the whole stack with Docker
 	@if docker --version 2>/dev/null | grep -qi podman; then \
 		echo "up: docker is Podman here, which is not supported: use Docker Engine, or make native" >&2; exit 2; fi
-	docker compose up -d --build --wait $(SERVICES)
+	docker compose $(COMPOSE_FILES) up -d --build --wait $(SERVICES)
 	@for part in "gateway 5000 API" "grafana 3000 Grafana" "prometheus 9090 Prometheus" "desk 8060 inbox"; do \
-		set -- $$part; address=$$(docker compose port $$1 $$2 2>/dev/null) && printf '%-11s http://%s\n' $$3 $$address; \
+		set -- $$part; address=$$(docker compose port $$1 $$2 2>/dev/null) && printf '%-11s http://127.0.0.1:%s\n' $$3 $${address##*:}; \
 	done; true
 
 native: install ## Start the same stack without Docker (Debian or Ubuntu)

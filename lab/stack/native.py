@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from lab.settings import ROOT, LabSettings
+from lab.stack.loopback import has_ipv6_loopback
 
 REPLICAS = 3
 REDIS_NODES = 6
@@ -133,7 +134,8 @@ def gateway_config(settings: LabSettings, home: Home) -> str:
             "server todo:8000 resolve max_fails=1 fail_timeout=1s;": servers,
             "server todo:8000 resolve max_fails=0 backup;": backups,
             "resolver 127.0.0.11 valid=1s ipv6=off;": "",
-            "listen 5000;": f"listen 127.0.0.1:{settings.gateway_port};",
+            "listen 5000;": f"listen 127.0.0.1:{settings.gateway_port};"
+            + (f" listen [::1]:{settings.gateway_port};" if has_ipv6_loopback() else ""),
             "listen 8081;": f"listen 127.0.0.1:{settings.gateway_status_port};",
             "/var/log/gateway/requests.log": f'"{home.logs}/gateway-requests.log"',
             # below nginx' prefix, which its command sets: a directive takes no quotes inside of a path

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import fields
 
 from lab.settings import LabSettings
+from lab.stack.loopback import has_ipv6_loopback
 from lab.stack.native import REDIS_NODES, REPLICAS, StackError
 
 HIGHEST = 65535
@@ -16,6 +17,8 @@ COUNTS = {"todo": REPLICAS, "metrics": REPLICAS, "redis": REDIS_NODES}
 OPTIONAL = {"grafana", "viewer", "loki", "locust"}
 # a setting that is named otherwise than its part
 PARTS = {"tempo_grpc": "tempo"}
+# parts that listen on ::1 too, where this machine has it
+BOTH_LOOPBACKS = {"gateway"}
 
 
 def check_ports(settings: LabSettings, programs: Collection[str]) -> None:
@@ -33,7 +36,12 @@ def check_ports(settings: LabSettings, programs: Collection[str]) -> None:
             both = name if wanted[port] == name else f"{wanted[port]} and {name}"
             raise StackError(f"{both} both need port {port}: set one of them to another in the environment or .env")
         wanted[port] = name
-    taken = [f"{port} ({name})" for port, name in wanted.items() if _is_taken(port)]
+    is_there = has_ipv6_loopback()
+    taken = [
+        f"{port} ({name})"
+        for port, name in wanted.items()
+        if _is_taken(port, by_ipv6=is_there and name.removesuffix("_PORT").lower() in BOTH_LOOPBACKS)
+    ]
     if taken:
         raise StackError(
             f"port {', '.join(taken)} is taken by another program: stop it, or set another in the environment or .env"
@@ -52,11 +60,14 @@ def _wanted(settings: LabSettings, programs: Collection[str]) -> Iterator[tuple[
                 yield first + BUS_OFFSET + n, field.name.upper()
 
 
-def _is_taken(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return True
+def _is_taken(port: int, *, by_ipv6: bool) -> bool:
+    """Whether another program listens on the port at 127.0.0.1 or, `by_ipv6`, at `::1`."""
+    families = {socket.AF_INET: "127.0.0.1"} | ({socket.AF_INET6: "::1"} if by_ipv6 else {})
+    for family, address in families.items():
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((address, port))
+            except OSError:
+                return True
     return False

@@ -36,7 +36,11 @@ def socket_of(home: Home) -> Path:
 
 
 def configuration(programs: Sequence[Program], home: Home, directory: Path) -> str:
-    """supervisord.conf: every program is restarted when it dies."""
+    """supervisord.conf: every program is restarted when it dies.
+
+    Supervisor waits a second longer before each start that fails; it is never given up, since what keeps a part from
+    starting, such as a full disk, may be mended any time.
+    """
     socket = socket_of(home)
     logs = _escaped(str(home.logs))
     # supervisord refuses to start where it may not raise its own limit that far
@@ -65,7 +69,7 @@ command={_escaped(program.command)}
 environment={environment}
 autorestart=true
 startsecs=1
-startretries=30
+startretries=1000
 stopsignal={program.stop_signal}
 stopwaitsecs={program.stop_seconds}
 stopasgroup=false

@@ -2,14 +2,12 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import click
-import httpx
 
 from lab.settings import ROOT, LabSettings, SettingError, env_settings, load_settings
 from lab.stack import native, started
@@ -19,13 +17,11 @@ from lab.stack.leftovers import leftovers, stop_leftovers
 from lab.stack.look import answering, print_pages
 from lab.stack.native import Home, Program, StackError
 from lab.stack.ports import check_ports
+from lab.stack.ready import await_ready
 from lab.stack.supervisor import Supervisor, configuration
 
 # where a native stack keeps its data; another one is for a second stack beside it, as the tests start
 HOME = Home(Path(os.environ.get("GLASSHOUSE_HOME", ROOT / ".stack")).resolve())
-READY_SECONDS = 180
-# how often it says what it still waits for
-SAY_SECONDS = 5
 
 
 @click.command("up")
@@ -88,7 +84,11 @@ def start(settings: LabSettings) -> None:
     _prepare(settings, programs)
     started.record(record_file, asked)
     supervisor.start()
-    _await_ready(supervisor, programs)
+    try:
+        await_ready(supervisor, programs, HOME.logs)
+    except StackError as error:
+        supervisor.shut_down()
+        raise StackError(f"{error}; all is stopped again") from error
     click.echo(f"up: every part is healthy after {time.monotonic() - began:.0f} s")
     show_addresses(settings)
 
@@ -145,37 +145,3 @@ def _prepare(settings: LabSettings, programs: list[Program]) -> None:
     # the data of PostgreSQL has just been placed, which its command names
     programs = native.programs(settings, HOME, _chosen())
     (HOME.config / "supervisord.conf").write_text(configuration(programs, HOME, ROOT))
-
-
-def _await_ready(supervisor: Supervisor, programs: list[Program]) -> None:
-    """Waits for every part. Raises `StackError`, naming those that are not ready and where their logs are."""
-    deadline = time.monotonic() + READY_SECONDS
-    said = time.monotonic()
-    waiting = {program.name: program for program in programs}
-    while waiting:
-        for name, program in list(waiting.items()):
-            if _is_ready(program):
-                del waiting[name]
-        if waiting and time.monotonic() > deadline:
-            logs = ", ".join(f"{HOME.logs}/{name}.log" for name in waiting)
-            supervisor.shut_down()
-            raise StackError(f"not healthy within {READY_SECONDS} s, so all is stopped again; see {logs}")
-        if waiting and time.monotonic() > said + SAY_SECONDS:
-            said = time.monotonic()
-            click.echo(f"up: waiting for {', '.join(waiting)}")
-        time.sleep(0.2)
-
-
-def _is_ready(program: Program) -> bool:
-    if program.name == "redis-cluster":
-        check = ["sh", str(ROOT / "redis/cluster.sh"), "check"]
-        environment = {**os.environ, **program.environment}
-        return subprocess.run(check, env=environment, capture_output=True, check=False).returncode == 0
-    if program.ready.startswith("http"):
-        try:
-            return httpx.get(program.ready, timeout=2, trust_env=False).status_code == httpx.codes.OK
-        except httpx.HTTPError:
-            return False
-    host, _, port = program.ready.rpartition(":")
-    with socket.socket() as probe:
-        return probe.connect_ex((host, int(port))) == 0

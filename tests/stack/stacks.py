@@ -12,6 +12,7 @@ import httpx
 
 from lab.prometheus import Prometheus, PrometheusError
 from lab.settings import ROOT
+from lab.stack.loopback import has_ipv6_loopback
 from testbed.conditions import wait_for
 from testbed.process import free_block, free_port, free_redis_block
 
@@ -148,7 +149,16 @@ class DockerStack(Stack):
     def __init__(self) -> None:
         names = ("GATEWAY", "GRAFANA", "PROMETHEUS", "ALERTMANAGER", "TEMPO", "DESK", "OTLP", "LOKI", "LOCUST")
         ports = {f"{name}_PORT": str(free_port()) for name in names}
-        super().__init__({**ports, "COMPOSE_PROJECT_NAME": "glasshouse-test", "POSTGRES_PASSWORD": PASSWORD})
+        # as `make up` does
+        files = "compose.yaml:compose.ipv6.yaml" if has_ipv6_loopback() else "compose.yaml"
+        super().__init__(
+            {
+                **ports,
+                "COMPOSE_PROJECT_NAME": "glasshouse-test",
+                "COMPOSE_FILE": files,
+                "POSTGRES_PASSWORD": PASSWORD,
+            }
+        )
         self.services = [name for name, service in self._services().items() if _is_to_be_had(service)]
         self.absent_jobs = frozenset({"grafana", "tempo", "loki"} - set(self.services))
 

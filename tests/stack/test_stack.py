@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from lab.stack.loopback import has_ipv6_loopback
 from testbed.conditions import wait_for
 from testbed.load import Load
 from tests.stack.stacks import DockerStack, NativeStack, Stack
@@ -43,6 +44,14 @@ def test_metrics_are_not_reachable_through_the_gateway(stack: Stack) -> None:
     answer = stack.http.get("/metrics")
     assert answer.status_code == 404
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_localhost_is_the_gateway_by_either_of_its_addresses(stack: Stack) -> None:
+    if not has_ipv6_loopback():
+        pytest.skip("this machine has no ::1")
+    for host in ("127.0.0.1", "[::1]"):
+        url = f"http://{host}:{stack.environment['GATEWAY_PORT']}/tasks"
+        assert httpx.get(url, trust_env=False).status_code == 200
 
 
 def test_a_body_far_too_large_is_refused_as_a_problem(stack: Stack) -> None:

@@ -1,6 +1,7 @@
 """What `glasshouse up` makes of a machine's oddities before it starts anything."""
 
 import shlex
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from lab.settings import LabSettings
 from lab.stack import native, started
 from lab.stack.faults import compose_containers
 from lab.stack.leftovers import leftovers, stop_leftovers
+from lab.stack.loopback import has_ipv6_loopback
 from lab.stack.native import Home, Program, StackError, find_postgres
 from lab.stack.ports import check_ports
 from lab.stack.supervisor import configuration
@@ -228,3 +230,22 @@ def test_workers_that_outlived_their_first_process_are_found_too(tmp_path: Path)
     assert [process.pid for process in found["gateway"]] == [worker]
     stop_leftovers(found)
     assert leftovers(log) == {}
+
+
+def test_the_gateway_listens_on_both_loopbacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for is_there, listens in ((True, 1), (False, 0)):
+        monkeypatch.setattr(native, "has_ipv6_loopback", lambda found=is_there: found)
+        text = native.gateway_config(LabSettings(gateway_port=5055), Home(tmp_path))
+        assert text.count("listen 127.0.0.1:5055;") == 1
+        assert text.count("listen [::1]:5055;") == listens
+
+
+def test_a_gateway_port_that_is_taken_on_either_loopback_is_refused() -> None:
+    if not has_ipv6_loopback():
+        pytest.skip("this machine has no ::1")
+    with socket.socket(socket.AF_INET6) as other:
+        other.bind(("::1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(StackError, match=f"port {port} \\(GATEWAY_PORT\\)"):
+            check_ports(LabSettings(gateway_port=port), {"viewer"})

@@ -82,6 +82,9 @@ docs: install-dev ## Build the documentation as a site in .site, links checked
 rules: venv ## Write alerts/rules, and the index in docs/alerts.md, from alerts/thresholds.yml and alerts/catalog
 	@$(BIN)/python -m lab.alerts.rules && $(BIN)/python -m lab.alerts.index
 
+manifests: venv ## Write what deploy/kubernetes has from alerts and observability, where Kustomize cannot take it from there
+	@$(BIN)/python -m lab.manifests
+
 lint: install-dev ## Format, lint, types, imports, rules, thresholds, and alerts over the corpus
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -93,6 +96,7 @@ lint: install-dev ## Format, lint, types, imports, rules, thresholds, and alerts
 
 test: install-dev ## The tests, but for long repetitions; installs what they need on a fresh machine
 	@lab/stack/install.sh $(TEST_PACKAGES)
+	@lab/stack/kubectl.sh || true
 	$(BIN)/python -m pytest $(WORKERS) -m "not long" $(ARGS)
 
 test-long: install-dev ## The long repetitions alone
@@ -130,4 +134,4 @@ install-dev: .venv/dev
 	@$(BIN)/pip install -q --disable-pip-version-check --no-deps -e .
 	@touch $@ .venv/lab
 
-.PHONY: help up native demo down clean load view live-check reload bench dashboards docs rules lint test test-long test-all lock install venv install-dev
+.PHONY: help up native demo down clean load view live-check reload bench dashboards docs rules manifests lint test test-long test-all lock install venv install-dev

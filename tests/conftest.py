@@ -11,7 +11,7 @@ from xdist.scheduler import LoadScopeScheduling
 from testbed import Postgres, RedisCluster
 
 # What waits longest starts first: the stacks mostly wait for timers, and the other tests run meanwhile.
-FOLDERS = ("stack", "browser", "integration", "alerts", "unit")
+FOLDERS = ("stack", "browser", "integration", "alerts", "unit", "kubernetes")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

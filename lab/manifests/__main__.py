@@ -1,0 +1,15 @@
+"""Writes the generated files of `deploy/kubernetes`: `make manifests`."""
+
+from lab.manifests.files import generated
+
+
+def main() -> None:
+    """Writes each file that would change, and says which."""
+    for path, text in generated().items():
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
+            print(f"written: {path}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,28 @@
+"""The overlays, rendered once."""
+
+import copy
+from functools import cache
+
+import pytest
+
+from tests.kubernetes.manifests import KUBERNETES, Object, kubectl, render
+
+OVERLAYS = ("small", "production")
+
+
+@cache
+def rendered(overlay: str) -> list[Object]:
+    if kubectl() is None:
+        pytest.skip("neither kubectl nor kustomize is here to render: lab/stack/kubectl.sh brings one")
+    return render(KUBERNETES / "overlays" / overlay)
+
+
+@pytest.fixture(params=OVERLAYS)
+def overlay(request: pytest.FixtureRequest) -> list[Object]:
+    """Every overlay in turn; what a test changes in it is its own."""
+    return copy.deepcopy(rendered(request.param))
+
+
+@pytest.fixture
+def small() -> list[Object]:
+    return copy.deepcopy(rendered("small"))

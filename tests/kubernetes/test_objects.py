@@ -1,0 +1,127 @@
+"""Every object of every overlay keeps Kubernetes' schemas and the rules of our own; one that is broken is found."""
+
+from collections.abc import Callable
+from functools import cache
+
+import kubernetes_validate.utils
+import pytest
+
+from tests.kubernetes.manifests import Object, container, of_kind
+from tests.kubernetes.rules import complaints
+
+# the oldest that the overlays are for, and the newest that there are schemas of
+VERSIONS = ("1.31", kubernetes_validate.latest_version())
+
+
+# it reads a schema anew for each object
+kubernetes_validate.utils.schema_contents = cache(kubernetes_validate.utils.schema_contents)
+
+
+def _broken(objects: list[Object], version: str) -> list[str]:
+    found = []
+    for each in objects:
+        try:
+            kubernetes_validate.validate(each, version, strict=True)
+        except kubernetes_validate.SchemaNotFoundError as error:
+            found.append(f"{each['kind']}: {error}")
+        except kubernetes_validate.ValidationError as error:
+            found.append(f"{each['kind']}/{each['metadata']['name']}: {error.message}")
+    return found
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_object_is_what_kubernetes_schemas_say(overlay: list[Object], version: str) -> None:
+    assert _broken([each for each in overlay if not _is_custom(each)], version) == []
+
+
+def test_every_object_keeps_our_own_rules(overlay: list[Object]) -> None:
+    assert complaints(overlay) == []
+
+
+def test_an_object_with_a_field_that_there_is_not_is_found(small: list[Object]) -> None:
+    of_kind(small, "Deployment")["todo"]["spec"]["replica"] = 3
+    assert any("replica" in line for line in _broken(small, VERSIONS[-1]))
+
+
+def _is_custom(each: Object) -> bool:
+    return ".coreos.com/" in each["apiVersion"]
+
+
+def _todo(objects: list[Object]) -> Object:
+    return container(objects, "todo", "todo")
+
+
+def _pod(objects: list[Object], kind: str, name: str) -> Object:
+    spec: Object = of_kind(objects, kind)[name]["spec"]["template"]["spec"]
+    return spec
+
+
+def _drop(objects: list[Object], kind: str, name: str) -> None:
+    objects.remove(of_kind(objects, kind)[name])
+
+
+BREAKS: dict[str, Callable[[list[Object]], object]] = {
+    "todo/todo: image glasshouse-todo has no fixed tag": lambda o: _todo(o).update(image="glasshouse-todo"),
+    "todo/todo: image registry:5000/todo has no fixed tag": lambda o: _todo(o).update(image="registry:5000/todo"),
+    "todo/todo: no limits of memory": lambda o: _todo(o)["resources"]["limits"].pop("memory"),
+    "gateway/render: no requests of cpu": lambda o: container(o, "gateway", "render")["resources"].pop("requests"),
+    "todo/todo: no readinessProbe": lambda o: _todo(o).pop("readinessProbe"),
+    "todo/todo: livenessProbe at port web, which it does not have": lambda o: _todo(o)["livenessProbe"][
+        "httpGet"
+    ].update(port="web"),
+    "todo: may run as root": lambda o: _pod(o, "Deployment", "todo")["securityContext"].pop("runAsNonRoot"),
+    "redis: no seccomp profile": lambda o: _pod(o, "StatefulSet", "redis")["securityContext"].pop("seccompProfile"),
+    "redis: has a service account's token": lambda o: _pod(o, "StatefulSet", "redis").pop(
+        "automountServiceAccountToken"
+    ),
+    "todo/todo: keeps capabilities": lambda o: _todo(o)["securityContext"].pop("capabilities"),
+    "todo/todo: may gain privileges": lambda o: _todo(o)["securityContext"].pop("allowPrivilegeEscalation"),
+    "todo/todo: can write to its root file system": lambda o: _todo(o)["securityContext"].pop("readOnlyRootFilesystem"),
+    "grafana: volume x is a hostPath": lambda o: _pod(o, "Deployment", "grafana")["volumes"].append(
+        {"name": "x", "hostPath": {"path": "/"}}
+    ),
+    "Service/todo: is part of nothing": lambda o: of_kind(o, "Service")["todo"]["metadata"].pop("labels"),
+    "todo/todo: PGPASSWORD comes from Secret/nobody/password, which is not there": lambda o: _todo(o)["env"][1][
+        "valueFrom"
+    ]["secretKeyRef"].update(name="nobody"),
+    "desk: no claim desk": lambda o: _drop(o, "PersistentVolumeClaim", "desk"),
+    "prometheus: no service account prometheus": lambda o: _drop(o, "ServiceAccount", "prometheus"),
+    "RoleBinding/prometheus: no role prometheus": lambda o: _drop(o, "Role", "prometheus"),
+    "redis: no service redis": lambda o: _drop(o, "Service", "redis"),
+    "prometheus: volume rules is ConfigMap/alert-rules, which is not there": lambda o: _drop(
+        o, "ConfigMap", "alert-rules"
+    ),
+    "Service/gateway: finds no pods": lambda o: of_kind(o, "Service")["gateway"]["spec"].update(
+        selector={"app.kubernetes.io/name": "gate"}
+    ),
+    "Service/todo: todo has no port web": lambda o: of_kind(o, "Service")["todo"]["spec"]["ports"][0].update(
+        targetPort="web"
+    ),
+    "todo: its selector does not find its own pods": lambda o: of_kind(o, "Deployment")["todo"]["spec"].update(
+        selector={"matchLabels": {"app": "todo"}}
+    ),
+    "PodDisruptionBudget/redis: finds no pods": lambda o: of_kind(o, "PodDisruptionBudget")["redis"]["spec"].update(
+        selector={"matchLabels": {"app": "redis"}}
+    ),
+    "NetworkPolicy/todo: redis has no port 6380": lambda o: of_kind(o, "NetworkPolicy")["todo"]["spec"]["egress"][
+        0
+    ].update(ports=[{"port": 6380}]),
+    "NetworkPolicy/todo: egress allows everything": lambda o: of_kind(o, "NetworkPolicy")["todo"]["spec"][
+        "egress"
+    ].append(None),
+    "redis-cluster/redis-cluster: redis-7.redis:6379 leads to no service": lambda o: container(
+        o, "redis-cluster", "redis-cluster"
+    )["env"][0].update(value="redis-7.redis:6379"),
+    "gateway/exporter: gateway has no port 8081": lambda o: container(o, "gateway", "exporter").update(
+        args=["--nginx.scrape-uri=http://gateway:8081/stub_status"]
+    ),
+    "ConfigMap/dashboard-overview: ": lambda o: of_kind(o, "ConfigMap")["dashboard-overview"]["data"].update(
+        x="x" * 262144
+    ),
+}
+
+
+@pytest.mark.parametrize("complaint", BREAKS)
+def test_a_broken_object_is_found(small: list[Object], complaint: str) -> None:
+    BREAKS[complaint](small)
+    assert any(line.startswith(complaint) for line in complaints(small)), complaints(small)

@@ -13,7 +13,7 @@ WORKERS ?= -n 3 --dist loadscope --no-loadscope-reorder
 COMPOSE_FILES = $(if $(COMPOSE_FILE),,$(shell grep -q '^0\{31\}1 ' /proc/net/if_inet6 2>/dev/null && \
 	echo -f compose.yaml $(addprefix -f ,$(wildcard compose.override.yaml)) -f compose.ipv6.yaml))
 # packages that only the tests need
-TEST_PACKAGES := chromium chromium-driver wrk
+TEST_PACKAGES := chromium chromium-driver wrk pgbouncer
 
 # files that compose.yaml mounts by themselves: a container sees a change of them only when it is made anew
 export NGINX_CONF_SUM := $(shell cksum < gateway/nginx.conf)

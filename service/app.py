@@ -134,6 +134,7 @@ class Service:
                 cluster.trace(self._tracing.instrument_redis, self._tracing.is_recording, note_redis_node)
             await cluster.start()
         await self._invalidation.start()
+        await self._database.note_missing_limits()
         work: list[Coroutine[Any, Any, None]] = [
             self._watch_lag(),
             self._keep_house(),

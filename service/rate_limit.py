@@ -39,14 +39,16 @@ class Limiter(Protocol):
 # covers (https://blog.cloudflare.com/counting-things-a-lot-of-different-things/). Its error against a true sliding
 # log comes from taking the earlier window's requests as evenly spread. It is that of the `limits` library, but all
 # limits are looked at before any is counted, in one round trip instead of one for each, and each window's count is
-# a field of one hash that expires by itself.
+# a field of one hash that expires by itself. A field is named for the length of its window: replicas with other limits,
+# as during a deployment that changes them, count the same requests where the window is the same, and else apart.
 HIT = Script("""
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local n = #ARGV / 2
 local fields = {}
 for i = 1, n do
-  fields[3 * i - 2], fields[3 * i - 1], fields[3 * i] = 'w' .. i, 'c' .. i, 'p' .. i
+  local size = ARGV[2 * i]
+  fields[3 * i - 2], fields[3 * i - 1], fields[3 * i] = 'w' .. size, 'c' .. size, 'p' .. size
 end
 local old = redis.call('HMGET', KEYS[1], unpack(fields))
 local allowed, tight, least, reset, longest = 1, 1, -1, 0, 0
@@ -71,16 +73,22 @@ for i = 1, n do
   if left < 1 then allowed = 0 end
   if least < 0 or left < least then tight, least, reset = i, left, wait end
   if size > longest then longest = size end
-  set[6 * i - 5], set[6 * i - 4], set[6 * i - 3] = 'w' .. i, window, 'c' .. i
-  set[6 * i - 2], set[6 * i - 1], set[6 * i] = count + 1, 'p' .. i, previous
+  set[6 * i - 5], set[6 * i - 4], set[6 * i - 3] = fields[3 * i - 2], window, fields[3 * i - 1]
+  set[6 * i - 2], set[6 * i - 1], set[6 * i] = count + 1, fields[3 * i], previous
 end
 if allowed == 1 then
   redis.call('HSET', KEYS[1], unpack(set))
-  redis.call('PEXPIRE', KEYS[1], longest * 2)
+  -- the windows of others may be longer
+  if redis.call('PTTL', KEYS[1]) < longest * 2 then redis.call('PEXPIRE', KEYS[1], longest * 2) end
   least = least - 1
 end
 return {allowed, tight - 1, math.max(least, 0), reset}
 """)
+
+
+# To be raised with every change of what a key holds. Replicas of two formats count apart: while both run, a client may
+# make its limit's requests twice.
+FORMAT = 2
 
 
 class RedisLimiter:
@@ -93,7 +101,9 @@ class RedisLimiter:
 
     async def hit(self, client: str) -> Decision:
         """Counts one request, if every limit allows it. Raises `Unavailable`."""
-        allowed, limit, remaining, reset_ms = await self._cluster.run(HIT, f"rate:{client}".encode(), *self._arguments)
+        allowed, limit, remaining, reset_ms = await self._cluster.run(
+            HIT, f"rate:{FORMAT}:{client}".encode(), *self._arguments
+        )
         return Decision(allowed == 1, limit, remaining, -(-reset_ms // 1000))
 
 

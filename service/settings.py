@@ -177,6 +177,12 @@ class Settings:
         Parser(_whole(1, 200), "connections, from 1 to 200"),
         "Most database connections of this replica for requests; two more are for health checks and background work.",
     )
+    database_pooler: str = _setting(
+        "none",
+        Parser(_one_of("none", "transaction"), "none or transaction"),
+        "`transaction` behind a pooler that gives each transaction another connection (PgBouncer's `pool_mode`): "
+        "statements have no names, and the limits of a session are the database's to set ([scale](scale.md)).",
+    )
     startup_timeout_seconds: float = _setting("30", SECONDS, "How long to wait for the database (and Redis) at start.")
 
     redis_url: RedisNodes = _setting(

@@ -29,6 +29,9 @@ def environment(**settings: str) -> dict[str, str]:
 class Replica(Process):
     """One replica. Settings are given by name (`RATE_LIMIT="off"`); without DATABASE_URL it has an SQLite file."""
 
+    arguments: tuple[str, ...] = ("-m", "service")
+    """What Python is to run."""
+
     def __init__(self, directory: Path, name: str = "todo-1", **settings: str) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.name = name
@@ -44,7 +47,7 @@ class Replica(Process):
             "DATABASE_URL": f"sqlite+aiosqlite:///{directory / name}.db",
         }
         super().__init__(
-            [sys.executable, "-m", "service"],
+            [sys.executable, *self.arguments],
             directory / f"{name}.log",
             cwd=directory,
             env=environment(**(defaults | settings)),

@@ -59,7 +59,7 @@ $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-
 if command -v systemctl >/dev/null 2>&1 && [ -d /run/systemd/system ]; then
     for unit in redis-server nginx prometheus prometheus-alertmanager prometheus-redis-exporter \
         prometheus-nginx-exporter prometheus-postgres-exporter prometheus-node-exporter \
-        prometheus-process-exporter; do
+        prometheus-process-exporter pgbouncer; do
         case " $need " in *" $unit "*) $as_root systemctl disable --quiet "$unit" 2>/dev/null || true ;; esac
     done
 fi

@@ -9,6 +9,7 @@ from typing import Any, TypeVar, cast
 
 import asyncpg
 import sqlalchemy as sa
+import structlog
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -28,6 +29,11 @@ STATEMENT_SHARE = 0.9
 LOCK_SHARE = 0.75
 POOL_SHARE = 0.75
 LOCK_NOT_AVAILABLE = "55P03"
+# For a pooler that gives each transaction another connection. The server forgets a statement without a name with the
+# next one; asyncpg sends it with what executes it in one transaction, so that both go to the same connection.
+UNNAMED: dict[str, Any] = {"prepared_statement_cache_size": 0, "prepared_statement_name_func": str}
+
+log = structlog.stdlib.get_logger("service")
 
 
 class Database:
@@ -40,6 +46,7 @@ class Database:
     def __init__(self, settings: Settings, metrics: Metrics, tracing: Tracing) -> None:
         self._limit = settings.database_timeout_seconds
         self._url = settings.database_url
+        self._is_pooled = settings.database_pooler == "transaction"
         self._metrics = metrics
         self._tracing = tracing
         self._left: set[asyncio.Task[Any]] = set()
@@ -83,17 +90,17 @@ class Database:
             return create_async_engine(self._url, connect_args={"timeout": self._limit}, **options)
         milliseconds = self._limit * 1000
         session = {
-            "application_name": "todo",
             "statement_timeout": str(int(milliseconds * STATEMENT_SHARE) or 1),
             "lock_timeout": str(int(milliseconds * LOCK_SHARE) or 1),
             "idle_in_transaction_session_timeout": str(int(milliseconds) or 1),
             **server_settings,
         }
-        return create_async_engine(
-            self._url.set(query={}),
-            async_creator=lambda: connect_postgres(
-                self._url, timeout=self._limit, command_timeout=self._limit, server_settings=session
-            ),
+        return create_postgres_engine(
+            self._url,
+            is_pooled=self._is_pooled,
+            limits={"timeout": self._limit, "command_timeout": self._limit},
+            # behind a pooler a session is everybody's
+            session={} if self._is_pooled else session,
             isolation_level="AUTOCOMMIT",
             **options,
         )
@@ -162,6 +169,21 @@ class Database:
             raise Unavailable("database", reason(error)) from error
         self.breaker.answered()
 
+    async def note_missing_limits(self) -> None:
+        """Says so where, behind a pooler, the server has no time limit of its own. Raises `Unavailable`."""
+        if not self._is_pooled or self.is_sqlite:
+            return
+        settings = sa.table("pg_settings", sa.column("name"), sa.column("setting"))
+        asked = sa.select(settings.c.setting).where(settings.c.name == "statement_timeout")
+        milliseconds = int((await self.read(asked, is_control=True))[0].setting)
+        if not 0 < milliseconds <= self._limit * 1000:
+            log.warning(
+                "the database has no statement_timeout within DATABASE_TIMEOUT_SECONDS: what this service gives up "
+                "goes on in the server, and holds a connection of the pooler",
+                statement_timeout_ms=milliseconds,
+                setting="DATABASE_POOLER",
+            )
+
     async def _transact(self, engine: AsyncEngine, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         async with AsyncExitStack() as stack:
             started = time.monotonic()
@@ -223,10 +245,21 @@ class Database:
         self._metrics.breaker["database"].set(state)
 
 
-async def connect_postgres(url: sa.URL, **options: Any) -> Any:
-    """asyncpg's connection, which reads the options of the URL as libpq does."""
+def create_postgres_engine(
+    url: sa.URL, *, is_pooled: bool, limits: dict[str, float], session: dict[str, str], **options: Any
+) -> AsyncEngine:
+    """An engine on asyncpg, which reads the options of the URL as libpq does.
+
+    `limits` are asyncpg's `timeout` and `command_timeout`, `session` the server's settings for each connection.
+    """
     dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
-    return await asyncpg.connect(dsn, **options)
+    more: dict[str, Any] = {"statement_cache_size": 0} if is_pooled else {}
+
+    async def connect(**_: Any) -> Any:
+        return await asyncpg.connect(dsn, server_settings={"application_name": "todo"} | session, **limits, **more)
+
+    arguments = {"async_creator_fn": connect} | (UNNAMED if is_pooled else {})
+    return create_async_engine(url.set(query={}), connect_args=arguments, **options)
 
 
 def _collection(statement: sa.Executable) -> str:

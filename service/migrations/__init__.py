@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from service.infrastructure.breaker import Unavailable
-from service.infrastructure.database import connect_postgres, reason
+from service.infrastructure.database import create_postgres_engine, reason
 from service.settings import Settings
 
 log = structlog.stdlib.get_logger("service")
@@ -18,6 +18,8 @@ log = structlog.stdlib.get_logger("service")
 # any number that nothing else in this database uses: replicas that start together migrate one after another
 LOCK = 0x61A55
 RETRY_SECONDS = 0.25
+# what the role or the database may have is meant for requests
+LIMITS = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
 # for a change of a large table, and for the replicas that wait for it
 UPGRADE_SECONDS = 600.0
 
@@ -31,10 +33,8 @@ async def migrate(settings: Settings) -> None:
         # another process may be about to do the same: to wait for it is not to fail
         engine = create_async_engine(url, isolation_level="AUTOCOMMIT", connect_args={"timeout": UPGRADE_SECONDS})
     else:
-        engine = create_async_engine(
-            url.set(query={}),
-            async_creator=lambda: connect_postgres(url, timeout=limit, server_settings={"application_name": "todo"}),
-        )
+        is_pooled = settings.database_pooler == "transaction"
+        engine = create_postgres_engine(url, is_pooled=is_pooled, limits={"timeout": limit}, session={})
     deadline = time.monotonic() + settings.startup_timeout_seconds
     try:
         while True:
@@ -67,6 +67,8 @@ async def _upgrade_locked(connection: AsyncConnection, is_sqlite: bool) -> None:
         await connection.exec_driver_sql("COMMIT")
         return
     async with connection.begin():
+        for limit in LIMITS:
+            await connection.exec_driver_sql(f"SET LOCAL {limit} = 0")
         await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK)))
         await connection.run_sync(upgrade)
 

@@ -11,7 +11,10 @@ import httpx
 import pytest
 
 from testbed import Replica
+from tests.integration.conftest import FORMS
 
+# and, in this module, with a pooler that gives each transaction another connection
+pytestmark = pytest.mark.parametrize("service", [*FORMS, "pooled"], indirect=True, scope="module")
 JSON = {"Content-Type": "application/json"}
 UNKNOWN_ID = "00000000-0000-7000-8000-000000000000"
 SECURITY = {

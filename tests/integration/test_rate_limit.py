@@ -50,6 +50,14 @@ def test_two_replicas_let_exactly_the_limit_through(start: Start) -> None:
     assert decisions == {"allowed": LIMIT, "rejected": LIMIT, "bypassed": 0}
 
 
+def test_the_limit_holds_while_a_deployment_changes_the_limits(start: Start) -> None:
+    """What a replica counts by its limits must mean the same to one that has others."""
+    (old,), (new,) = start(1, RATE_LIMIT="20/hour"), start(1, RATE_LIMIT="1000/minute;20/hour")
+    with httpx.Client(timeout=5) as client:
+        answers = [client.get(f"{(old, new)[number % 2].url}/tasks").status_code for number in range(40)]
+    assert answers == [200] * 20 + [429] * 20
+
+
 def test_a_forged_address_neither_dodges_nor_frames(start: Start) -> None:
     (replica,) = start(1, RATE_LIMIT="5/hour")
     with httpx.Client(base_url=replica.url, timeout=5) as client:

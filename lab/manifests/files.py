@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from lab.manifests import prometheus
+from lab.manifests import operator, prometheus, scale
 from lab.settings import ROOT
 
 COMPONENTS = ROOT / "deploy/kubernetes/components"
@@ -10,4 +10,11 @@ COMPONENTS = ROOT / "deploy/kubernetes/components"
 
 def generated() -> dict[Path, str]:
     """The text of every generated file by its path."""
-    return {COMPONENTS / "watch/prometheus.yml": prometheus.text(prometheus.configuration())}
+    return {
+        COMPONENTS / "watch/prometheus.yml": prometheus.text(prometheus.configuration()),
+        COMPONENTS / "operator/rules.yaml": operator.rules(),
+        COMPONENTS / "operator/monitors.yaml": operator.monitors(),
+        COMPONENTS / "scale/metrics-store/prometheus.yml": scale.prometheus(),
+        COMPONENTS / "scale/object-storage/tempo.yaml": scale.tempo(),
+        COMPONENTS / "scale/object-storage/loki.yaml": scale.loki(),
+    }

@@ -74,6 +74,9 @@ def _pods(parts: list[tuple[str, str]]) -> dict[str, Any]:
             },
             # its addresses may be another pod's by now
             {"source_labels": ["__meta_kubernetes_pod_phase"], "regex": "Failed|Succeeded", "action": "drop"},
+            # by which an autoscaler's adapter finds them again
+            {"source_labels": ["__meta_kubernetes_namespace"], "target_label": "namespace"},
+            {"source_labels": ["__meta_kubernetes_pod_name"], "target_label": "pod"},
         ],
     }
 

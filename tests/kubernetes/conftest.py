@@ -7,19 +7,27 @@ import pytest
 
 from tests.kubernetes.manifests import KUBERNETES, Object, kubectl, render
 
-OVERLAYS = ("small", "production")
+OVERLAYS = ("small", "production", "managed", "operator", "large", "load")
 
 
 @cache
 def rendered(overlay: str) -> list[Object]:
     if kubectl() is None:
         pytest.skip("neither kubectl nor kustomize is here to render: lab/stack/kubectl.sh brings one")
-    return render(KUBERNETES / "overlays" / overlay)
+    # a load is put on a stack that is there
+    below = rendered("small") if overlay == "load" else []
+    return below + render(KUBERNETES / "overlays" / overlay)
 
 
 @pytest.fixture(params=OVERLAYS)
 def overlay(request: pytest.FixtureRequest) -> list[Object]:
     """Every overlay in turn; what a test changes in it is its own."""
+    return copy.deepcopy(rendered(request.param))
+
+
+@pytest.fixture(params=["small", "production"])
+def like_compose(request: pytest.FixtureRequest) -> list[Object]:
+    """The overlays that are what compose.yaml is."""
     return copy.deepcopy(rendered(request.param))
 
 

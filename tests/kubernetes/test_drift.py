@@ -146,8 +146,10 @@ CHECKS: tuple[Callable[[list[Object]], list[str]], ...] = (
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-def test_kubernetes_and_compose_are_equal(overlay: list[Object], check: Callable[[list[Object]], list[str]]) -> None:
-    assert check(overlay) == []
+def test_kubernetes_and_compose_are_equal(
+    like_compose: list[Object], check: Callable[[list[Object]], list[str]]
+) -> None:
+    assert check(like_compose) == []
 
 
 def test_every_part_of_compose_is_in_kubernetes(small: list[Object]) -> None:
@@ -181,33 +183,35 @@ def test_generated_files_are_what_would_be_written_now() -> None:
         assert path.read_text() == text, f"{path.relative_to(ROOT)}: run `make manifests`"
 
 
-def test_prometheus_has_the_jobs_of_compose_and_every_pod_that_it_looks_for_is_there(overlay: list[Object]) -> None:
+def test_prometheus_has_the_jobs_of_compose_and_every_pod_that_it_looks_for_is_there(
+    like_compose: list[Object],
+) -> None:
     theirs = yaml.safe_load((ROOT / "observability/prometheus/prometheus.yml").read_text())
-    ours = yaml.safe_load(config_map(overlay, "prometheus")["prometheus.yml"])
+    ours = yaml.safe_load(config_map(like_compose, "prometheus")["prometheus.yml"])
     assert [job["job_name"] for job in ours["scrape_configs"]] == [job["job_name"] for job in theirs["scrape_configs"]]
     assert ours["global"] == theirs["global"]
-    there = {(each.name, name) for each in pods(overlay) for name, _, _ in each.ports()}
+    there = {(each.name, name) for each in pods(like_compose) for name, _, _ in each.ports()}
     assert {pair for pairs in PODS.values() for pair in pairs} <= there
 
 
-def test_prometheus_reads_every_rule_file_where_compose_has_them(overlay: list[Object]) -> None:
-    each = next(each for each in pods(overlay) if each.workload == "prometheus")
-    files = mounted(overlay, each, each.containers[0])
+def test_prometheus_reads_every_rule_file_where_compose_has_them(like_compose: list[Object]) -> None:
+    each = next(each for each in pods(like_compose) if each.workload == "prometheus")
+    files = mounted(like_compose, each, each.containers[0])
     config = yaml.safe_load(files["/etc/prometheus/prometheus.yml"])
     read = [text for path, text in files.items() if any(fnmatch(path, glob) for glob in config["rule_files"])]
     sources = [*ROOT.glob("observability/prometheus/rules/*.yml"), *ROOT.glob("alerts/rules/*.yml")]
     assert sorted(read) == sorted(path.read_text() for path in sources)
 
 
-def test_grafana_finds_every_dashboard_where_its_provider_looks(overlay: list[Object]) -> None:
-    each = next(each for each in pods(overlay) if each.workload == "grafana")
-    files = mounted(overlay, each, each.containers[0])
+def test_grafana_finds_every_dashboard_where_its_provider_looks(like_compose: list[Object]) -> None:
+    each = next(each for each in pods(like_compose) if each.workload == "grafana")
+    files = mounted(like_compose, each, each.containers[0])
     provider = yaml.safe_load(files["/etc/grafana/provisioning/dashboards/dashboards.yml"])["providers"][0]
     found = {path for path in files if path.startswith(provider["options"]["path"])}
     assert {Path(path).name for path in found} == {
         path.name for path in ROOT.glob("observability/grafana/dashboards/*.json")
     }
-    assert environment(overlay, each.containers[0])["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"] in found
+    assert environment(like_compose, each.containers[0])["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"] in found
     assert "/etc/grafana/provisioning/datasources/datasources.yml" in files
 
 

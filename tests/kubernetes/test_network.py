@@ -42,6 +42,35 @@ WATCHING: set[Flow] = {
 }
 
 
+TO_DATABASE: set[Flow] = {("todo", "postgres", 5432), ("postgres-exporter", "postgres", 5432)}
+EXPECTED: dict[str, set[Flow]] = {
+    "small": SERVING | WATCHING,
+    "production": SERVING | WATCHING,
+    "managed": (SERVING | WATCHING) - TO_DATABASE,
+    "operator": SERVING | {("redis-exporter", "redis", 6379), ("postgres-exporter", "postgres", 5432)},
+    "large": (SERVING | WATCHING | {("todo", "pooler", 6432), ("pooler", "postgres", 5432)})
+    - {("todo", "postgres", 5432)},
+    "load": SERVING
+    | WATCHING
+    | {
+        ("load-worker", "load", 8089),
+        ("load", "gateway", 5000),
+        ("load-worker", "gateway", 5000),
+        ("load", "prometheus", 9090),
+    },
+}
+# at which ports which parts reach anything
+API = {("prometheus", port) for port in ("443", "6443", "10250")}
+OUTSIDE: dict[str, set[tuple[str, str]]] = {
+    "small": API,
+    "production": API,
+    "managed": API | {("todo", "5432"), ("postgres-exporter", "5432")},
+    "operator": set(),
+    "large": API | {("tempo", "443"), ("loki", "443")},
+    "load": API,
+}
+
+
 def flows(objects: list[Object]) -> Iterator[Flow]:
     """From which part to which other, at which port, both ends allow a connection."""
     everything = pods(objects)
@@ -117,16 +146,18 @@ def without(objects: list[Object], name: str) -> list[Object]:
     return [each for each in objects if (each["kind"], each["metadata"]["name"]) != ("NetworkPolicy", name)]
 
 
-def test_parts_reach_what_they_need_and_nothing_else(overlay: list[Object]) -> None:
-    assert set(flows(overlay)) == SERVING | WATCHING
+@pytest.mark.parametrize("overlay_name", EXPECTED)
+def test_parts_reach_what_they_need_and_nothing_else(overlay_name: str) -> None:
+    assert set(flows(rendered(overlay_name))) == EXPECTED[overlay_name]
 
 
 def test_only_the_gateway_is_open_to_everybody(overlay: list[Object]) -> None:
     assert open_ends(overlay, "ingress") == {("gateway", "http")}
 
 
-def test_only_prometheus_reaches_the_api_server_and_the_kubelets(overlay: list[Object]) -> None:
-    assert open_ends(overlay, "egress") == {("prometheus", port) for port in ("443", "6443", "10250")}
+@pytest.mark.parametrize("overlay_name", OUTSIDE)
+def test_few_parts_reach_out_of_the_namespace(overlay_name: str) -> None:
+    assert open_ends(rendered(overlay_name), "egress") == OUTSIDE[overlay_name]
 
 
 def test_every_part_is_fenced_both_ways(overlay: list[Object]) -> None:

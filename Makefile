@@ -105,11 +105,16 @@ test-long: install-dev ## The long repetitions alone
 
 test-all: test test-long ## The tests, and then the long repetitions
 
+dist: install-dev ## The wheel, in dist/: `pipx install dist/*.whl` gives the command `glasshouse`
+	@rm -rf dist
+	@$(BIN)/pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation -w dist .
+	@ls dist/*.whl
+
 lock: ## Pin the requirements anew
 	$(PYTHON) -m venv .venv && $(BIN)/pip install -q uv
-	$(BIN)/uv pip compile -q pyproject.toml --extra lab --extra dev $(LOCK) -o requirements/dev.txt
-	$(BIN)/uv pip compile -q pyproject.toml -c requirements/dev.txt $(LOCK) -o requirements/service.txt
-	$(BIN)/uv pip compile -q pyproject.toml --extra lab -c requirements/dev.txt $(LOCK) -o requirements/lab.txt
+	$(BIN)/uv pip compile -q pyproject.toml --extra dev $(LOCK) -o requirements/dev.txt
+	$(BIN)/uv pip compile -q requirements/service.in -c requirements/dev.txt $(LOCK) -o requirements/service.txt
+	$(BIN)/uv pip compile -q pyproject.toml -c requirements/dev.txt $(LOCK) -o requirements/lab.txt
 LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --prerelease if-necessary-or-explicit
 
 # --- what the others stand on
@@ -134,4 +139,4 @@ install-dev: .venv/dev
 	@$(BIN)/pip install -q --disable-pip-version-check --no-deps -e .
 	@touch $@ .venv/lab
 
-.PHONY: help up native demo down clean load view live-check reload bench dashboards docs rules manifests lint test test-long test-all lock install venv install-dev
+.PHONY: help up native demo down clean load view live-check reload bench dashboards docs rules manifests lint test test-long test-all dist lock install venv install-dev

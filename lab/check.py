@@ -16,7 +16,7 @@ from rich.table import Table
 from lab.panels import Dashboard, DashboardError, Panel, Target, Window, expand, load_dashboards
 from lab.prometheus import Prometheus, PrometheusError
 from lab.promql import Selector, selectors
-from lab.settings import SettingError, load_settings
+from lab.settings import START, SettingError, load_settings
 from lab.viewer.answers import DATA_SOURCE, LOG_SOURCE
 from lab.viewer.tracing import Logs, TracingError
 
@@ -252,7 +252,7 @@ def check(url: str | None, tempo: str | None, slowest: float, last: float) -> No
             console.print(_table(checked))
             lost = _report_traces(console, prometheus, tempo or settings.url("tempo"), dashboards, window)
     except (PrometheusError, DashboardError, SettingError) as error:
-        click.echo(f"glasshouse check: {error}; is the stack up? `make native` or `make up` starts it", err=True)
+        click.echo(f"glasshouse check: {error}; is the stack up? {START} starts it", err=True)
         raise SystemExit(2) from error
     faulty = [item for item in checked if item.faults]
     queries = sum(len(item.answers) for item in checked)

@@ -6,7 +6,20 @@ from pathlib import Path
 
 from lab.env_file import EnvFileError, read_env_file
 
-ROOT = Path(__file__).resolve().parent.parent
+_PACKAGE = Path(__file__).resolve().parent
+_CARRIED = _PACKAGE / "carried"
+# whether this is a wheel's code and no clone's; the wheel carries what a clone has beside the packages (hatch_build.py)
+IS_INSTALLED = _CARRIED.is_dir()
+# where configuration, rules and dashboards are
+ROOT = _CARRIED if IS_INSTALLED else _PACKAGE.parent
+# where `.env`, `.stack/` and `runs/` are: in the clone; without one, in the current folder
+PLACE = Path.cwd() if IS_INSTALLED else ROOT
+# for messages: the commands that start and stop the stack here
+START_NATIVE, START, STOP = (
+    ("`glasshouse up`", "`glasshouse up`", "`glasshouse down`")
+    if IS_INSTALLED
+    else ("`make native`", "`make native` or `make up`", "`make down`")
+)
 
 
 class SettingError(ValueError):
@@ -44,8 +57,8 @@ class LabSettings:
         return f"http://127.0.0.1:{getattr(self, f'{part}_port')}"
 
 
-def load_settings(root: Path = ROOT) -> LabSettings:
-    """Settings from the environment, then `.env` in the repo, then the defaults. Raises `SettingError`."""
+def load_settings(root: Path = PLACE) -> LabSettings:
+    """Settings from the environment, then `.env` in `root`, then the defaults. Raises `SettingError`."""
     written = env_settings(root)
     ports: dict[str, int] = {}
     for field in fields(LabSettings):
@@ -56,7 +69,7 @@ def load_settings(root: Path = ROOT) -> LabSettings:
     return LabSettings(**ports)
 
 
-def env_settings(root: Path = ROOT) -> dict[str, str]:
+def env_settings(root: Path = PLACE) -> dict[str, str]:
     """The settings in the repo's `.env`; none where there is no such file. Raises `SettingError`."""
     try:
         return read_env_file(root / ".env")

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from lab.alerts.active import ActiveAlert, active_alerts
 from lab.prometheus import Prometheus, PrometheusError
-from lab.settings import SettingError, load_settings
+from lab.settings import START, SettingError, load_settings
 
 STYLES = {"page": "red", "ticket": "yellow"}
 PLAIN_WIDTH = 200
@@ -26,7 +26,7 @@ def alerts(url: str | None) -> None:
         with Prometheus(url or load_settings().url("prometheus")) as prometheus:
             found = active_alerts(prometheus)
     except (PrometheusError, SettingError) as error:
-        click.echo(f"glasshouse alerts: {error}; is the stack up? `make native` or `make up` starts it", err=True)
+        click.echo(f"glasshouse alerts: {error}; is the stack up? {START} starts it", err=True)
         raise SystemExit(2) from error
     console = Console(width=None if Console().is_terminal else PLAIN_WIDTH)
     if console.is_terminal and found:

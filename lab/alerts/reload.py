@@ -15,7 +15,7 @@ from lab.alerts.faults import faults
 from lab.alerts.rules import rule_files, stale_files, write_rules
 from lab.alerts.thresholds import ALERTS
 from lab.prometheus import Prometheus, PrometheusError
-from lab.settings import ROOT, LabSettings, SettingError, load_settings
+from lab.settings import ROOT, START, STOP, LabSettings, SettingError, load_settings
 from lab.stack.native import alertmanager_config
 from lab.stack.supervisor import Supervisor
 from lab.stack.up import HOME
@@ -60,7 +60,7 @@ def reload(dry_run: bool) -> None:
         click.echo(f"glasshouse reload: {error}", err=True)
         raise SystemExit(1) from error
     except (PrometheusError, SettingError, httpx.HTTPError) as error:
-        click.echo(f"glasshouse reload: {error}; is the stack up? `make native` or `make up` starts it", err=True)
+        click.echo(f"glasshouse reload: {error}; is the stack up? {START} starts it", err=True)
         raise SystemExit(2) from error
     for line in lines or ["no rule changed"]:
         click.echo(line)
@@ -139,7 +139,7 @@ def put_in_force(settings: LabSettings, folder: Path = ALERTS) -> None:
             _reload_both(settings)
         except ReloadError as again:
             raise ReloadError(
-                f"{error}\nthe generated files are as they were, but: {again}; `make down` and start the stack anew"
+                f"{error}\nthe generated files are as they were, but: {again}; {STOP} and start the stack anew"
             ) from error
         raise ReloadError(
             f"{error}\nthe generated files are as they were, and in force;"

@@ -5,7 +5,7 @@ import subprocess
 from collections.abc import Sequence
 
 from lab.load.errors import CannotRunError
-from lab.settings import ROOT, LabSettings
+from lab.settings import PLACE, START, LabSettings
 from lab.stack.supervisor import Supervisor
 from lab.stack.up import HOME
 
@@ -26,7 +26,7 @@ def empty_cache(settings: LabSettings) -> None:
     is_native = Supervisor(HOME).is_running()
     done = _emptied(native) if is_native else _emptied(inside_docker) or _emptied_by_compose()
     if not done:
-        raise CannotRunError("no Redis Cluster to empty: cold-cache needs the whole stack, `make native` or `make up`")
+        raise CannotRunError(f"no Redis Cluster to empty: cold-cache needs the whole stack, {START}")
 
 
 def _emptied(nodes: Sequence[Address]) -> bool:
@@ -48,7 +48,7 @@ def _emptied_by_compose() -> bool:
     for node in range(NODES):
         command = ["docker", "compose", "exec", "-T", f"redis-{node + 1}", "redis-cli", "FLUSHALL"]
         try:
-            answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=30)
+            answer = subprocess.run(command, cwd=PLACE, capture_output=True, text=True, check=False, timeout=30)
         except (FileNotFoundError, subprocess.TimeoutExpired):
             return False
         done += answer.stdout.startswith("OK")

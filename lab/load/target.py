@@ -10,6 +10,7 @@ import httpx
 import psutil
 
 from lab.load.errors import CannotRunError
+from lab.settings import START
 
 LOOK_SECONDS = 2.0
 
@@ -38,9 +39,7 @@ def check_target(host: str, allow_remote: bool) -> None:
     try:
         answer = httpx.get(f"{host}/health/live", timeout=5, trust_env=False, follow_redirects=False)
     except httpx.HTTPError as error:
-        raise CannotRunError(
-            f"nothing answers at {host} ({error}): start the stack, `make native` or `make up`"
-        ) from error
+        raise CannotRunError(f"nothing answers at {host} ({error}): start the stack, {START}") from error
     if answer.status_code != httpx.codes.OK:
         raise CannotRunError(f"{host}/health/live answers {answer.status_code}: see `glasshouse status`")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from lab.runs.record import RUNS
-from lab.settings import ROOT
+from lab.settings import PLACE
 
 STOP_SECONDS = 60.0
 
@@ -24,7 +24,7 @@ class BackgroundLoad:
         with (log or Path(os.devnull)).open("ab") as output:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "lab", "load", profile, *options, "--runs", str(runs)],
-                cwd=ROOT,
+                cwd=PLACE,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -20,9 +20,9 @@ from lab.runs.latencies import merged
 from lab.runs.second import Second
 from lab.runs.service_levels import ServiceLevels
 from lab.runs.tally import Failure, Tally
-from lab.settings import ROOT
+from lab.settings import IS_INSTALLED, PLACE, ROOT
 
-RUNS = ROOT / "runs"
+RUNS = PLACE / "runs"
 FORMAT = 2
 
 
@@ -245,6 +245,8 @@ class _Format(Struct):
 
 
 def _commit() -> str:
+    if IS_INSTALLED:
+        return "none: installed from a wheel"
     try:
         answer = subprocess.run(
             ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False

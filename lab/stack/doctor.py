@@ -13,9 +13,9 @@ from typing import Literal
 import click
 import psutil
 
-from lab.settings import ROOT, LabSettings, SettingError, env_settings, load_settings
+from lab.settings import ROOT, START_NATIVE, STOP, LabSettings, SettingError, env_settings, load_settings
 from lab.stack.leftovers import leftovers
-from lab.stack.native import Home, StackError, find, find_postgres, postgres_data
+from lab.stack.native import INSTALL, Home, StackError, find, find_postgres, postgres_data
 from lab.stack.ports import check_ports
 from lab.stack.supervisor import Supervisor
 
@@ -24,7 +24,6 @@ Level = Literal["ok", "odd", "wrong"]
 OLDEST = {"redis-server": (7, 0), "nginx": (1, 22), "prometheus": (2, 42)}
 OLDEST_ENGINE = (20, 10)
 OLDEST_COMPOSE = (2, 0)
-INSTALL = "run lab/stack/install.sh (`make native` does)"
 FILES, DISK_BYTES, MEMORY_BYTES = 1024, 1 << 30, 2 << 30
 
 
@@ -50,7 +49,7 @@ def doctor() -> None:
     from lab.stack.up import HOME  # noqa: PLC0415 (`up` runs these checks)
 
     natively, with_docker = list(native_findings(HOME)), list(docker_findings())
-    for way, findings in (("without Docker (make native)", natively), ("with Docker (make up)", with_docker)):
+    for way, findings in ((f"without Docker ({START_NATIVE})", natively), ("with Docker (make up)", with_docker)):
         click.echo(way)
         for finding in findings:
             click.echo(f"  {finding}")
@@ -71,10 +70,12 @@ def native_findings(home: Home) -> Iterator[Finding]:
 def docker_findings() -> Iterator[Finding]:
     """What there is to say of this machine for Docker."""
     if not shutil.which("docker"):
-        yield Finding("wrong", "there is no Docker here", "install Docker Engine and Compose, or use `make native`")
+        yield Finding("wrong", "there is no Docker here", "install Docker Engine and Compose, or use " + START_NATIVE)
         return
     if "podman" in _output("docker", "--version").lower():
-        yield Finding("wrong", "`docker` is Podman here", "Podman is not supported: use Docker Engine or `make native`")
+        yield Finding(
+            "wrong", "`docker` is Podman here", "Podman is not supported: use Docker Engine or " + START_NATIVE
+        )
         return
     engine = _version(_output("docker", "version", "--format", "{{.Server.Version}}"))
     if not engine:
@@ -122,7 +123,7 @@ def _ports(settings: LabSettings, home: Home) -> Iterator[Finding]:
         yield Finding("ok", "the native stack runs")
         return
     if left := leftovers(supervisor.log):
-        yield Finding("odd", f"{', '.join(sorted(left))} outlived their supervisor", "`make down` stops them")
+        yield Finding("odd", f"{', '.join(sorted(left))} outlived their supervisor", f"{STOP} stops them")
         return
     try:
         check_ports(settings, {"viewer"})
@@ -135,7 +136,7 @@ def _ports(settings: LabSettings, home: Home) -> Iterator[Finding]:
 def _machine(home: Home) -> Iterator[Finding]:
     _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
     if files != resource.RLIM_INFINITY and files < FILES:
-        yield Finding("odd", f"a process may open only {files} files", f"`ulimit -n {FILES}` before `make native`")
+        yield Finding("odd", f"a process may open only {files} files", f"`ulimit -n {FILES}` before {START_NATIVE}")
     place = next(path for path in (home.path, *home.path.parents) if path.exists())
     if (free := shutil.disk_usage(place).free) < DISK_BYTES:
         yield Finding("odd", f"{free >> 20} MB are free in {place}", "the stack keeps up to 3 GB: make room")

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import click
 
-from lab.settings import ROOT, LabSettings, SettingError, load_settings
+from lab.settings import PLACE, START, LabSettings, SettingError, load_settings
 from lab.stack.events import FaultLog
 from lab.stack.native import StackError
 from lab.stack.supervisor import Supervisor
@@ -138,7 +138,7 @@ def compose(*arguments: str) -> str:
     """What `docker compose` prints, empty where there is no Docker."""
     try:
         done = subprocess.run(
-            ["docker", "compose", *arguments], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+            ["docker", "compose", *arguments], cwd=PLACE, capture_output=True, text=True, check=False, timeout=60
         )
     except (FileNotFoundError, subprocess.TimeoutExpired):
         return ""
@@ -152,7 +152,7 @@ def running_stack() -> Stack:
         return NativeStack(supervisor)
     if compose("ps", "--quiet"):
         return DockerStack()
-    raise StackError("no stack runs: start one with `make up` or `make native`")
+    raise StackError(f"no stack runs: start one with {START}")
 
 
 def act(action: str, part: str) -> None:

@@ -53,8 +53,12 @@ for package in "$@"; do
     echo "install: this distribution has no package $package: tests that need it are skipped"
     need=$(printf ' %s ' "$need" | sed "s/ $package / /")
 done
+# what the packages' own scripts say is of interest only where one of them fails
+said=$(mktemp)
 # shellcheck disable=SC2086
-$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $need >/dev/null
+$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $need >"$said" 2>&1 ||
+    { cat "$said" >&2; rm -f "$said"; exit 1; }
+rm -f "$said"
 # on the next boot neither
 if command -v systemctl >/dev/null 2>&1 && [ -d /run/systemd/system ]; then
     for unit in redis-server nginx prometheus prometheus-alertmanager prometheus-redis-exporter \

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import click
 
-from lab.settings import LabSettings, SettingError, load_settings
+from lab.settings import START, LabSettings, SettingError, load_settings
 
 # what is shown, the part whose port it is on, and the path of its first page
 PAGES = (
@@ -35,12 +35,12 @@ def look(opens: bool) -> None:
         raise SystemExit(2) from error
     found = list(answering(settings))
     if not found:
-        click.echo("look: nothing answers: start the stack with `make up` or `make native`", err=True)
+        click.echo(f"look: nothing answers: start the stack with {START}", err=True)
         raise SystemExit(1)
     print_pages(settings, found)
     dashboards = next((part for _, part, _ in found if part in DASHBOARDS), None)
     if dashboards is None:
-        click.echo("no dashboards are served: `make view` shows them here")
+        click.echo("no dashboards are served: `glasshouse view` shows them here")
     elif opens:
         click.launch(settings.url(dashboards))
 

@@ -12,9 +12,13 @@ from typing import Any
 
 import yaml
 
-from lab.settings import ROOT, LabSettings
+from lab.settings import IS_INSTALLED, ROOT, START_NATIVE, LabSettings
 from lab.stack.loopback import has_ipv6_loopback
 
+# what mends a missing program
+INSTALL = f"run {Path(__file__).with_name('install.sh')}" + ("" if IS_INSTALLED else f" ({START_NATIVE} does)")
+# in a wheel's stack the current folder is anybody's: no module is imported from there
+SAFE_PATH = {"PYTHONSAFEPATH": "1"} if IS_INSTALLED else {}
 REPLICAS = 3
 REDIS_NODES = 6
 # where Debian and Ubuntu keep PostgreSQL's programs, by major version
@@ -90,9 +94,7 @@ def find(*names: str) -> str:
         found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
         if found:
             return found
-    raise StackError(
-        f"{names[0]} is not installed: run `make native`, which installs it, or {ROOT}/lab/stack/install.sh"
-    )
+    raise StackError(f"{names[0]} is not installed: {INSTALL}")
 
 
 def find_postgres(program: str, data: Path) -> str:
@@ -108,7 +110,7 @@ def find_postgres(program: str, data: Path) -> str:
     if installed and major not in installed:
         raise StackError(
             f"the data in {data} is of PostgreSQL {major}, and here is {' and '.join(sorted(installed))}: install"
-            f" postgresql-{major}, or move the data with pg_dump, or begin anew with `make clean`"
+            f" postgresql-{major}, or move the data with pg_dump, or begin anew without it"
         )
     return installed[major] if installed else find(program)
 

@@ -17,7 +17,7 @@ from typing import Any, cast
 import psutil
 from supervisor.xmlrpc import SupervisorTransport
 
-from lab.stack.native import Home, Program, StackError
+from lab.stack.native import SAFE_PATH, Home, Program, StackError
 
 # the longest path that a Unix socket can have, less what supervisor adds while it binds
 SOCKET_PATH_MOST = 90
@@ -175,7 +175,7 @@ def _environment() -> dict[str, str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LC_")}
     for name in ("no_proxy", "NO_PROXY"):
         environment[name] = ",".join(filter(None, (os.environ.get(name), LOCAL)))
-    return {**environment, "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
+    return {**environment, **SAFE_PATH, "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
 
 
 def _is_paused(pid: int) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from lab.settings import ROOT, LabSettings, SettingError, env_settings, load_settings
+from lab.settings import PLACE, START_NATIVE, STOP, LabSettings, SettingError, env_settings, load_settings
 from lab.stack import native, started
 from lab.stack.database import prepare_postgres
 from lab.stack.doctor import native_findings
@@ -21,7 +21,7 @@ from lab.stack.ready import await_ready
 from lab.stack.supervisor import Supervisor, configuration
 
 # where a native stack keeps its data; another one is for a second stack beside it, as the tests start
-HOME = Home(Path(os.environ.get("GLASSHOUSE_HOME", ROOT / ".stack")).resolve())
+HOME = Home(Path(os.environ.get("GLASSHOUSE_HOME", PLACE / ".stack")).resolve())
 
 
 @click.command("up")
@@ -40,7 +40,7 @@ def down() -> None:
     supervisor = Supervisor(HOME)
     if not supervisor.is_running():
         if not _stop_leftovers(supervisor, "down"):
-            click.echo("down: no native stack runs")
+            click.echo(f"down: no native stack runs in {HOME.path}")
         return
     try:
         supervisor.shut_down()
@@ -67,9 +67,9 @@ def start(settings: LabSettings) -> None:
     asked, record_file = started.asked_for(settings, _chosen()), HOME.path / "settings.json"
     if supervisor.is_running():
         before = started.recorded(record_file) or asked
-        click.echo("up: the native stack runs already; `make down` stops it")
+        click.echo(f"up: the native stack runs already; {STOP} stops it")
         if changes := started.changes(before, asked):
-            click.echo(f"up: changed since its start: {', '.join(changes)}; `make down` and `make native` apply that")
+            click.echo(f"up: changed since its start: {', '.join(changes)}; {STOP} and {START_NATIVE} apply that")
         show_addresses(started.ports(before, settings))
         return
     _stop_leftovers(supervisor, "up")
@@ -117,8 +117,8 @@ def check_service_settings(chosen: dict[str, str]) -> None:
     """Has the service parse its own settings, in a process of its own. Raises `StackError` with what it refuses."""
     checked = subprocess.run(
         [sys.executable, "-m", "service.settings"],
-        env={"PATH": os.environ.get("PATH", ""), **chosen},
-        cwd=ROOT,
+        env={"PATH": os.environ.get("PATH", ""), **native.SAFE_PATH, **chosen},
+        cwd=PLACE,
         capture_output=True,
         text=True,
         check=False,
@@ -144,4 +144,4 @@ def _prepare(settings: LabSettings, programs: list[Program]) -> None:
     (HOME.config / "processes.yml").write_text(native.processes_config(HOME))
     # the data of PostgreSQL has just been placed, which its command names
     programs = native.programs(settings, HOME, _chosen())
-    (HOME.config / "supervisord.conf").write_text(configuration(programs, HOME, ROOT))
+    (HOME.config / "supervisord.conf").write_text(configuration(programs, HOME, PLACE))

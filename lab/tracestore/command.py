@@ -12,7 +12,7 @@ import click
 import uvicorn
 from prometheus_client import disable_created_metrics
 
-from lab.settings import ROOT, SettingError, load_settings
+from lab.settings import PLACE, SettingError, load_settings
 from lab.tracestore.app import create_app
 from lab.tracestore.metrics import Metrics
 from lab.tracestore.store import Bounds, Store
@@ -29,7 +29,7 @@ MOST_MEGABYTES = 256
 @click.option(
     "--file",
     type=click.Path(path_type=Path, dir_okay=False),
-    default=ROOT / ".stack" / "data" / "tracestore" / "traces.db",
+    default=PLACE / ".stack" / "data" / "tracestore" / "traces.db",
     envvar="TRACESTORE_FILE",
     help="SQLite file.  [default: .stack/data/tracestore/traces.db]",
 )

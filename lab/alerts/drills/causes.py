@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 
 from lab.alerts.drills.definition import Cause
-from lab.settings import ROOT, LabSettings
+from lab.settings import PLACE, LabSettings
 from lab.stack.faults import Stack
 from lab.stack.native import StackError
 
@@ -107,7 +107,7 @@ def _process(command: list[str], stop: signal.Signals = signal.SIGTERM) -> Itera
     """A command in a session of its own, so that Ctrl-C is not for it; it is stopped at the end."""
     child = subprocess.Popen(
         command,
-        cwd=ROOT,
+        cwd=PLACE,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -137,4 +137,4 @@ def _mend(stack: Stack, action: str, part: str) -> None:
 
 def _run(command: list[str]) -> None:
     with suppress(subprocess.TimeoutExpired):
-        subprocess.run(command, cwd=ROOT, capture_output=True, timeout=STOP_SECONDS, check=False)
+        subprocess.run(command, cwd=PLACE, capture_output=True, timeout=STOP_SECONDS, check=False)

@@ -92,8 +92,9 @@ def test_panels_of_log_lines_are_asked_of_what_keeps_them(tmp_path: Path) -> Non
         checked = list(
             check_log_panels(Logs(str(store.api.base_url).rstrip("/")), dashboards, Window(now - 60, now + 60, 5))
         )
-    assert [(item.panel.title, item.answers[0].points, item.faults) for item in checked] == [
-        ("Failed and slow requests", 1, ())
-    ]
+    # whether the answer was quick is a matter of the machine's speed
+    assert [
+        (item.panel.title, answer.points, answer.error, answer.missing) for item in checked for answer in item.answers
+    ] == [("Failed and slow requests", 1, "", ())]
     with pytest.raises(TracingError):
         list(check_log_panels(Logs(f"http://127.0.0.1:{free_port()}"), dashboards, WINDOW))

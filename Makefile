@@ -121,9 +121,14 @@ LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url 
 install: venv
 	@lab/stack/install.sh
 
+# says so before pip does, in its way
+PYTHON_CHECK = $(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and "environment: needs Python \
+	3.11 or newer, and $(PYTHON) is %d.%d: name another, as in `make PYTHON=python3.11 $(MAKECMDGOALS)`" % v[:2])'
+
 venv: .venv/lab
 .venv/lab: requirements/lab.txt pyproject.toml
 	@echo "environment: installing Python packages into .venv (half a minute the first time)"
+	@$(PYTHON_CHECK)
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || lab/stack/install.sh
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements/lab.txt
@@ -133,6 +138,7 @@ venv: .venv/lab
 install-dev: .venv/dev
 .venv/dev: requirements/dev.txt pyproject.toml
 	@echo "environment: installing Python packages, those of the tests too, into .venv (a minute the first time)"
+	@$(PYTHON_CHECK)
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || lab/stack/install.sh
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.txt

@@ -1,6 +1,5 @@
 """Faults on purpose: stop, start, restart, pause, resume or kill one part of the running stack, native or Docker."""
 
-import json
 import subprocess
 import time
 import xmlrpc.client
@@ -9,6 +8,7 @@ from threading import Lock
 from typing import Protocol
 
 import click
+import msgspec
 
 from lab.settings import PLACE, START, LabSettings, SettingError, load_settings
 from lab.stack.events import FaultLog
@@ -117,6 +117,15 @@ class DockerStack:
         return compose_containers(compose("ps", "--all", "--format", "json"))
 
 
+class _Container(msgspec.Struct, rename="pascal", frozen=True):
+    """What is looked at in a container of `docker compose ps`."""
+
+    name: str
+    service: str
+    state: str
+    status: str = ""
+
+
 def compose_containers(output: str) -> dict[str, tuple[str, str]]:
     """Name and state of each part's container, from `docker compose ps --format json`. Raises `StackError`.
 
@@ -124,13 +133,16 @@ def compose_containers(output: str) -> dict[str, tuple[str, str]]:
     """
     found: dict[str, tuple[str, str]] = {}
     try:
-        rows = json.loads(output) if output.startswith("[") else [json.loads(row) for row in output.splitlines()]
-        for row in rows:
-            name, service, state = row["Name"], row["Service"], row.get("Status") or row["State"]
-            number = name.rpartition("-")[2]
-            found[f"todo-{number}" if service == "todo" else service] = (name, state)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StackError(f"cannot read what `docker compose ps --format json` printed: {error!r}") from error
+        if output.startswith("["):
+            containers = msgspec.json.decode(output, type=list[_Container])
+        else:
+            rows = (row for row in output.split("\n") if row.strip())
+            containers = [msgspec.json.decode(row, type=_Container) for row in rows]
+    except msgspec.MsgspecError as error:
+        raise StackError(f"cannot read what `docker compose ps --format json` printed: {error}") from error
+    for each in containers:
+        part = f"todo-{each.name.rpartition('-')[2]}" if each.service == "todo" else each.service
+        found[part] = (each.name, each.status or each.state)
     return found
 
 

@@ -1,0 +1,126 @@
+"""Text that others write, made at random from a fixed seed: `.env` files and what `docker compose ps` prints."""
+
+import json
+import os
+import random
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from lab.env_file import EnvFileError, read_env_file
+from lab.stack.faults import compose_containers
+from lab.stack.native import StackError
+
+SEED = 16
+NAMES = ("GH_A", "GH_B", "GH_LONG_NAME")
+# what has a meaning somewhere in such a file
+BITS = ("x", "p@s/s%", " ", "#", " #c", "'", '"', "\\", "\\n", "$GH_A", "${GH_A}", "${GH_B:-d}", "${GH_B+e}", "$$")
+BITS += ("=", ":", "1", "\t", "\u00e4", "${", "}", "$", "${GH_A", "\r")
+
+
+def env_line(chance: random.Random) -> str:
+    """A line as somebody might write it, or nearly."""
+    if not chance.randrange(10):
+        return chance.choice(("# comment", "", "   ", "\t# c", "GH_A", "no name"))
+    value = "".join(chance.choice(BITS) for _ in range(chance.randrange(5)))
+    for quote in chance.choice(("'", '"', "", "")):
+        value = quote + value.replace(quote, "") + quote
+    name, equals = chance.choice(NAMES), chance.choice(("=", "=", "=", " = ", "= ", " ="))
+    return chance.choice(("", "", "", "export ", " ")) + name + equals + value + chance.choice(("", "", " # note"))
+
+
+def env_text(chance: random.Random) -> str:
+    return "\n".join(env_line(chance) for _ in range(chance.randrange(1, 4))) + "\n"
+
+
+def read(file: Path) -> dict[str, str] | None:
+    """What the native way reads; None where it refuses the file."""
+    try:
+        return read_env_file(file)
+    except EnvFileError as error:
+        if ", line " not in str(error):
+            raise
+        return None
+
+
+def test_any_env_file_is_read_or_its_line_named(tmp_path: Path) -> None:
+    chance, file, refused = random.Random(SEED), tmp_path / ".env", 0
+    for number in range(3000):
+        content = env_text(chance).encode()
+        if number % 3 == 0:
+            at = chance.randrange(len(content))
+            content = content[:at] + bytes([chance.randrange(256)]) + content[at + chance.randrange(3) :]
+        file.write_bytes(content)
+        refused += read(file) is None
+    assert 0 < refused < 2000
+
+
+def compose_reads(folder: Path) -> dict[str, str] | None:
+    """What Docker Compose makes of `.env` in a folder; None where it refuses the file."""
+    done = subprocess.run(
+        ["docker", "compose", "--project-directory", str(folder), "config", "--format", "json"],
+        cwd=folder,
+        env={name: value for name, value in os.environ.items() if name not in NAMES and name != "COMPOSE_FILE"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        return None
+    values = json.loads(done.stdout)["services"]["one"]["environment"]
+    # between brackets, so that nothing is stripped; printed so that it can be read again
+    return {name: value[1:-1].replace("$$", "$") for name, value in values.items() if value != "[unset]"}
+
+
+@pytest.mark.parametrize(
+    "count", [15, pytest.param(250, marks=[pytest.mark.long, pytest.mark.timeout(900)])], ids=["few", "many"]
+)
+def test_an_env_file_means_what_it_means_to_compose(tmp_path: Path, count: int) -> None:
+    if not shutil.which("docker") or subprocess.run(["docker", "compose", "version"], check=False).returncode:
+        pytest.skip("docker compose is not here")
+    lines = [f'      {name}: "[${{{name}-unset}}]"' for name in NAMES]
+    head = ["name: fuzzed", "services:", "  one:", "    image: none", "    environment:"]
+    (tmp_path / "compose.yaml").write_text("\n".join([*head, *lines, ""]))
+    chance, differ = random.Random(SEED + count), []
+    for _ in range(count):
+        text = env_text(chance).replace("\r", "").replace("no name\n", "")
+        (tmp_path / ".env").write_text(text)
+        here, there = read(tmp_path / ".env"), compose_reads(tmp_path)
+        # a name alone is taken from the environment, which is empty here
+        if here != there:
+            differ.append((text, here, there))
+    assert differ == []
+
+
+def test_whatever_compose_prints_of_its_containers_is_read_or_refused() -> None:
+    rows = [
+        {
+            "Name": "g-todo-2",
+            "Service": "todo",
+            "State": "running",
+            "Status": "Up 2 minutes",
+            "Ports": "x",
+            "Health": "",
+        },
+        {"Name": "g-gateway-1", "Service": "gateway", "State": "exited", "Publishers": None, "Labels": {"a": [1]}},
+    ]
+    valid = [json.dumps(rows), "\n".join(map(json.dumps, rows)) + "\n", json.dumps(rows, indent=2), ""]
+    telling = ["\n", "[", "]", "{", "}", '"', ",", "null", "3", "\x00", "\u2028", "time=x level=warning\n", "{}", "[]"]
+    chance, refused = random.Random(SEED), 0
+    for text in valid:
+        assert set(compose_containers(text)) == ({"todo-2", "gateway"} if text else set())
+    for _ in range(5000):
+        text = chance.choice(valid)
+        for _ in range(chance.randint(1, 3)):
+            at = chance.randrange(len(text) + 1)
+            text = text[:at] + chance.choice(("", *telling)) + text[at + chance.choice((0, 0, 1, 8, 300)) :]
+        try:
+            found = compose_containers(text)
+        except StackError:
+            refused += 1
+            continue
+        for part, container in found.items():
+            assert all(isinstance(each, str) for each in (part, *container)), text
+    assert 0 < refused < 5000

@@ -1,4 +1,4 @@
-"""`python -m service`: serves until SIGTERM, then stops without losing a request."""
+"""`python -m service`: serves until SIGTERM, then shuts down gracefully."""
 
 import asyncio
 import logging
@@ -16,15 +16,15 @@ from service.infrastructure.breaker import Unavailable
 from service.settings import SettingError, Settings, load_settings
 from service.telemetry.logs import set_up_logs
 
-# With the time for draining (3 s at most) and for closing (2 s), all is over within ten seconds.
+# With draining (3 s at most), the last requests and closing (CLOSE_SECONDS, 2.5 s), shutdown takes less than 10 s.
 STOP_SECONDS = 4
 LAST_REQUESTS_SECONDS = 0.25
-# what uvicorn has to say of requests that cannot be read or want to upgrade: any stranger could fill the log with it
+# uvicorn's warnings about malformed requests and upgrades: any client could fill the log with them
 ABOUT_CLIENTS = ("Invalid HTTP request", "Unsupported upgrade request", "No supported WebSocket library")
 
 
 class Server(uvicorn.Server):
-    """uvicorn with a second listener, for metrics. On SIGTERM it drains first: the gateway turns elsewhere."""
+    """uvicorn with a second listener for metrics. On SIGTERM it first drains, so that the gateway stops sending."""
 
     def __init__(self, config: uvicorn.Config, metrics: uvicorn.Config, service: Service, drain_seconds: float) -> None:
         super().__init__(config)
@@ -35,14 +35,14 @@ class Server(uvicorn.Server):
         self._is_draining = False
 
     async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
-        """Starts both listeners, and notes the loop on which the signals are to be handled."""
+        """Starts both listeners, and keeps the event loop for the signal handler."""
         self._loop = asyncio.get_running_loop()
         metrics = await self._listen_for_scrapes()
         await super().startup(sockets)  # type: ignore[arg-type]
         self.servers.append(metrics)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Drains first, for SIGTERM; stops at once for Ctrl-C, or where it is asked a second time."""
+        """On SIGTERM, drains and then stops. On Ctrl-C or a second signal, stops at once."""
         if sig != signal.SIGTERM or self._loop is None or self._is_draining or not self.started:
             super().handle_exit(sig, frame)
             return
@@ -50,7 +50,7 @@ class Server(uvicorn.Server):
         self._loop.call_soon_threadsafe(self._drain)
 
     async def shutdown(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
-        """Takes no more connections, and gives those that were just taken the time to bring their request."""
+        """Closes the listeners, and waits a moment for the requests of connections that were just accepted."""
         for server in self.servers:
             server.close()
         await asyncio.sleep(LAST_REQUESTS_SECONDS)
@@ -61,7 +61,7 @@ class Server(uvicorn.Server):
         config.load()
 
         def create_protocol() -> asyncio.Protocol:
-            # the connections are this server's, and end with it
+            # shares the server's state, so that its shutdown closes these connections too
             return config.http_protocol_class(config=config, server_state=self.server_state, app_state={})  # type: ignore[call-arg]
 
         try:
@@ -79,7 +79,7 @@ class Server(uvicorn.Server):
 
 
 def main() -> int:
-    """Exit status 0 after a stop that was asked for, 2 for a setting that does not parse, 1 for anything else."""
+    """Exit status 0 after a requested stop, 2 for an invalid setting, 1 for anything else."""
     try:
         settings = load_settings()
     except SettingError as error:
@@ -99,7 +99,7 @@ def main() -> int:
         service,
         settings.drain_seconds,
     )
-    # which uvicorn raises again, once it has stopped as asked
+    # uvicorn raises the signal again after its shutdown
     with suppress(KeyboardInterrupt):
         server.run()
     return 0 if server.started else 1
@@ -118,12 +118,12 @@ def _server_config(settings: Settings, port: int, app: App, lifespan: Literal["o
         access_log=False,
         proxy_headers=False,
         server_header=False,
-        # a WebSocket attempt is a request like any other, and there is nothing to upgrade to
+        # WebSockets are not supported: the request is handled like any other
         ws="none",
-        # else a pipelined request would run in the context, and so in the trace, of the one before it
+        # otherwise a pipelined request would run in the context, and so in the trace, of the previous one
         reset_contextvars=True,
         timeout_graceful_shutdown=STOP_SECONDS,
-        # longer than the gateway keeps an idle connection, so that it is never this side that closes one in use
+        # longer than the gateway keeps idle connections, so that this side never closes one that is about to be used
         timeout_keep_alive=75,
     )
 

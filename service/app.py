@@ -1,4 +1,4 @@
-"""Builds the service from its settings, part by part."""
+"""Builds the service from its settings."""
 
 import asyncio
 import gc
@@ -50,7 +50,7 @@ ROUTED_METHODS = ("GET", "POST", "PATCH", "DELETE")
 
 
 class Service:
-    """The todo service. What is named in `__init__`, bottom to top, is what a request meets."""
+    """The todo service. A request passes what `__init__` creates from bottom to top (docs/architecture.md)."""
 
     def __init__(self, settings: Settings) -> None:
         replica = settings.replica or replica_name()
@@ -75,7 +75,7 @@ class Service:
         routes = [task_routes(tasks), health_routes(self._health)]
         self._litestar = Litestar(
             [*routes, *([docs_routes(routes)] if settings.api_docs == "on" else [])],
-            # with telemetry, the line of a failed request carries the error
+            # with telemetry, the middleware logs the error
             exception_handlers={Exception: answer if metrics.is_on else answer_and_log},
             lifespan=[self._lifespan],
             logging_config=None,
@@ -94,11 +94,11 @@ class Service:
         """The app for Prometheus."""
 
     async def prepare(self) -> None:
-        """Brings the database's schema up to date, before the server starts. Raises `Unavailable`."""
+        """Upgrades the database's schema, before the server starts. Raises `Unavailable`."""
         await migrate(self._settings)
 
     def drain(self) -> None:
-        """Says at `/health/ready` that no more requests should come, and serves those that do."""
+        """Makes `/health/ready` return 503, so that no more requests are sent; those that still arrive are served."""
         self._health.is_draining = True
         self._admission.is_draining = True
 
@@ -119,9 +119,9 @@ class Service:
         return dependencies
 
     def _template_of(self, scope: Scope) -> str:
-        """The template of the route that a path belongs to, whatever the method; empty where there is none."""
+        """The template of the path's route, for any method; empty if no route matches."""
         for method in (scope["method"], *ROUTED_METHODS):
-            # what the router raises for an unknown path or method
+            # the router raises for an unknown path or method
             with suppress(Exception):
                 return str(self._litestar.asgi_router.handle_routing(scope["path"], method)[-1])
         return ""
@@ -137,9 +137,9 @@ class Service:
         await self._database.note_missing_limits()
         work: list[Coroutine[Any, Any, None]] = [
             self._watch_lag(),
-            self._keep_house(),
-            self._invalidation.confirm_told(),
-            self._invalidation.follow(cluster.config_epoch if cluster else None),
+            self._drop_old_records(),
+            self._invalidation.send_confirmations(),
+            self._invalidation.poll(cluster.config_epoch if cluster else None),
         ]
         if cluster is not None:
             work += [self._await_redis(cluster), cluster.watch()]
@@ -147,11 +147,11 @@ class Service:
         running = [asyncio.create_task(each) for each in work]
         for task in running:
             task.add_done_callback(_note_end)
-        # What lives from here on lives until the end: the collector need not look at it again and again.
+        # For speed: what exists now lives until the end, and need not be traversed at each garbage collection.
         gc.collect()
         gc.freeze()
-        # A request leaves few cycles, so that a look after every 700 new objects, the default, finds little. Not far
-        # more, though: where an answer is compressed the cycle holds the compressor, some 250 KiB of it.
+        # Requests create few reference cycles, so that collecting after every 700 new objects, the default, finds
+        # little. The limit is not much higher, because a compressed response is part of a cycle of some 250 KiB.
         gc.set_threshold(4_000, 20, 20)
         yield
         for each in running:
@@ -168,7 +168,7 @@ class Service:
         await asyncio.wait([asyncio.ensure_future(each) for each in closing], timeout=CLOSE_SECONDS)
 
     async def _await_redis(self, cluster: RedisCluster) -> None:
-        """Says so, once, where Redis does not answer within the start-up time; the service works without."""
+        """Logs an error, once, if Redis does not respond within the start-up time. The service runs without it."""
         deadline = time.monotonic() + self._settings.startup_timeout_seconds
         while True:
             try:
@@ -190,27 +190,27 @@ class Service:
             await asyncio.sleep(LAG_PAUSE_SECONDS)
             self._metrics.loop_lag.observe(max(0.0, time.perf_counter() - due))
 
-    async def _keep_house(self) -> None:
+    async def _drop_old_records(self) -> None:
         while True:
             try:
                 if self._database.breaker.state == CLOSED:
                     await self._store.forget_old_deletions()
                     await self._changes.give_up_others()
             except Unavailable:
-                pass  # a minute later is as good
+                pass  # not urgent: tried again in a minute
             await asyncio.sleep(HOUSEKEEPING_SECONDS)
 
 
 def _note_lost(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """A connection to Redis that is given up leaves its lookup or its handshake to fail with nobody waiting."""
+    """Ignores failures of abandoned connections to Redis, whose DNS lookup or handshake nothing awaits any more."""
     if not isinstance(context.get("exception"), FAILURES):
         loop.default_exception_handler(context)
 
 
 def _note_end(task: asyncio.Task[None]) -> None:
-    """What runs beside the requests has nobody who awaits it: a fault there would go unseen."""
+    """Logs the error that ended a background task, since nothing awaits it."""
     if not task.cancelled() and (error := task.exception()):
-        log.error("work beside the requests has ended", work=str(task.get_coro()), exc_info=error)
+        log.error("a background task has failed", work=str(task.get_coro()), exc_info=error)
 
 
 def create_app(settings: Settings) -> Service:

@@ -1,4 +1,4 @@
-"""Files that are served as they are: loaded and encoded once, in a thread, and kept."""
+"""Static files. Each is loaded and encoded once for each content coding, in a thread, and kept in memory."""
 
 import asyncio
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from service.requests import CODING
 
 
 class Encoded(NamedTuple):
-    """A file in one coding."""
+    """A file in one content coding."""
 
     body: bytes
     tag: str
@@ -30,11 +30,11 @@ class Asset:
         self._encoded: dict[Coding, asyncio.Task[Encoded]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Sends the file, or 304 to a client that has it."""
+        """Sends the file, or 304 if the client has it already."""
         coding: Coding = scope[CODING]  # type: ignore[literal-required]
         if coding not in self._encoded:
             self._encoded[coding] = asyncio.create_task(asyncio.to_thread(self._encode, coding))
-        # a request that is cancelled must not cancel the work for the others
+        # a cancelled request must not cancel the work for the others
         found = await asyncio.shield(self._encoded[coding])
         body, status, headers = found.body, 200, found.headers
         condition = next((value for name, value in scope["headers"] if name == b"if-none-match"), None)

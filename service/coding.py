@@ -1,4 +1,7 @@
-"""Content codings (RFC 9110, 8.4 and 12.5.3): the one that a client prefers, and answers encoded with it."""
+"""Content codings (RFC 9110, 8.4 and 12.5.3): choosing one by Accept-Encoding, and compressing responses.
+
+Our own, since Litestar's compression middleware ignores qualities, such as `br;q=0`.
+"""
 
 import gzip
 from collections.abc import Awaitable, Callable, Mapping
@@ -10,21 +13,21 @@ import brotli
 from service.asgi import Message, Send
 from service.weights import weighted
 
-# Below this an answer fits into one packet anyway.
+# A smaller response fits into one packet anyway.
 COMPRESS_FROM_BYTES = 1024
-# what is longer is parsed anew each time, lest a client fill the memory with it
+# longer headers are not cached, so that a client cannot fill the memory with them
 CACHED_BYTES = 256
 
 
 class Coding(NamedTuple):
-    """A content coding, and the size from which answers are encoded with it."""
+    """A content coding, and the smallest body that is encoded with it."""
 
     name: str
-    """As in Content-Encoding; empty for none."""
+    """The value of Content-Encoding; empty for none."""
     from_bytes: int
 
     def name_for(self, size: int) -> str:
-        """The coding of an answer with a body of `size` bytes; empty for none."""
+        """The coding of a response with a body of `size` bytes; empty for none."""
         return self.name if size >= self.from_bytes else ""
 
 
@@ -32,7 +35,7 @@ IDENTITY = Coding("", 0)
 
 
 def _brotli(body: bytes) -> bytes:
-    # a window of 64 KiB holds any answer; the default's 4 MiB are asked for anew for each
+    # most responses are smaller than this window of 64 KiB; the default of 4 MiB is allocated for each response
     return bytes(brotli.compress(body, quality=4, lgwin=16))
 
 
@@ -45,7 +48,7 @@ ENCODERS: Mapping[str, Callable[[bytes], bytes]] = {"br": _brotli, "gzip": _gzip
 
 
 def coding_of(accept_encoding: bytes) -> Coding:
-    """The coding for a client that sent this Accept-Encoding."""
+    """The best coding for an Accept-Encoding header."""
     if not accept_encoding:
         return IDENTITY
     return _cached(accept_encoding) if len(accept_encoding) <= CACHED_BYTES else _choose(accept_encoding)
@@ -53,11 +56,11 @@ def coding_of(accept_encoding: bytes) -> Coding:
 
 def _choose(accept_encoding: bytes) -> Coding:
     qualities = weighted(accept_encoding)
-    # an old name of gzip (RFC 9110, 8.4.1.3)
+    # x-gzip is an old name of gzip (RFC 9110, 8.4.1.3)
     if "x-gzip" in qualities:
         qualities.setdefault("gzip", qualities["x-gzip"])
     others = qualities.get("*", 0.0)
-    # identity is acceptable unless it is excluded, and then anything is better
+    # identity is acceptable unless it is excluded (`identity;q=0`, `*;q=0`); then even the shortest body is encoded
     identity = qualities.get("identity", others if "*" in qualities else None)
     best = max(ENCODERS, key=lambda name: qualities.get(name, others))
     quality = qualities.get(best, others)
@@ -70,11 +73,11 @@ _cached = lru_cache(1000)(_choose)
 
 
 def encoding(send: Send, coding: Coding) -> Send:
-    """`send` for answers that are to be encoded, where their body comes in one piece and is long enough."""
+    """`send` that encodes a response whose body is sent in one piece and is long enough."""
     start: Message | None = None
     is_short = False
 
-    # for speed: most answers say that they are too short, and need no coroutine for each of their parts
+    # for speed: most responses are too short by their Content-Length, and need no coroutine for each message
     def send_short_or_encoded(message: Message) -> Awaitable[None]:
         nonlocal is_short
         if message["type"] == "http.response.start":

@@ -1,4 +1,7 @@
-"""The API's documentation at `/schema`: Swagger UI, with its files served from here, and the OpenAPI document."""
+"""The API documentation at `/schema`: Swagger UI, whose files the service serves itself, and the OpenAPI document.
+
+Not Litestar's own pages, which load scripts from a CDN.
+"""
 
 import mimetypes
 from collections.abc import Sequence
@@ -17,7 +20,7 @@ from service.options import options
 
 FILES = Path(swagger_ui.__file__).parent / "static"
 USED = ("swagger-ui-bundle.js", "swagger-ui.css", "favicon-32x32.png")
-# nothing from elsewhere, and no script within the page (Swagger UI draws its icons as data: images)
+# nothing from other origins, and no inline scripts (Swagger UI draws its icons as data: images)
 POLICY = (
     b"content-security-policy",
     b"default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
@@ -46,7 +49,7 @@ PAGE = f"""<!doctype html>
 
 
 def docs_routes(routes: Sequence[Router]) -> Router:
-    """The routes under `/schema`, which document `routes`."""
+    """The routes under `/schema`, with the documentation of `routes`."""
     page = Asset("text/html; charset=utf-8", lambda: PAGE, POLICY)
     openapi = Asset("application/vnd.oai.openapi+json", lambda: msgspec.json.encode(document(routes)), POLICY)
     files = {name: Asset(_type_of(name), (FILES / name).read_bytes, POLICY) for name in USED}
@@ -66,8 +69,10 @@ def docs_routes(routes: Sequence[Router]) -> Router:
             raise NotFoundException()
         return files[name]
 
-    told = [options(path, "GET", "HEAD") for path in ("/", "/openapi.json", "/files/{name:str}")]
-    return Router("/schema", route_handlers=[*told, read_page, read_document, read_file], include_in_schema=False)
+    option_routes = [options(path, "GET", "HEAD") for path in ("/", "/openapi.json", "/files/{name:str}")]
+    return Router(
+        "/schema", route_handlers=[*option_routes, read_page, read_document, read_file], include_in_schema=False
+    )
 
 
 def _type_of(name: str) -> str:

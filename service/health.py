@@ -1,4 +1,4 @@
-"""Whether the service is well, asked of what it depends on at most once a second."""
+"""Health checks. The dependencies are checked at most once a second."""
 
 import asyncio
 import time
@@ -19,7 +19,7 @@ BREAKER_NAMES = {CLOSED: "closed", HALF_OPEN: "half-open", OPEN: "open"}
 
 
 class DependencyHealth(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How one dependency answered when it was last asked."""
+    """The result of a dependency's last check."""
 
     status: Literal["up", "down"]
     latency_ms: float
@@ -42,7 +42,7 @@ class Status(msgspec.Struct, frozen=True):
 
 
 class Dependency(msgspec.Struct, frozen=True):
-    """Something to ask: `ping` raises `Unavailable`, `breaker_state` is CLOSED, HALF_OPEN or OPEN."""
+    """A dependency: `ping` raises `Unavailable`; `breaker_state` returns CLOSED, HALF_OPEN or OPEN."""
 
     ping: Callable[[], Awaitable[None]]
     breaker_state: Callable[[], int]
@@ -50,7 +50,7 @@ class Dependency(msgspec.Struct, frozen=True):
 
 
 class HealthChecks:
-    """Asks the dependencies together, and gives everybody who asks within a second the same answer."""
+    """Checks the dependencies concurrently. Requests within a second share one check."""
 
     def __init__(self, dependencies: Mapping[str, Dependency]) -> None:
         self._dependencies = dependencies
@@ -59,7 +59,7 @@ class HealthChecks:
         self.is_draining = False
 
     async def health(self) -> Health:
-        """The health, at most a second old."""
+        """The result of a check that began at most a second ago."""
         now = time.monotonic()
         if self._asking is None or (self._asking.done() and now - self._asked_at > FRESH_SECONDS):
             self._asked_at = now
@@ -97,7 +97,7 @@ def health_routes(checks: HealthChecks) -> Router:
             200: ResponseSpec(Health, description="Healthy or degraded: requests are served.", generate_examples=False),
             503: ResponseSpec(Health, description="Unhealthy, with the error.", generate_examples=False),
         },
-        summary="How the service and what it depends on are",
+        summary="The health of the service and its dependencies",
     )
     async def health() -> Response[Health]:
         found = await checks.health()
@@ -115,7 +115,7 @@ def health_routes(checks: HealthChecks) -> Router:
             200: ResponseSpec(Status, description="Send requests here.", generate_examples=False),
             503: ResponseSpec(Status, description="Send none: unhealthy, or about to stop.", generate_examples=False),
         },
-        summary="Whether to send requests here",
+        summary="Whether the service accepts requests",
     )
     async def ready() -> Response[Status]:
         if checks.is_draining:
@@ -131,5 +131,5 @@ def health_routes(checks: HealthChecks) -> Router:
         down = [name for name, each in found.dependencies.items() if each.status == "down"]
         return Failure(found.error, "unhealthy", ",".join(down), asked=True)
 
-    told = [options(path, "GET", "HEAD") for path in ("/", "/live", "/ready")]
-    return Router("/health", route_handlers=[*told, health, live, ready], tags=["health"])
+    option_routes = [options(path, "GET", "HEAD") for path in ("/", "/live", "/ready")]
+    return Router("/health", route_handlers=[*option_routes, health, live, ready], tags=["health"])

@@ -1,4 +1,4 @@
-"""The OpenAPI document: what Litestar makes of the routes, and what it cannot know of them."""
+"""The OpenAPI document: what Litestar generates from the routes, completed with what it cannot know."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -27,7 +27,7 @@ LIMITED: dict[str, Any] = {
         "schema": {"type": "string"},
     },
 }
-# by the statuses whose answers carry them
+# headers of the responses, by status
 HEADERS: dict[str, dict[str, Any]] = {
     "200": {"ETag": TAG},
     "201": {"ETag": TAG, "Location": LOCATION},
@@ -40,15 +40,15 @@ WITHOUT_TAG = {("/tasks", "get")}
 
 
 class StrictStructs(OpenAPISchemaPlugin):
-    """Says in the document what the structs do: one with `forbid_unknown_fields` takes no others."""
+    """Documents structs with `forbid_unknown_fields` as objects without additional properties."""
 
     @staticmethod
     def is_plugin_supported_type(value: Any) -> bool:
-        """Whether it is such a struct."""
+        """Whether a type is such a struct."""
         return isinstance(value, type) and issubclass(value, Struct) and value.__struct_config__.forbid_unknown_fields
 
     def to_openapi_schema(self, field_definition: FieldDefinition, schema_creator: SchemaCreator) -> Schema:
-        """Litestar's own schema of the struct, closed."""
+        """Litestar's schema of the struct, with `additionalProperties: false`."""
         schema = StructSchemaPlugin().to_openapi_schema(field_definition, schema_creator)
         schema.additional_properties = False
         return schema
@@ -72,14 +72,14 @@ def document(routes: Sequence[Router]) -> dict[str, Any]:
 
 
 def _complete(operation: dict[str, Any], *, is_tagged: bool) -> None:
-    """Adds the headers of the answers, and that an id is a UUID (which the service reads itself: a bad one is 404)."""
+    """Adds the headers of responses, and the format of ids (which the service parses itself: an invalid one is 404)."""
     for status, answer in operation["responses"].items():
         headers = HEADERS.get(status, {}) | (LIMITED if status != "408" else {})
         kept = {name: header for name, header in headers.items() if is_tagged or name != "ETag"}
         answer["headers"] = answer.get("headers", {}) | kept
     for parameter in operation.get("parameters", []):
         schema = parameter["schema"]
-        # one that may be left out is not null
+        # an optional parameter may be omitted, but is never null
         for kind in schema.pop("oneOf", []):
             schema.update(kind if kind["type"] != "null" else {})
         if parameter["name"] == "task_id":

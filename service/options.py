@@ -1,4 +1,4 @@
-"""Which methods a path has: OPTIONS, and the Allow of a 405."""
+"""The methods of a path: handlers for OPTIONS, and the Allow header of a 405."""
 
 from collections.abc import Iterable
 
@@ -7,16 +7,16 @@ from litestar.handlers import HTTPRouteHandler
 
 
 def options(path: str, *methods: str) -> HTTPRouteHandler:
-    """A handler for OPTIONS of a path, since Litestar's own knows nothing of HEAD, nor of other handlers' methods."""
+    """A handler for OPTIONS of a path. Litestar's own omits HEAD and the methods of other handlers."""
 
     @route(path, http_method=HttpMethod.OPTIONS, status_code=204, include_in_schema=False, sync_to_thread=False)
-    def tell() -> Response[None]:
+    def allowed() -> Response[None]:
         return Response(None, headers={"Allow": ", ".join((*methods, "OPTIONS"))})
 
-    return tell
+    return allowed
 
 
 def with_head(allow: str) -> str:
-    """An Allow header of Litestar's router, which does not know that HEAD is wherever GET is."""
+    """An Allow header of Litestar's router, with HEAD added wherever GET is allowed."""
     methods: Iterable[str] = [method.strip() for method in allow.split(",")]
     return ", ".join(f"{method}, HEAD" if method == "GET" else method for method in methods)

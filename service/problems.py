@@ -1,4 +1,8 @@
-"""Errors as RFC 9457 problem details: the one place where an exception becomes an answer."""
+"""Errors as RFC 9457 problem details: the one place where an exception becomes a response.
+
+Our own instead of Litestar's `ProblemDetailsPlugin`, which could replace only the encoding: this also serves the
+middleware outside of Litestar, adds the trace id, and records the failure for the span and the log line.
+"""
 
 from http import HTTPStatus
 from typing import Any, cast
@@ -27,9 +31,9 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     status: int
     detail: str = ""
     trace_id: str = ""
-    """The request's trace. It is kept where the request failed (5xx) or was sampled."""
+    """The request's trace. It is recorded if the request failed (5xx) or was sampled."""
     errors: list[dict[str, Any]] = []
-    """For an input that does not fit: each field, and what is wrong with it."""
+    """For invalid input: each field, and what is wrong with it."""
     type: str = "about:blank"
 
 
@@ -37,22 +41,22 @@ encode = msgspec.json.Encoder().encode
 
 
 def problem(status: int, detail: str, trace_id: str, errors: list[dict[str, Any]] | None = None) -> bytes:
-    """The JSON of a problem."""
+    """A problem as JSON."""
     return encode(Problem(HTTPStatus(status).phrase, status, detail, trace_id, errors or []))
 
 
 def answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    """The answer to a request that raised."""
+    """The response to a request that raised `error`."""
     scope = cast(Scope, request.scope)
     headers: dict[str, str] = {}
     errors: list[dict[str, Any]] = []
     if isinstance(error, ValidationException):
-        # the body does not fit (422); a path, query or header parameter does not (400)
+        # 422 for an invalid body, 400 for an invalid path, query or header parameter
         errors = [dict(each) for each in error.extra or [] if isinstance(each, dict)]
         is_parameter = any(each.get("source") in ("query", "path", "header", "cookie") for each in errors)
         status, detail = (400 if is_parameter else 422), "the request does not fit what is asked for"
     elif isinstance(error, InternalServerException) and "disconnected" in error.detail:
-        # nobody reads the answer, and it is no fault of the service
+        # the client has gone: nobody reads the response, and the service has not failed
         status, detail = 400, "the request ended before its body did"
     elif isinstance(error, HTTPException):
         status, detail = error.status_code, error.detail
@@ -67,14 +71,14 @@ def answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]
         kind = error_type(error) if error.asked else "circuit_breaker_open"
         note_failure(scope, Failure(error.reason, kind, error.dependency, error.asked))
     else:
-        status, detail = 500, "the service failed; the trace tells where"
+        status, detail = 500, "the service failed; see the trace"
         note_failure(scope, Failure(str(error), error_type(error), error=error))
     body = problem(status, detail, trace_id_of(scope), errors)
     return Response(body, status_code=status, media_type=MEDIA_TYPE, headers=headers)
 
 
 def answer_and_log(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    """As `answer`, with a log line for what failed."""
+    """Like `answer`, and logs the failure. For a service without telemetry, whose middleware would log it."""
     response = answer(request, error)
     failure = failure_of(cast(Scope, request.scope))
     if failure is not None:

@@ -1,4 +1,4 @@
-"""How many requests a client may make, counted in Redis for all replicas together."""
+"""The rate limit by client, counted in Redis for all replicas together, or in memory if the service runs alone."""
 
 import math
 import re
@@ -17,30 +17,30 @@ from service.settings import Network
 
 
 class Decision(NamedTuple):
-    """Whether a request may pass, and how the tightest limit stands after it."""
+    """Whether a request is allowed, and the state of the tightest limit after it."""
 
     is_allowed: bool
     limit: int
-    """Index of that limit."""
+    """The index of the tightest limit."""
     remaining: int
-    """Requests left in it."""
+    """Requests left."""
     reset: int
-    """Seconds until more are left; for a rejected request, until it may come again."""
+    """Seconds until there are more; for a rejected request, seconds after which to retry."""
 
 
 class Limiter(Protocol):
     """Counts requests by client."""
 
     async def hit(self, client: str) -> Decision:
-        """Counts one request, if every limit allows it. Raises `Unavailable` where it cannot count."""
+        """Counts one request, if every limit allows it. Raises `Unavailable`."""
 
 
-# The sliding-window counter: the present window's count, and of the one before as much as the sliding window still
-# covers (https://blog.cloudflare.com/counting-things-a-lot-of-different-things/). Its error against a true sliding
-# log comes from taking the earlier window's requests as evenly spread. It is that of the `limits` library, but all
-# limits are looked at before any is counted, in one round trip instead of one for each, and each window's count is
-# a field of one hash that expires by itself. A field is named for the length of its window: replicas with other limits,
-# as during a deployment that changes them, count the same requests where the window is the same, and else apart.
+# The sliding window counter: the count of the current window, plus the share of the previous window's count that the
+# sliding window still covers (https://blog.cloudflare.com/counting-things-a-lot-of-different-things/). It assumes that
+# the previous window's requests were evenly spread. The algorithm is that of the `limits` library; the script is our
+# own because it checks all limits before it counts, in one round trip instead of one for each limit, and keeps them in
+# one hash that expires by itself. Its fields are named by the length of the window, so that replicas with other limits,
+# as during a deployment that changes them, share the counts of equal windows.
 HIT = Script("""
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
@@ -96,7 +96,7 @@ class RedisLimiter:
 
     def __init__(self, cluster: RedisCluster, limits: Sequence[RateLimitItem]) -> None:
         self._cluster = cluster
-        # as they are sent: redis-py would make bytes of each number, for each request
+        # as bytes, since redis-py would encode each number for each request
         self._arguments = [b"%d" % n for item in limits for n in (item.amount, item.get_expiry() * 1000)]
 
     async def hit(self, client: str) -> Decision:
@@ -108,7 +108,7 @@ class RedisLimiter:
 
 
 class MemoryLimiter:
-    """A `Limiter` for a service that runs alone: that of the `limits` library, in this process."""
+    """A `Limiter` for a service that runs alone: the `limits` library, in this process."""
 
     def __init__(self, limits: Sequence[RateLimitItem]) -> None:
         self._limits = limits
@@ -116,7 +116,7 @@ class MemoryLimiter:
 
     async def hit(self, client: str) -> Decision:
         """Counts one request, if every limit allows it."""
-        # a single limit counts nothing where it is used up, and need not be tested before
+        # with several limits, all are tested before any counts; a single one counts nothing if it is used up
         if len(self._limits) > 1:
             for index, item in enumerate(self._limits):
                 if not await self._strategy.test(item, client):
@@ -142,10 +142,10 @@ WITH_PORT = re.compile(r"(?:([0-9.]+):[0-9]+|\[([^\]]+)\](?::[0-9]+)?)")
 
 
 class Clients:
-    """Who made a request: the address that the nearest trusted proxy saw, one however it is written.
+    """Identifies the client of a request, by its address in a canonical form.
 
-    `X-Forwarded-For` is read from its right end, where the nearest proxy wrote, as far as the proxies are trusted;
-    what stands to the left of the first address that is no trusted proxy was written by the client, and is ignored.
+    `X-Forwarded-For` is read from the right, where the nearest proxy appended, for as long as the addresses are those
+    of trusted proxies. The first other address is the client's; what is left of it was sent by the client, and ignored.
     """
 
     def __init__(self, trusted: Sequence[Network], ipv6_prefix: int = 64) -> None:
@@ -154,18 +154,18 @@ class Clients:
         self._cached = lru_cache(10_000)(self._of)
 
     def of(self, peer: str, forwarded_for: bytes) -> str:
-        """The client of a request from `peer` with this `X-Forwarded-For`. Only its right end can count."""
+        """The client of a request from `peer` with this `X-Forwarded-For`, of which only the right end is used."""
         return self._cached(peer, forwarded_for[-LONGEST_CHAIN:])
 
     def _of(self, peer: str, forwarded_for: bytes) -> str:
-        """The client's address; of IPv6 the network that one client has all of."""
+        """The client's address; for IPv6 its network, since one client usually has the whole of it."""
         chain = [part.strip() for part in forwarded_for.decode("latin-1").split(",") if part.strip()]
         client, address = peer, address_of(peer)
         while chain and address is not None and any(address in network for network in self._trusted):
             client = chain.pop()
             address = address_of(client)
         if address is None:
-            # a Unix socket's peer, or what a broken proxy wrote
+            # a Unix socket, or an invalid entry of a broken proxy
             return client[:64]
         if isinstance(address, IPv6Address):
             return str(ip_network((address, self._ipv6_prefix), strict=False))
@@ -173,7 +173,7 @@ class Clients:
 
 
 def address_of(text: str) -> IPv4Address | IPv6Address | None:
-    """The address, without port, brackets and zone, and IPv4 as such where IPv6 carries it; None where it is none."""
+    """Parses an address, ignoring port, brackets and zone. IPv4-mapped IPv6 becomes IPv4. None if it is invalid."""
     found = WITH_PORT.fullmatch(text)
     if found:
         text = found[1] or found[2]

@@ -1,4 +1,4 @@
-"""What this replica is called."""
+"""The name of this replica."""
 
 import socket
 from pathlib import Path
@@ -8,9 +8,9 @@ from dns.resolver import Resolver
 
 
 def replica_name() -> str:
-    """This container's name as Docker's name server has it, `todo-1`, or else the host's name.
+    """The container's name from Docker's DNS, such as `todo-1`; outside of Docker the host name.
 
-    Asked of the name server itself: the system's own look-up finds the container's id in /etc/hosts.
+    Queries the DNS server directly, because the system's resolver finds the container's id in /etc/hosts.
     """
     host = socket.gethostname()
     if not Path("/.dockerenv").exists():

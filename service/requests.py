@@ -1,7 +1,7 @@
-"""What every layer knows of a request, read once from its path and headers.
+"""Normalizes a request once, before all other layers.
 
-Exemption, routing and labels then follow one rule: all of them see the path as it is routed, and a header that is a
-list counts as one however many lines it came on (RFC 9110, 5.3).
+So exemption from the rate limit, routing and metric labels all see the same path, and a list header has the same
+meaning on one line or on several (RFC 9110, 5.3).
 """
 
 import re
@@ -23,16 +23,16 @@ ELSEWHERE = "service.elsewhere"
 LISTS = frozenset({b"accept", b"accept-encoding", b"if-match", b"if-none-match", b"upgrade", b"x-forwarded-for"})
 HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]{2,45}\]|[0-9A-Za-z._~!$&'()*+,;=%-]*)(?::([0-9]{0,5}))?")
 HIGHEST_PORT = 65535
-# what is longer than any sensible value is read anew each time, lest a client fill the memory with it
+# longer values are not cached, so that a client cannot fill the memory with them
 CACHED_BYTES = 256
 
 
 def read(scope: Scope) -> None:
-    """Normalizes the path, joins list headers, chooses the content coding, and notes why to refuse the request."""
+    """Normalizes the path, joins list headers, chooses the content coding, and marks a request that must be refused."""
     path: str = scope["path"]
     if not path.startswith("/") or (path.endswith("/") and path != "/") or "//" in path:
         scope["path"] = normalize_path(path)
-    # for speed: most requests have no header twice, and then nothing has to be looked at one by one
+    # for speed: most requests have no repeated headers, and a dict is enough
     found: dict[bytes, bytes] = dict(scope["headers"])
     hosts = 1 if b"host" in found else 0
     if len(found) != len(scope["headers"]):
@@ -55,9 +55,9 @@ def read(scope: Scope) -> None:
 
 
 def reading(app: App) -> App:
-    """`app`, for requests that were read."""
+    """`app` behind `read`."""
 
-    # no coroutine of its own, but the app's: one less to be made for each request
+    # for speed: returns the app's coroutine instead of wrapping it in another
     def read_and_call(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] == "http":
             read(scope)
@@ -67,7 +67,7 @@ def reading(app: App) -> App:
 
 
 def _joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
-    """The headers that are lists, each with all its lines as one."""
+    """The list headers, the lines of each joined."""
     lists: dict[bytes, bytes] = {}
     for name, value in headers:
         if name in LISTS:

@@ -1,4 +1,4 @@
-"""What Prometheus scrapes: `/metrics`, on a port of its own that no client of the API reaches."""
+"""The ASGI app for Prometheus: `/metrics`, on a port of its own that clients of the API cannot reach."""
 
 from collections.abc import Iterable
 from http import HTTPStatus
@@ -13,16 +13,17 @@ PLAIN = "text/plain; charset=utf-8"
 
 
 class MetricsApp:
-    """Answers GET and HEAD of `/metrics`: OpenMetrics, with exemplars, for a scraper that asks for it.
+    """Serves `/metrics`: Prometheus' text format, or OpenMetrics with exemplars if the scraper accepts it.
 
-    It runs on the loop that serves requests: that loop alone writes the counters, and one that hangs is seen as down.
+    It runs on the event loop that serves requests, because the counters of `instruments.py` have no locks. And if the
+    loop hangs, the scrape fails too, so that the replica is seen as down.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers one scrape. Other paths are 404, other methods 405."""
+        """Serves one scrape. Other paths are 404, other methods 405."""
         if scope["path"] != PATH:
             await _answer(scope, send, HTTPStatus.NOT_FOUND, b"metrics are at /metrics\n", PLAIN)
         elif scope["method"] not in ("GET", "HEAD"):

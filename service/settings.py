@@ -22,12 +22,12 @@ HIGHEST_PORT = 65535
 
 
 class SettingError(ValueError):
-    """A setting that does not parse; the message names it and says what is allowed."""
+    """An invalid setting. The message names it and says what is allowed."""
 
 
 @dataclass(frozen=True)
 class Parser:
-    """How a setting's text becomes its value: `read` raises ValueError for what is not `allowed`."""
+    """Parses a setting: `read` raises ValueError for what is not `allowed`."""
 
     read: Callable[[str], Any]
     allowed: str
@@ -98,7 +98,7 @@ def _networks(text: str) -> tuple[Network, ...]:
 
 def _limits(text: str) -> tuple[RateLimitItem, ...]:
     limits = () if text.strip().lower() in ("", "off") else tuple(parse_many(text))
-    # none at all is said by off, and a limit of 0 would turn everybody away
+    # "off" disables the limit; a limit of 0 would reject every request
     if any(limit.amount < 1 for limit in limits):
         raise ValueError(text)
     return limits
@@ -118,7 +118,7 @@ def _endpoint(text: str) -> str:
 
 def _base_endpoint(text: str) -> str:
     endpoint = _endpoint(text)
-    # the signal's path is added to it, and would be there twice
+    # the signal's path is appended, and must not be there twice
     if endpoint.endswith(("/v1/traces", "/v1/logs", "/v1/metrics")):
         raise ValueError(text)
     return endpoint
@@ -143,19 +143,19 @@ def _setting(default: str, parser: Parser, meaning: str, *, is_secret: bool = Fa
 
 @dataclass(frozen=True)
 class Settings:
-    """The service's settings. A field `cache_ttl_seconds` is set by `CACHE_TTL_SECONDS`."""
+    """The service's settings. The variable `CACHE_TTL_SECONDS` sets the field `cache_ttl_seconds`."""
 
     host: str = _setting("127.0.0.1", TEXT, "Address to listen on.")
     port: int = _setting("8000", Parser(_whole(0, 65535), "a port, 0 to 65535"), "Port to listen on; 0 picks one.")
     metrics_port: int = _setting(
         "9464",
         Parser(_whole(0, 65535), "a port, 0 to 65535, other than PORT"),
-        "Port of `/metrics`, for Prometheus alone; clients of the API shall not reach it. 0 picks one.",
+        "Port of `/metrics`, for Prometheus; clients of the API must not reach it. 0 picks one.",
     )
     replica: str = _setting(
         "",
         TEXT,
-        "This replica's name in `service_info`; empty takes it from the container's name or the host's.",
+        "This replica's name in `service_info`; by default the container's or the host's name.",
     )
     log_level: str = _setting(
         "info",
@@ -170,12 +170,15 @@ class Settings:
         is_secret=True,
     )
     database_timeout_seconds: float = _setting(
-        "2", SECONDS, "Time limit of every database operation, waiting included."
+        "2", SECONDS, "Time limit of every database operation, including the wait for a connection."
     )
     database_pool_size: int = _setting(
         "10",
         Parser(_whole(1, 200), "connections, from 1 to 200"),
-        "Most database connections of this replica for requests; two more are for health checks and background work.",
+        "Size of this replica's database pool; two more connections are for health checks and background work.",
+    )
+    startup_timeout_seconds: float = _setting(
+        "30", SECONDS, "How long to wait for the database at start, and until a missing Redis is logged as an error."
     )
     database_pooler: str = _setting(
         "none",
@@ -183,7 +186,6 @@ class Settings:
         "`transaction` behind a pooler that gives each transaction another connection (PgBouncer's `pool_mode`): "
         "statements have no names, and the limits of a session are the database's to set ([scale](scale.md)).",
     )
-    startup_timeout_seconds: float = _setting("30", SECONDS, "How long to wait for the database (and Redis) at start.")
 
     redis_url: RedisNodes = _setting(
         "",
@@ -201,106 +203,110 @@ class Settings:
         "Where to reach nodes that announce an address that is not reachable from here (a cluster behind NAT).",
     )
     redis_timeout_seconds: float = _setting(
-        "0.05", SECONDS, "Time limit of every Redis operation, connecting included."
+        "0.05", SECONDS, "Time limit of every Redis operation, including connecting."
     )
     redis_connections: int = _setting(
         "8",
         Parser(_whole(1, 200), "connections, from 1 to 200"),
-        "Most connections of this replica to each Redis node for batches; eight more are for redirects and checks.",
+        "Connections of this replica to each Redis node for pipelines; eight more are for redirects and checks.",
     )
     cache_ttl_seconds: float = _setting(
         "3600",
         Parser(_number(1, 2592000), "seconds, from 1 to 2592000"),
-        "How long a cached task lives, give or take a tenth.",
+        "TTL of cached tasks, plus or minus 10 % at random.",
     )
-    cache_unknown_ttl_seconds: float = _setting("5", SECONDS, "How long it is remembered that an id is unknown.")
+    cache_unknown_ttl_seconds: float = _setting("5", SECONDS, "TTL of the cache entry of an id that no task has.")
     breaker_failures: int = _setting(
         "5",
         Parser(_whole(1, 1000), "failures, from 1 to 1000"),
         "Failures in a row that open a circuit breaker.",
     )
-    breaker_open_seconds: float = _setting("1", SECONDS, "How long an open breaker waits before it tries again.")
+    breaker_open_seconds: float = _setting("1", SECONDS, "How long an open breaker waits before a trial call.")
 
     rate_limit: tuple[RateLimitItem, ...] = _setting(
         "100/15minutes",
         Parser(_limits, "limits such as 100/15minutes or 1000/minute;50/second, or off"),
-        "Requests that a client may make; with several, all hold at once.",
+        "Requests that a client may make; several limits apply together.",
     )
     rate_limit_ipv6_prefix: int = _setting(
         "64",
         Parser(_whole(1, 128), "bits, from 1 to 128"),
-        "How much of an IPv6 address is one client: a host usually has a whole /64.",
+        "Length of the IPv6 prefix that counts as one client: a host usually has a whole /64.",
     )
     trusted_proxies: tuple[Network, ...] = _setting(
         "",
         Parser(_networks, "networks such as 10.0.0.0/8,127.0.0.1"),
-        "Proxies whose `X-Forwarded-For` is believed; empty believes none.",
+        "Proxies whose `X-Forwarded-For` is trusted; empty trusts none.",
     )
     max_concurrent_requests: int = _setting(
         "256",
         Parser(_whole(1, 100000), "requests, from 1 to 100000"),
-        "Requests in flight beyond which new ones are answered 503 at once.",
+        "Limit of requests in flight; more are answered 503 at once.",
     )
     body_timeout_seconds: float = _setting("10", SECONDS, "How long a client may take to send a request's body.")
     drain_seconds: float = _setting(
         "1",
         Parser(_number(0, 3), "seconds, from 0 to 3"),
-        "On SIGTERM, how long it still accepts while /health/ready says 503.",
+        "On SIGTERM, how long requests are still accepted while /health/ready responds 503.",
     )
 
     api_docs: str = _setting(
         "on", Parser(_one_of("on", "off"), "on or off"), "The page at `/schema`, and the OpenAPI document beside it."
     )
 
-    telemetry: str = _setting("on", Parser(_one_of("on", "off"), "on or off"), "Metrics of requests, and traces.")
-    trace_sample_ratio: float = _setting("0.02", RATIO, "Share of the ordinary requests that are traced.")
+    telemetry: str = _setting(
+        "on", Parser(_one_of("on", "off"), "on or off"), "Metrics, traces, and log records by OTLP."
+    )
+    trace_sample_ratio: float = _setting("0.02", RATIO, "Share of requests that are sampled at their start.")
     trace_slow_seconds: float = _setting("0.5", SECONDS, "A request slower than this is recorded even if not sampled.")
     otel_exporter_otlp_endpoint: str = _setting(
         "",
         Parser(_base_endpoint, "an http:// or https:// URL without /v1/traces, or empty"),
         "Where traces and log records are sent (OTLP over HTTP); empty sends none.",
     )
-    otel_exporter_otlp_traces_endpoint: str = _setting("", ENDPOINT, "The whole URL for traces, if it is another.")
-    otel_exporter_otlp_logs_endpoint: str = _setting("", ENDPOINT, "The whole URL for log records, if it is another.")
+    otel_exporter_otlp_traces_endpoint: str = _setting("", ENDPOINT, "The full URL for traces, if it differs.")
+    otel_exporter_otlp_logs_endpoint: str = _setting("", ENDPOINT, "The full URL for log records, if it differs.")
     otel_traces_exporter: str = _setting("otlp", EXPORTER, "`none` sends no traces.")
     otel_logs_exporter: str = _setting("otlp", EXPORTER, "`none` sends no log records.")
     otel_exporter_otlp_protocol: str = _setting(
-        "http/protobuf", Parser(_one_of("http/protobuf"), "http/protobuf"), "How they are sent; there is one way."
+        "http/protobuf", Parser(_one_of("http/protobuf"), "http/protobuf"), "The protocol; no other is supported."
     )
     otel_exporter_otlp_timeout: float = _setting(
-        "2", SECONDS, "How long an export may take, with connecting, sending, the answer and trying again."
+        "2", SECONDS, "Time limit of an export, including connecting, the response and retries."
     )
-    otel_exporter_otlp_traces_timeout: float = _setting("", OTHER_SECONDS, "The same for traces, if it is another.")
-    otel_exporter_otlp_logs_timeout: float = _setting("", OTHER_SECONDS, "The same for log records, if it is another.")
+    otel_exporter_otlp_traces_timeout: float = _setting("", OTHER_SECONDS, "The same for traces, if it differs.")
+    otel_exporter_otlp_logs_timeout: float = _setting("", OTHER_SECONDS, "The same for log records, if it differs.")
     otel_sdk_disabled: bool = _setting("false", Parser(_boolean, "true or false"), "`true` sends neither.")
-    otel_bsp_schedule_delay: int = _setting("2000", MILLISECONDS, "Longest that a span waits to be sent.")
-    otel_bsp_max_queue_size: int = _setting("8192", ITEMS, "Spans that may wait; more are dropped and counted.")
-    otel_bsp_max_export_batch_size: int = _setting("2048", ITEMS, "Spans of one export, at most.")
-    otel_bsp_export_timeout: int = _setting("30000", MILLISECONDS, "Another limit of an export; the lower one holds.")
-    otel_blrp_schedule_delay: int = _setting("2000", MILLISECONDS, "Longest that a log record waits to be sent.")
-    otel_blrp_max_queue_size: int = _setting("2048", ITEMS, "Log records that may wait; more are dropped and counted.")
-    otel_blrp_max_export_batch_size: int = _setting("512", ITEMS, "Log records of one export, at most.")
-    otel_blrp_export_timeout: int = _setting("30000", MILLISECONDS, "Another limit of an export; the lower one holds.")
+    otel_bsp_schedule_delay: int = _setting("2000", MILLISECONDS, "Longest time that a span waits for its export.")
+    otel_bsp_max_queue_size: int = _setting("8192", ITEMS, "Size of the span queue; more are dropped and counted.")
+    otel_bsp_max_export_batch_size: int = _setting("2048", ITEMS, "Most spans of one export.")
+    otel_bsp_export_timeout: int = _setting("30000", MILLISECONDS, "Another limit of an export; the lower applies.")
+    otel_blrp_schedule_delay: int = _setting(
+        "2000", MILLISECONDS, "Longest time that a log record waits for its export."
+    )
+    otel_blrp_max_queue_size: int = _setting("2048", ITEMS, "Size of the log queue; more are dropped and counted.")
+    otel_blrp_max_export_batch_size: int = _setting("512", ITEMS, "Most log records of one export.")
+    otel_blrp_export_timeout: int = _setting("30000", MILLISECONDS, "Another limit of an export; the lower applies.")
 
     @property
     def traces_endpoint(self) -> str:
-        """The URL that traces are posted to; empty where none are sent."""
+        """The URL to which traces are sent; empty if none are."""
         return self._endpoint_of("traces", self.otel_exporter_otlp_traces_endpoint, self.otel_traces_exporter)
 
     @property
     def logs_endpoint(self) -> str:
-        """The URL that log records are posted to; empty where none are sent."""
+        """The URL to which log records are sent; empty if none are."""
         return self._endpoint_of("logs", self.otel_exporter_otlp_logs_endpoint, self.otel_logs_exporter)
 
     @property
     def traces_timeout(self) -> float:
-        """Seconds that an export of spans may take."""
+        """The time limit of an export of spans, in seconds."""
         limit = self.otel_exporter_otlp_traces_timeout or self.otel_exporter_otlp_timeout
         return min(limit, self.otel_bsp_export_timeout / 1000)
 
     @property
     def logs_timeout(self) -> float:
-        """Seconds that an export of log records may take."""
+        """The time limit of an export of log records, in seconds."""
         limit = self.otel_exporter_otlp_logs_timeout or self.otel_exporter_otlp_timeout
         return min(limit, self.otel_blrp_export_timeout / 1000)
 
@@ -312,9 +318,9 @@ class Settings:
 
 
 def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
-    """Settings from environment variables, an empty one counting as unset. Raises `SettingError`.
+    """Reads the settings from environment variables; an empty one counts as unset. Raises `SettingError`.
 
-    A secret, `X`, may be in a file instead, which `X_FILE` names.
+    A secret `X` may be in a file, whose path is in `X_FILE`.
     """
     values: dict[str, Any] = {}
     for each in fields(Settings):
@@ -343,7 +349,7 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
 
 
 def _secret(name: str, environment: Mapping[str, str]) -> str:
-    """A secret from its variable or its file."""
+    """Reads a secret from its variable or its file."""
     path = environment.get(f"{name}_FILE", "")
     if not path:
         return environment.get(name, "")

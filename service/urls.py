@@ -1,6 +1,6 @@
-"""The URLs of the database and of the Redis Cluster, as the settings take them.
+"""Parses the settings `DATABASE_URL` and `REDIS_URL`.
 
-Both raise `UrlError` (a ValueError) whose text shows no part of the URL but the names of its options.
+Errors are `UrlError` (a ValueError); their text contains nothing of the URL but names of options, since it has secrets.
 """
 
 from collections.abc import Mapping
@@ -15,8 +15,8 @@ from sqlalchemy.exc import ArgumentError
 Address = tuple[str, int]
 
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
-# libpq's connection parameters (https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS) that
-# asyncpg understands, and `ssl`, as SQLAlchemy's own form of `sslmode`
+# The connection parameters of libpq (https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS)
+# that asyncpg supports, and `ssl`, which is SQLAlchemy's name for `sslmode`
 FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
 POSTGRES_OPTIONS = frozenset(
     {
@@ -30,18 +30,18 @@ CERT_REQUIREMENTS = ("none", "optional", "required")
 
 
 class UrlError(ValueError):
-    """What is wrong with a URL, without any part of it that could be secret."""
+    """What is wrong with a URL, without its secret parts."""
 
 
 def database_url(text: str) -> URL:
-    """A URL that SQLAlchemy takes, its options those of libpq."""
+    """Parses a URL for SQLAlchemy, with libpq's options."""
     try:
         url = make_url(text)
         url.port  # noqa: B018 (raises where it is no number)
     except (ArgumentError, ValueError) as error:
         raise UrlError("it cannot be read") from error
     if url.drivername == "sqlite+aiosqlite":
-        # one in memory would be gone with the connection that made it
+        # each connection would have an in-memory database of its own
         if url.database in (None, "", ":memory:"):
             raise UrlError("it names no file")
         if url.query:
@@ -67,7 +67,7 @@ def database_url(text: str) -> URL:
 
 @dataclass(frozen=True)
 class RedisNodes:
-    """Some nodes of a cluster, and the options of redis-py with which to connect to all of its nodes."""
+    """Some nodes of a cluster, and the redis-py options for connecting to all of its nodes."""
 
     addresses: tuple[Address, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -77,7 +77,7 @@ class RedisNodes:
 
 
 def redis_nodes(text: str) -> RedisNodes:
-    """`redis://user:password@host:port`, or `rediss://` for TLS; several addresses, with commas."""
+    """Parses `redis://user:password@host:port`, or `rediss://` for TLS; several URLs separated by commas."""
     nodes = [_redis_node(part.strip()) for part in text.split(",") if part.strip()]
     if any(node.options != nodes[0].options for node in nodes):
         raise UrlError("all nodes have the same scheme, user, password and options")
@@ -112,7 +112,7 @@ def _redis_options(scheme: str, user: str | None, password: str | None, query: d
             raise UrlError("ssl_check_hostname is true or false")
         options["ssl_check_hostname"] = query["ssl_check_hostname"] == "true"
     elif query.get("ssl_cert_reqs") == "none":
-        # without a certificate there is no name to hold the host against
+        # an unverified certificate has no host name to check
         options["ssl_check_hostname"] = False
     for name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile"):
         if name in query and not Path(query[name]).is_file():

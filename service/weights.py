@@ -1,16 +1,16 @@
-"""Lists whose members have a quality, such as Accept and Accept-Encoding (RFC 9110, 12.4.2)."""
+"""Parses headers with quality values, such as Accept and Accept-Encoding (RFC 9110, 12.4.2)."""
 
 import re
 
-# a comma within a quoted string ends no member
+# a comma inside a quoted string does not separate members
 MEMBER = re.compile(r'(?:[^,"]|"(?:\\.|[^"\\])*")+')
 QUALITY = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?")
 
 
 def weighted(header: bytes) -> dict[str, float]:
-    """Each member in lower case without its parameters, and its quality; one whose quality is none is left out.
+    """The quality of each member, by its name in lower case without parameters.
 
-    Of a member that comes twice the higher quality counts.
+    Members with an invalid quality are omitted; of a repeated member the highest quality counts.
     """
     found: dict[str, float] = {}
     for member in MEMBER.findall(header.decode("latin-1")):

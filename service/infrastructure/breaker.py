@@ -1,4 +1,4 @@
-"""A circuit breaker: calls to a dependency that failed several times in a row are refused until a trial succeeds."""
+"""A circuit breaker: after several failures in a row, calls to a dependency are refused until a trial call succeeds."""
 
 import time
 from collections.abc import Callable
@@ -9,7 +9,7 @@ log = structlog.stdlib.get_logger("service.breaker")
 
 
 class Unavailable(Exception):  # noqa: N818 (it reads as what happened)
-    """A dependency that did not answer, or that is not asked because its breaker is open."""
+    """A dependency failed, or was not called because its circuit breaker is open (`asked` is False then)."""
 
     def __init__(self, dependency: str, reason: str, *, asked: bool = True) -> None:
         super().__init__(f"{dependency}: {reason}")
@@ -23,11 +23,11 @@ STATE_NAMES = {CLOSED: "closed", HALF_OPEN: "half_open", OPEN: "open"}
 
 
 class Breaker:
-    """`failures` in a row open it; after `open_seconds` one call, the trial, decides.
+    """Opens after `failures` in a row; after `open_seconds` it is half-open, and one trial call decides.
 
-    Each call is admitted under a number, the permit, and reports how it ended under that number. What reports under
-    an earlier permit than the present one (a call from before the breaker opened) changes nothing: only the trial
-    closes or reopens it. Time is monotonic, so that a wall clock that is set changes nothing either.
+    Each call is admitted with a number, its permit, and reports its outcome with that number. Outcomes of calls that
+    were admitted before the breaker last changed are ignored, so that only the trial closes or reopens it. The clock is
+    monotonic: setting the wall clock has no effect.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Breaker:
         changed: Callable[[int], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`changed` is told of each new state."""
+        """`changed` is called with each new state."""
         self.name = name
         self._threshold = failures
         self._open_seconds = open_seconds
@@ -46,14 +46,14 @@ class Breaker:
         self._clock = clock
         self._failures = 0
         self._opened_at = 0.0
-        self._is_said_open = False
+        self._is_logged_open = False
         self.state = CLOSED
-        """CLOSED, HALF_OPEN (a trial is under way) or OPEN."""
+        """CLOSED, HALF_OPEN (a trial call is running) or OPEN."""
         self.permit = 0
-        """The number under which calls are admitted while it is closed."""
+        """The current permit."""
 
     def admit(self) -> int:
-        """The permit of a call that may be made now. Raises `Unavailable` where it may not."""
+        """The permit for a call. Raises `Unavailable` if no call may be made now."""
         if self.state == CLOSED:
             return self.permit
         if self.state == HALF_OPEN or self._clock() < self._opened_at + self._open_seconds:
@@ -63,7 +63,7 @@ class Breaker:
         return self.permit
 
     def succeeded(self, permit: int) -> None:
-        """The call with this permit was answered."""
+        """Reports that the call with this permit succeeded."""
         if permit != self.permit or self.state == OPEN:
             return
         self._failures = 0
@@ -71,7 +71,7 @@ class Breaker:
             self._close()
 
     def failed(self, permit: int, error: BaseException) -> None:
-        """The call with this permit was not answered."""
+        """Reports that the call with this permit failed."""
         if permit != self.permit or self.state == OPEN:
             return
         self._failures += 1
@@ -80,17 +80,20 @@ class Breaker:
             self._become(OPEN, str(error) or type(error).__name__)
 
     def abandoned(self, permit: int) -> None:
-        """The call with this permit was cancelled, which says nothing of the dependency: the next call is a trial."""
+        """Reports that the call with this permit was cancelled. That says nothing about the dependency.
+
+        If it was the trial, the next call is one.
+        """
         if permit == self.permit and self.state == HALF_OPEN:
             self._become(OPEN)
 
     def answered(self) -> None:
-        """The dependency answered a ping, which closes an open breaker. It does not hide failures of calls."""
+        """Reports a successful ping, which closes a breaker that is not closed; it does not reset the failure count."""
         if self.state != CLOSED:
             self._close()
 
     def _close(self) -> None:
-        # calls from before are under an earlier permit, so that their late failures do not count
+        # a new permit, so that late failures of earlier calls do not count
         self.permit += 1
         self._failures = 0
         self._become(CLOSED)
@@ -98,10 +101,10 @@ class Breaker:
     def _become(self, state: int, reason: str = "") -> None:
         self.state = state
         self._changed(state)
-        # one line when it opens and one when it closes, and none for the trials between
-        if state == OPEN and not self._is_said_open:
-            self._is_said_open = True
+        # one log line when it opens and one when it closes, none for the trials in between
+        if state == OPEN and not self._is_logged_open:
+            self._is_logged_open = True
             log.warning("circuit breaker opened", dependency=self.name, reason=reason)
-        elif state == CLOSED and self._is_said_open:
-            self._is_said_open = False
+        elif state == CLOSED and self._is_logged_open:
+            self._is_logged_open = False
             log.info("circuit breaker closed", dependency=self.name)

@@ -1,4 +1,4 @@
-"""Redis Cluster as the service uses it: bounded in time, batched, and cut off by a breaker where a node fails."""
+"""The Redis Cluster client of the service: time limits, batching, and a circuit breaker for each node."""
 
 import asyncio
 import copy
@@ -22,11 +22,11 @@ PROBE_SECONDS = 1.0
 
 
 class ForeignValue(Exception):  # noqa: N818 (it reads as what happened)
-    """A key holds a value of another Redis type than the command is for."""
+    """The key holds a value of another Redis type than the command expects (WRONGTYPE)."""
 
 
 class Script:
-    """A Lua script, known to Redis by the SHA-1 of its text."""
+    """A Lua script, which EVALSHA names by the SHA-1 of its text."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -34,7 +34,7 @@ class Script:
 
 
 class RedisCluster:
-    """The cluster: commands with a time limit, and whether it is well."""
+    """The cluster: commands with a time limit, and health checks."""
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self._settings = settings
@@ -48,7 +48,7 @@ class RedisCluster:
             require_full_coverage=False,
             load_balancing_strategy=LoadBalancingStrategy.ROUND_ROBIN,
             socket_connect_timeout=settings.redis_timeout_seconds,
-            # the time limit is on the batch: one timer instead of one for each answer
+            # the whole batch has a time limit instead: one timer, not one for each response
             socket_timeout=None,
             address_remap=self._remap if settings.redis_address_map else None,
             **settings.redis_url.options,
@@ -62,12 +62,11 @@ class RedisCluster:
         is_traced: Callable[[], bool],
         node_chosen: Callable[[str, int], None],
     ) -> None:
-        """From now on, commands for which `is_traced()` go through a client that `instrument` has instrumented.
+        """From now on, sends commands for which `is_traced()` is true through a client instrumented by `instrument`.
 
-        `node_chosen` is told, inside of that, host and port of the node that is asked.
-
-        It is a second face of the same client (connections, lanes, breakers), so that a request that is not
-        traced never enters the instrumentation.
+        `node_chosen` is called, inside the command's span, with host and port of the node. The instrumented client is a
+        shallow copy that shares connections, lanes and breakers, so that requests that are not traced never enter the
+        instrumentation.
         """
         self._traced = copy.copy(self._client)
         self._traced.node_chosen = node_chosen
@@ -75,7 +74,7 @@ class RedisCluster:
         self._is_traced = is_traced
 
     async def start(self) -> None:
-        """Connects, if the cluster is there; if it is not, every call raises `Unavailable` until it is."""
+        """Connects. If no node responds, every call raises `Unavailable` until one does."""
         try:
             async with asyncio.timeout(2):
                 await self._client.initialize()
@@ -83,43 +82,43 @@ class RedisCluster:
             self._client.look_again()
 
     async def watch(self) -> None:
-        """Brings nodes back that failed. A replica that failed is served nothing, so no request would notice."""
+        """Probes failed nodes every second. A failed Redis replica gets no requests that could show its recovery."""
         while True:
             await asyncio.sleep(PROBE_SECONDS)
             await self._client.bring_back()
-            # a node that has left the cluster changes it, and no breaker
+            # also changes when a node leaves the cluster, which no breaker reports
             self._metrics.breaker["redis"].set(self.breaker_state)
             present = {(node.host, str(node.port)) for node in self._client.get_nodes()}
             self._metrics.forget_redis_nodes(present)
 
     async def close(self) -> None:
         """Closes the connections."""
-        # a node that no longer answers must not keep the rest from being closed
+        # a node that does not respond must not prevent the others from being closed
         with suppress(*FAILURES):
             await self._client.aclose()
 
     async def command(self, *args: Any) -> Any:
-        """The answer to one keyed command. Raises `Unavailable`, and `ForeignValue`."""
+        """Runs a command with a key, and returns its reply. Raises `Unavailable` and `ForeignValue`."""
         client = self._traced if self._is_traced() else self._client
         try:
             return await client.execute_command(*args)
         except FAILURES as error:
-            raise _as_told(error) from error
+            raise _translated(error) from error
 
     async def run(self, script: Script, key: str | bytes, *args: Any) -> Any:
-        """The answer of a script that touches one key, or keys of one slot. Raises as `command`."""
+        """Runs a script on one key, or on keys of one slot, and returns its reply. Raises like `command`."""
         client = self._traced if self._is_traced() else self._client
         try:
             try:
                 return await client.execute_command("EVALSHA", script.sha, b"1", key, *args)
             except NoScriptError:
-                # which also makes the node know it from then on
+                # EVAL also caches the script on the node
                 return await client.execute_command("EVAL", script.text, 1, key, *args)
         except FAILURES as error:
-            raise _as_told(error) from error
+            raise _translated(error) from error
 
     async def ping(self) -> None:
-        """Asks every primary. Raises `Unavailable`, naming the first that does not answer."""
+        """Pings every primary. Raises `Unavailable`, which names the first that does not respond."""
         primaries = self._client.nodes_manager.get_nodes_by_server_type("primary")
         if not primaries:
             self._client.look_again()
@@ -134,7 +133,7 @@ class RedisCluster:
             raise Unavailable("redis", f"{node.name} {str(error) or 'did not answer in time'}") from error
 
     async def config_epoch(self) -> int:
-        """The cluster's current epoch, which rises with each failover. Raises `Unavailable`."""
+        """The cluster's current epoch, which increases with each failover. Raises `Unavailable`."""
         for node in self._client.nodes_manager.get_nodes_by_server_type("primary"):
             try:
                 info = await within(self._settings.redis_timeout_seconds * 2, node.execute_command("CLUSTER INFO"))
@@ -145,7 +144,7 @@ class RedisCluster:
 
     @property
     def breaker_state(self) -> int:
-        """The worst state of the breakers of the cluster's nodes. One that has left the cluster counts no more."""
+        """The worst breaker state of the nodes that are in the cluster now."""
         nodes, lanes = self._client.nodes_manager.nodes_cache, self._client.lanes
         return max((lane.breaker.state for name, lane in lanes.items() if name in nodes), default=CLOSED)
 
@@ -165,8 +164,8 @@ class RedisCluster:
         return self._settings.redis_address_map.get(announced, announced)
 
 
-def _as_told(error: BaseException) -> Exception:
-    """The error that callers know."""
+def _translated(error: BaseException) -> Exception:
+    """The error to raise to callers."""
     if isinstance(error, ResponseError) and str(error).startswith("WRONGTYPE"):
         return ForeignValue(str(error))
     return Unavailable("redis", str(error) or "did not answer in time")

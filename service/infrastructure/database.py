@@ -1,4 +1,4 @@
-"""The database behind the store: bounded pools, and around every operation a time limit, a breaker and telemetry."""
+"""Access to the database: bounded pools, and a time limit, a circuit breaker and telemetry for each operation."""
 
 import asyncio
 import random
@@ -22,9 +22,10 @@ from service.telemetry.tracing import Tracing
 
 T = TypeVar("T")
 
-# Connections beside those of the requests: the health check and the work beside the requests never wait for one.
+# A pool of its own for health checks and background work, so that they never wait for requests to return a connection.
 CONTROL_CONNECTIONS = 2
-# What the server gives up by itself, it rolls back, and the outcome is known: so it gives up before the client does.
+# The server's timeouts are shorter than the client's: a statement that the server cancels is rolled back, so that its
+# outcome is known.
 STATEMENT_SHARE = 0.9
 LOCK_SHARE = 0.75
 POOL_SHARE = 0.75
@@ -37,10 +38,10 @@ log = structlog.stdlib.get_logger("service")
 
 
 class Database:
-    """Runs operations on the database that `DATABASE_URL` names. Raises `Unavailable` where it cannot.
+    """Runs operations on the database of `DATABASE_URL`. Raises `Unavailable` if it does not respond.
 
-    On PostgreSQL a statement is a transaction of its own, in one round trip. On SQLite, which is no round trip away,
-    an operation is a transaction, so that it may consist of several statements.
+    On PostgreSQL every statement is its own transaction (autocommit), which takes one round trip. On SQLite an
+    operation is a transaction, and may consist of several statements.
     """
 
     def __init__(self, settings: Settings, metrics: Metrics, tracing: Tracing) -> None:
@@ -52,7 +53,7 @@ class Database:
         self._left: set[asyncio.Task[Any]] = set()
         self.is_sqlite = self._url.get_backend_name() == "sqlite"
         self.engine = self._new_engine(settings.database_pool_size)
-        # nothing that it writes is worth a wait for the disk or for a standby
+        # background writes need not wait for the disk or for a standby
         self._control = self._new_engine(CONTROL_CONNECTIONS, synchronous_commit="off")
         server: dict[str, str | int] = (
             {}
@@ -71,7 +72,7 @@ class Database:
             self._breaker_changed,
         )
         if isinstance(self.engine.pool, QueuePool):
-            # looked up at each scrape: closing the engine puts a new pool in the place of this one
+            # looked up at each scrape, since disposing the engine replaces its pool
             metrics.watch_pool(
                 lambda: cast(QueuePool, self.engine.pool).checkedout(),
                 lambda: cast(QueuePool, self.engine.pool).checkedin(),
@@ -79,11 +80,11 @@ class Database:
             )
 
     def _new_engine(self, size: int, **server_settings: str) -> AsyncEngine:
-        # (nor does what clients wrote belong into errors)
         options: dict[str, Any] = {
             "pool_size": size,
             "max_overflow": 0,
             "pool_timeout": self._limit * POOL_SHARE,
+            # errors are logged, and must not contain what clients wrote
             "hide_parameters": True,
         }
         if self.is_sqlite:
@@ -106,7 +107,7 @@ class Database:
         )
 
     async def read(self, statement: sa.Select[*tuple[Any, ...]], *, is_control: bool = False) -> list[Any]:
-        """The rows of a SELECT, asked a second time where the connection turns out to be broken."""
+        """The rows of a SELECT. Retried once if the driver reports an error, such as a broken connection."""
 
         async def work(connection: AsyncConnection) -> list[Any]:
             return list((await connection.execute(statement)).all())
@@ -127,10 +128,10 @@ class Database:
         *,
         is_control: bool = False,
     ) -> T:
-        """What `work` returns. `statement` names the operation in traces.
+        """Runs `work` and returns its result. `statement` describes the operation in traces.
 
-        With `is_control` it runs on a connection beside those of the requests, its commit waits for no disk, and it is
-        counted apart, so that it does not hide how long users wait.
+        With `is_control` it uses the pool for background work, commits asynchronously, and has a metric of its own, so
+        that it does not distort the durations that users experience.
         """
         permit = self.breaker.admit()
         started = time.monotonic()
@@ -144,13 +145,13 @@ class Database:
             if _is_contention(error):
                 self.breaker.succeeded(permit)
             elif isinstance(error, PoolTimeoutError) or time.monotonic() - started > self._limit * 1.5:
-                # no connection was free, or this process was itself held up: that says nothing of the database
+                # no connection was free, or this process was itself stalled: that says nothing about the database
                 self.breaker.abandoned(permit)
             else:
                 self.breaker.failed(permit, error)
             raise Unavailable("database", reason(error)) from error
         except BaseException:
-            # cancelled, or not the database's fault
+            # cancelled, or an error that the database did not cause
             self.breaker.abandoned(permit)
             raise
         finally:
@@ -160,7 +161,7 @@ class Database:
         return result
 
     async def ping(self) -> None:
-        """Raises `Unavailable` where the database does not answer. Looks past the breaker, and closes it."""
+        """Raises `Unavailable` if the database does not respond. Ignores the breaker, and closes it on success."""
         try:
             await self._in_time(
                 self._transact(self._control, lambda connection: connection.execute(sa.text("SELECT 1")))
@@ -195,10 +196,10 @@ class Database:
             return await work(connection)
 
     async def _in_time(self, work: Coroutine[Any, Any, T]) -> T:
-        """What `work` returns. Raises TimeoutError at the limit.
+        """The result of `work`. Raises TimeoutError at the limit.
 
-        The work is left behind then, and not waited for: the driver takes seconds more to give up a connection
-        to a server that hangs.
+        The work is cancelled then but not awaited, because the driver takes further seconds to abort a connection to a
+        server that hangs.
         """
         task = asyncio.create_task(work)
         try:
@@ -222,7 +223,7 @@ class Database:
     def _forget(self, task: asyncio.Task[Any]) -> None:
         self._left.discard(task)
         if not task.cancelled():
-            task.exception()  # seen: who asked has been told that it took too long
+            task.exception()  # marks it as retrieved: the caller has already got a TimeoutError
 
     @asynccontextmanager
     async def _span(self, operation: str, statement: sa.Executable) -> AsyncIterator[None]:
@@ -248,9 +249,9 @@ class Database:
 def create_postgres_engine(
     url: sa.URL, *, is_pooled: bool, limits: dict[str, float], session: dict[str, str], **options: Any
 ) -> AsyncEngine:
-    """An engine on asyncpg, which reads the options of the URL as libpq does.
+    """An engine on asyncpg, which interprets the URL's options like libpq.
 
-    `limits` are asyncpg's `timeout` and `command_timeout`, `session` the server's settings for each connection.
+    `limits` are asyncpg's `timeout` and `command_timeout`, `session` the server settings of each connection.
     """
     dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
     more: dict[str, Any] = {"statement_cache_size": 0} if is_pooled else {}
@@ -263,7 +264,7 @@ def create_postgres_engine(
 
 
 def _collection(statement: sa.Executable) -> str:
-    """The table that a statement is about."""
+    """The table of a statement, for `db.collection.name`."""
     if isinstance(statement, sa.Select):
         tables = statement.get_final_froms()
     else:
@@ -272,19 +273,19 @@ def _collection(statement: sa.Executable) -> str:
 
 
 def _is_outage(error: BaseException) -> bool:
-    """The database's state, as against a statement that is wrong."""
+    """Whether the error is due to the state of the database, and not to the statement."""
     return not isinstance(
         error, (sa.exc.ProgrammingError, sa.exc.DataError, sa.exc.IntegrityError, sa.exc.ArgumentError)
     )
 
 
 def _is_contention(error: BaseException) -> bool:
-    """Somebody else held a lock for too long: the database is well."""
+    """Whether another transaction held a lock for too long. The database itself is healthy then."""
     return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) == LOCK_NOT_AVAILABLE
 
 
 def reason(error: BaseException) -> str:
-    """What to say of an error, in one line without parameters."""
+    """The error in one line, without parameters of the statement."""
     if isinstance(error, TimeoutError):
         return "did not answer in time"
     if isinstance(error, PoolTimeoutError):

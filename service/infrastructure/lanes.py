@@ -1,4 +1,4 @@
-"""Batches of commands on their way to the nodes of a Redis Cluster."""
+"""Pipelining of commands to the nodes of a Redis Cluster."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -24,12 +24,12 @@ from service.infrastructure.breaker import CLOSED, Breaker, Unavailable
 from service.telemetry.instruments import Durations
 
 REDIRECTED = (MovedError, AskError, TryAgainError)
-# redis-py's own trouble with a cluster (no node answers, a slot that nobody serves) is no RedisError
+# redis-py's own errors about a cluster (no node responds, a slot is not served) are not subclasses of RedisError
 CLUSTER_ERRORS = (RedisError, RedisClusterException)
 FAILURES = (*CLUSTER_ERRORS, OSError, TimeoutError)
 READS = frozenset({"GET", "MGET"})
-# Connections to each node that batches never take: for redirected commands, and for what asks how the node is (the
-# health check, the probe of an open breaker, the two questions about the cluster's layout).
+# Connections to each node that batches never use: four for redirected commands, and four for the health check, the
+# probe of an open breaker, and the two queries about the cluster's layout.
 REDIRECTS_AT_ONCE = 4
 APART = REDIRECTS_AT_ONCE + 4
 
@@ -37,10 +37,10 @@ Call = tuple[tuple[Any, ...], asyncio.Future[Any]]
 
 
 class Lane:
-    """The commands on their way to one node. What is asked for in one turn of the event loop goes as one batch.
+    """The connection to one node: sends all commands of one iteration of the event loop as one pipeline.
 
-    Batching exists for speed: redis-py spends some 100 µs of CPU on each command that it sends alone, more
-    than all the rest of a cached read, and a fifth of that on a command in a pipeline.
+    For speed: redis-py needs about 100 µs of CPU for a command that it sends alone, more than the rest of a cached
+    read, and a fifth of that for a command in a pipeline.
     """
 
     def __init__(self, node: ClusterNode, breaker: Breaker, client: "BatchingClient") -> None:
@@ -53,7 +53,7 @@ class Lane:
         self._flush_is_due = False
 
     def submit(self, command: tuple[Any, ...]) -> asyncio.Future[Any]:
-        """The future answer to a command. Raises `Unavailable` at once where the breaker is open."""
+        """Queues a command and returns the future of its reply. Raises `Unavailable` if the breaker is open."""
         self._permit = self.breaker.admit()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
@@ -65,7 +65,7 @@ class Lane:
 
     def _flush(self) -> None:
         self._flush_is_due = False
-        # with every connection in use, what waits goes with the batch that follows
+        # if every connection is in use, the commands wait for the next batch
         if self._waiting and len(self._batches) < self._client.batches_at_once:
             calls, self._waiting = self._waiting, []
             task = asyncio.get_running_loop().create_task(self._send(calls, self._permit))
@@ -92,8 +92,8 @@ class Lane:
                 self._refuse(calls, "the service stops", error)
                 raise
             if isinstance(error, MaxConnectionsError) or loop.time() >= due + limit / 2:
-                # No connection was free, or this process was itself held up, paused or out of its share of the
-                # processor: that says nothing of the node.
+                # No connection was free, or this process was itself stalled (paused, throttled): that says nothing
+                # about the node.
                 self.breaker.abandoned(permit)
             else:
                 self._failed(permit, error)
@@ -101,7 +101,7 @@ class Lane:
             return
         finally:
             self._client.round_trip(str(self.node.host), int(self.node.port)).observe(loop.time() - began)
-        # a connection that breaks is reported as the answer to each command that waited on it
+        # redis-py returns a broken connection as the result of each command that was waiting on it
         broken = next((c.result for c in commands if _is_node_failure(c.result)), None)
         if broken is not None:
             self._failed(permit, broken)
@@ -130,17 +130,17 @@ class Lane:
 
 
 def _is_node_failure(result: Any) -> bool:
-    """A connection that broke, or an answer that says the node cannot serve: down, loading, without its primary."""
+    """Whether a result is a broken connection, or says that the node cannot serve: down, loading, without primary."""
     return isinstance(result, (OSError, RedisConnectionError, RedisTimeoutError)) or (
         isinstance(result, RedisError) and str(result).startswith(("CLUSTERDOWN", "LOADING", "MASTERDOWN"))
     )
 
 
 async def within(seconds: float, work: Awaitable[Any]) -> Any:
-    """The result of `work`, or `TimeoutError`.
+    """The result of `work`. Raises TimeoutError.
 
-    It is not awaited itself: with a name that does not resolve in time redis-py cancels what waits for it, and that
-    must not end who asks.
+    `work` runs in a task of its own: if a host name does not resolve in time, redis-py cancels the task that waits for
+    it, and that must not be the caller's.
     """
     asked = asyncio.ensure_future(work)
     try:
@@ -153,9 +153,9 @@ async def within(seconds: float, work: Awaitable[Any]) -> Any:
 
 
 class BatchingClient(Client):
-    """redis-py's cluster client, with keyed commands going through a `Lane` for each node.
+    """redis-py's cluster client, which sends commands with a key through the `Lane` of their node.
 
-    Redirections (MOVED, ASK) and everything unusual go redis-py's own way.
+    Redirections (MOVED, ASK) and everything else are left to redis-py.
     """
 
     def __init__(
@@ -166,30 +166,30 @@ class BatchingClient(Client):
         round_trip: Callable[[str, int], Durations],
         **options: Any,
     ) -> None:
-        """`round_trip` gives the histogram of a node's host and port."""
+        """`round_trip` returns the histogram for a node's host and port."""
         super().__init__(max_connections=batches_at_once + APART, **options)
         self.round_trip = round_trip
         self.node_chosen: Callable[[str, int], None] | None = None
-        """Told which node a command is for; set in the traced copy alone."""
+        """Called with the node of each command; only set in the instrumented copy."""
         self.time_limit = time_limit
         self.batches_at_once = batches_at_once
         self._new_breaker = new_breaker
-        # in a dict, and not in attributes, since the traced copy of this client shares it
+        # a dict, so that the instrumented copy shares it
         self.lanes: dict[str, Lane] = {}
         self._looking: set[asyncio.Task[None]] = set()
         self._redirects = asyncio.Semaphore(REDIRECTS_AT_ONCE)
 
     async def execute_command(self, *args: Any, **kwargs: Any) -> Any:
-        """The answer to a keyed command (GET, MGET, EVAL, EVALSHA).
+        """The reply to a command with a key (GET, MGET, EVAL, EVALSHA).
 
-        Raises `Unavailable`, or what Redis answered.
+        Raises `Unavailable`, or the error that Redis replied.
         """
         key = args[3] if args[0] in {"EVALSHA", "EVAL"} else args[1]
         try:
             return await self._lane(key, args[0] in READS).submit(args)
         except ReadOnlyError:
-            # A script for a primary that has become a replica: on a connection for reads it is run there, and fails
-            # at its first write, instead of being redirected.
+            # The primary has become a replica. Its connections are in READONLY mode, in which it runs the script and
+            # fails at the first write instead of redirecting.
             await asyncio.wait(self.look_again(), timeout=self.time_limit)
             return await self._lane(key, args[0] in READS).submit(args)
         except REDIRECTED:
@@ -217,7 +217,7 @@ class BatchingClient(Client):
         return lane
 
     def look_again(self) -> set[asyncio.Task[None]]:
-        """Asks the cluster, beside the requests, who serves what; the task that does."""
+        """Reloads the slot map in the background. Returns the task."""
         if not self._looking:
             task = asyncio.get_running_loop().create_task(self._look())
             self._looking.add(task)
@@ -225,7 +225,7 @@ class BatchingClient(Client):
         return set(self._looking)
 
     async def bring_back(self) -> None:
-        """Pings the nodes whose breakers are not closed; where one answers, has a look at what it serves now."""
+        """Pings the nodes whose breakers are not closed. If one responds, reloads the slot map."""
         failed = [lane for lane in self.lanes.values() if lane.breaker.state != CLOSED]
         if any(await asyncio.gather(*(self._answers(lane) for lane in failed))):
             self.look_again()
@@ -238,7 +238,7 @@ class BatchingClient(Client):
         return True
 
     async def ask_node(self, node: ClusterNode, seconds: float) -> None:
-        """Pings a node on a connection that no batch uses, and closes its breaker. Raises one of `FAILURES`."""
+        """Pings a node on a connection that batches do not use, and closes its breaker. Raises one of `FAILURES`."""
         await within(seconds, node.execute_command("PING"))
         if lane := self.lanes.get(node.name):
             lane.breaker.answered()

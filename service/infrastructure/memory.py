@@ -1,11 +1,14 @@
-"""Values in the memory of this process, with a bound and a time to live."""
+"""An LRU cache with a TTL for each entry, in the memory of this process.
+
+Our own, because it is twenty lines; cachetools' TLRUCache would be a dependency for the service that runs alone.
+"""
 
 import time
 from collections import OrderedDict
 
 
 class Memory:
-    """Keeps at most `capacity` values, dropping the one that was used longest ago."""
+    """Keeps at most `capacity` values, and evicts the least recently used."""
 
     def __init__(self, capacity: int = 100_000) -> None:
         self._capacity = capacity

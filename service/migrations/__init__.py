@@ -1,4 +1,4 @@
-"""The database's schema and its changes, by Alembic. Each step is safe beside replicas of the release before it."""
+"""Alembic migrations of the schema. Each is safe while replicas of the previous release are still running."""
 
 import asyncio
 import time
@@ -15,22 +15,23 @@ from service.settings import Settings
 
 log = structlog.stdlib.get_logger("service")
 
-# any number that nothing else in this database uses: replicas that start together migrate one after another
+# The advisory lock's number, which nothing else in this database uses. It makes replicas that start together migrate
+# one after the other.
 LOCK = 0x61A55
 RETRY_SECONDS = 0.25
-# what the role or the database may have is meant for requests
+# limits of the role or the database are meant for requests, not for migrations
 LIMITS = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
-# for a change of a large table, and for the replicas that wait for it
+# long enough to change a large table, and to wait for another replica that does
 UPGRADE_SECONDS = 600.0
 
 
 async def migrate(settings: Settings) -> None:
-    """Brings the schema up to date, waiting for the database to come up. Raises `Unavailable`."""
+    """Waits for the database, and upgrades its schema. Raises `Unavailable`."""
     url = settings.database_url
     is_sqlite = url.get_backend_name() == "sqlite"
     limit = settings.database_timeout_seconds
     if is_sqlite:
-        # another process may be about to do the same: to wait for it is not to fail
+        # waits, instead of failing, while another process migrates
         engine = create_async_engine(url, isolation_level="AUTOCOMMIT", connect_args={"timeout": UPGRADE_SECONDS})
     else:
         is_pooled = settings.database_pooler == "transaction"
@@ -39,7 +40,7 @@ async def migrate(settings: Settings) -> None:
     try:
         while True:
             try:
-                # only to connect is limited: what takes long then is work
+                # the short limit is only for connecting; a migration may take long
                 async with asyncio.timeout(limit * 2) as connecting:
                     async with engine.connect() as connection:
                         connecting.reschedule(asyncio.get_running_loop().time() + UPGRADE_SECONDS)
@@ -50,13 +51,13 @@ async def migrate(settings: Settings) -> None:
                     raise Unavailable("database", reason(error)) from error
                 await asyncio.sleep(RETRY_SECONDS)
     finally:
-        # the server has an event loop of its own, and connections cannot move to it
+        # connections belong to this event loop, and the server runs another
         await engine.dispose()
 
 
 async def _upgrade_locked(connection: AsyncConnection, is_sqlite: bool) -> None:
     if is_sqlite:
-        # a property of the file, so that readers do not wait for a writer; never changed within a transaction
+        # with WAL, readers do not wait for a writer. It is a property of the file, and cannot be set in a transaction
         await connection.exec_driver_sql("PRAGMA journal_mode=WAL")
         await connection.exec_driver_sql("BEGIN IMMEDIATE")
         try:
@@ -74,8 +75,8 @@ async def _upgrade_locked(connection: AsyncConnection, is_sqlite: bool) -> None:
 
 
 def upgrade(connection: sa.Connection, revision: str = "head") -> None:
-    """Runs the migrations up to a revision on a connection, within its transaction."""
-    # imported here, since only a start needs it
+    """Runs the migrations up to a revision, in the connection's transaction."""
+    # imported here, since only the start needs it
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
     from alembic.util import CommandError  # noqa: PLC0415
@@ -88,5 +89,5 @@ def upgrade(connection: sa.Connection, revision: str = "head") -> None:
     except CommandError as error:
         if "Can't locate revision" not in str(error):
             raise
-        # after a rollback of the service; each step leaves what the release before it needs
+        # the service was rolled back to an older release; each migration keeps what the previous release needs
         log.warning("the database's schema is newer than this release", error=str(error))

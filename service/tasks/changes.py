@@ -1,4 +1,4 @@
-"""What the database knows of the cache: its epoch, and the changes that the cache has not taken yet."""
+"""The cache's state in the database: its epoch, and the outbox of changes that the cache may not have seen yet."""
 
 from collections.abc import Collection
 from typing import NamedTuple
@@ -11,19 +11,19 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from service.infrastructure.database import Database
 from service.tasks.tables import cache_epoch, cache_formats, task_changes
 
-# What is read at once. A larger backlog is not worked off one by one: the epoch is raised instead.
+# How many changes are read at once. If there are more, they are not handled one by one: the epoch is raised instead.
 MOST_CHANGES = 1_000
 
 
 class Change(NamedTuple):
-    """A task, and the version that it has since; of a deleted one, the version after its last."""
+    """A task and its new version; for a deleted task, the version after its last."""
 
     task_id: UUID
     version: int
 
 
 class Found(NamedTuple):
-    """What one look found. `changes` has at most `MOST_CHANGES` + 1."""
+    """The result of one poll. `changes` has at most `MOST_CHANGES` + 1 entries."""
 
     epoch: int
     is_registered: bool
@@ -31,7 +31,7 @@ class Found(NamedTuple):
 
 
 class ChangeLog:
-    """The outbox of one format of cached values. Every method raises `Unavailable`."""
+    """The outbox for one format of cached values. Every method raises `Unavailable`."""
 
     def __init__(self, database: Database, value_format: int) -> None:
         self._database = database
@@ -58,13 +58,13 @@ class ChangeLog:
         )
 
     async def look(self) -> Found:
-        """The epoch, and the changes that are not confirmed, in one round trip."""
+        """The epoch and the unconfirmed changes, in one round trip."""
         rows = await self._database.read(self._look, is_control=True)
         changes = frozenset(Change(row.task_id, row.version) for row in rows if row.task_id is not None)
         return Found(rows[0].epoch if rows else 0, bool(rows and rows[0].format is not None), changes)
 
     async def confirm(self, changes: Collection[Change]) -> None:
-        """The cache has taken these."""
+        """Deletes changes from the outbox, after the cache has taken them."""
         parameters = [{"one_task": each.task_id, "one_version": each.version} for each in changes]
 
         async def work(connection: AsyncConnection) -> None:
@@ -73,7 +73,7 @@ class ChangeLog:
         await self._database.run("DELETE", self._confirm, work, is_control=True)
 
     async def register(self) -> None:
-        """Makes the epoch's row and the format's, where they are missing: from then on changes are noted for it."""
+        """Inserts the rows of the epoch and of this format if they are missing; the trigger then records changes."""
         insert = sqlite.insert if self._database.is_sqlite else postgresql.insert
         epoch = insert(cache_epoch).values(id=1, epoch=1, cluster_epoch=0).on_conflict_do_nothing()
         registration = insert(cache_formats).values(format=self._format).on_conflict_do_nothing()
@@ -85,9 +85,10 @@ class ChangeLog:
         await self._database.run("INSERT", registration, work, is_control=True)
 
     async def give_up_others(self) -> None:
-        """Notes no more changes for a format that nobody follows, as after a deployment that changed it.
+        """Unregisters formats that no replica polls any more, as after a deployment that changed the format.
 
-        Who follows a format never lets so many pile up. Should one come back, it finds its format given up.
+        A replica that polls never lets more than `MOST_CHANGES` accumulate. If one of that format starts again, it
+        finds its format unregistered, and raises the epoch.
         """
         most = sa.select(task_changes.c.format).group_by(task_changes.c.format).having(sa.func.count() > MOST_CHANGES)
         give_up = sa.delete(cache_formats).where(
@@ -102,9 +103,9 @@ class ChangeLog:
         await self._database.run("DELETE", drop, work, is_control=True)
 
     async def raise_epoch(self, known: int) -> int:
-        """Outdates all that is cached, and with it the changes noted so far. `known` is an epoch that was seen.
+        """Invalidates the whole cache and empties the outbox. Returns the new epoch.
 
-        The new epoch is higher than `known`, also where the database has lost the raise that led to it.
+        It is higher than `known`, the highest epoch that this replica has seen, even if the database has lost that one.
         """
         drop = sa.delete(task_changes).where(task_changes.c.format == self._format)
         higher = sa.case((cache_epoch.c.epoch < known, known), else_=cache_epoch.c.epoch) + 1
@@ -120,7 +121,7 @@ class ChangeLog:
         return await self._database.run("UPDATE", statement, work, is_control=True)
 
     async def raise_for(self, cluster_epoch: int, known: int) -> int | None:
-        """Raises the epoch, unless that has been done for this epoch of the cluster. The new one, or None."""
+        """Raises the epoch once for each epoch of the Redis cluster. The new epoch; None if that was done before."""
         higher = sa.case((cache_epoch.c.epoch < known, known), else_=cache_epoch.c.epoch) + 1
         statement = (
             sa.update(cache_epoch)

@@ -12,7 +12,7 @@ KEY = re.compile(r"[ !#-~]{1,255}")
 
 
 def idempotency(key: str | None, new: NewTask) -> Idempotency | None:
-    """What makes a create safe to repeat, from its header, in quotes or not. Raises 400."""
+    """Parses the header's value, with or without quotes. Raises 400."""
     if key is None:
         return None
     bare = key.strip()

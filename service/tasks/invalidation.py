@@ -1,8 +1,8 @@
-"""Keeps the cache true: sees to it that every change in the database reaches the cache, whoever made it.
+"""Cache invalidation: makes sure that every change in the database reaches the cache, whichever replica made it.
 
-A writer tells the cache itself, and confirms the change. One that is not confirmed (the writer died, was cancelled,
-never learned that its commit took place, or could not reach the cache) is found in the database by every replica, and
-told again until the cache has taken it.
+A writer updates the cache itself and then confirms the change, which deletes it from the outbox. Every replica polls
+the outbox. A change that stays unconfirmed (the writer died or was cancelled, never learned that its commit succeeded,
+or could not reach the cache) is invalidated by the replicas that find it, repeatedly until the cache has taken it.
 """
 
 import asyncio
@@ -19,30 +19,30 @@ from service.telemetry.metrics import Metrics
 
 log = structlog.stdlib.get_logger("service")
 
-# A change that is not confirmed is told after one to two of these: together well under a second.
+# An unconfirmed change is invalidated when it is found a second time, so after 0.3 to 0.6 s.
 POLL_SECONDS = 0.3
-# Writers' confirmations go to the database together. Well under `POLL_SECONDS`, so that nobody takes them for lost.
+# Confirmations are sent to the database in batches. Well under `POLL_SECONDS`, so that no replica takes them for lost.
 CONFIRM_SECONDS = 0.1
-# With the database not seen for as long, what is cached may be older than a second.
+# If the outbox was not read for this long, cached values may be more than a second old.
 VERIFIED_SECONDS = 1.0
-# Few enough for one batch to be answered within Redis' time limit
+# few enough for Redis to answer one batch within its time limit
 CHUNK = 100
 
 
-class Told(Protocol):
-    """The cache, as far as it is told of changes. Raises `Unavailable`."""
+class InvalidatedCache(Protocol):
+    """What is needed of the cache here. Raises `Unavailable`."""
 
     async def invalidate(self, task_id: UUID, version: int, epoch: int) -> None:
-        """The task has at least this version: nothing older is believed or kept."""
+        """Invalidates every entry of the task that is older than this version."""
 
-    async def forget_pages(self) -> object:
-        """No page that is cached is current."""
+    async def invalidate_pages(self) -> object:
+        """Invalidates all pages."""
 
 
 class Invalidation:
-    """Follows the database: the epoch, and changes that are not confirmed. `epoch` is what this replica has seen."""
+    """Polls the epoch and the outbox. `epoch` is the highest epoch that this replica has seen."""
 
-    def __init__(self, changes: ChangeLog, cache: Told, metrics: Metrics) -> None:
+    def __init__(self, changes: ChangeLog, cache: InvalidatedCache, metrics: Metrics) -> None:
         self._changes = changes
         self._cache = cache
         self._raised = metrics.cache_epoch_raised
@@ -50,42 +50,42 @@ class Invalidation:
         self._seen: frozenset[Change] = frozenset()
         self._lost: frozenset[Change] = frozenset()
         self._least: dict[UUID, int] = {}
-        self._told: set[Change] = set()
+        self._to_confirm: set[Change] = set()
         self._verified_at = -VERIFIED_SECONDS
 
     @property
     def is_verified(self) -> bool:
-        """Whether what the cache holds was held against the database a moment ago."""
+        """Whether the outbox was read within the last second."""
         return time.monotonic() - self._verified_at < VERIFIED_SECONDS
 
     def least_version(self, task_id: UUID) -> int:
-        """The version that a cached value of a task must have at least: the cache may not have taken it yet."""
+        """The lowest version of a task that may be served from the cache: a newer one is still in the outbox."""
         return self._least.get(task_id, 0) if self._least else 0
 
     @property
     def pages_are_current(self) -> bool:
-        """Whether the cache has taken every change that has had its time."""
+        """Whether cached pages may be served: no change is known that the writer failed to send to the cache."""
         return not self._lost
 
     def confirm(self, change: Change) -> None:
-        """The cache has taken a change: to be noted in the database soon."""
-        self._told.add(change)
+        """Confirms, with the next batch, a change that the cache has taken."""
+        self._to_confirm.add(change)
 
-    def hurry(self, change: Change) -> None:
-        """The cache could not be told of a change: to be tried again with the next look."""
+    def retry(self, change: Change) -> None:
+        """Invalidates with the next poll a change that could not be sent to the cache."""
         self._lost |= {change}
         self._expect({change})
 
     async def start(self) -> None:
-        """Begins to follow. What others left behind is told before the first request. Raises `Unavailable`."""
+        """Polls once, so that changes that others left are handled before the first request. Raises `Unavailable`."""
         found = await self._look()
         self._seen = found.changes
         await self._work_off(found)
 
-    async def follow(self, cluster_epoch: Callable[[], Awaitable[int]] | None) -> None:
-        """Looks every 0.3 s. The epoch is raised once whenever that of the cluster has changed.
+    async def poll(self, cluster_epoch: Callable[[], Awaitable[int]] | None) -> None:
+        """Polls every 0.3 s. Raises the epoch after each failover of the Redis cluster, which changes its own epoch.
 
-        A replica that took over from a primary may lack its last writes.
+        A Redis replica that was promoted may lack the last writes of its primary.
         """
         seen: int | None = None
         while True:
@@ -96,22 +96,22 @@ class Invalidation:
                     self._note_raise(await self._changes.raise_for(cluster, self.epoch))
                     seen = cluster
             except Unavailable:
-                pass  # tried again with the next look
+                pass  # the next poll tries again
             except Exception:
-                # to go on matters more than what it was: a replica that no longer follows believes stale values
-                log.exception("changes could not be followed")
+                # whatever it was, polling must go on: a replica that stopped would serve stale values
+                log.exception("the outbox could not be polled")
 
-    async def confirm_told(self) -> None:
-        """Notes in the database what the cache has taken, some times a second."""
+    async def send_confirmations(self) -> None:
+        """Deletes from the outbox, ten times a second, what the cache has taken."""
         while True:
             await asyncio.sleep(CONFIRM_SECONDS)
-            if not self._told:
+            if not self._to_confirm:
                 continue
-            told, self._told = self._told, set()
+            batch, self._to_confirm = self._to_confirm, set()
             try:
-                await self._changes.confirm(told)
+                await self._changes.confirm(batch)
             except Unavailable:
-                pass  # then it is found, and told once more
+                pass  # the changes stay in the outbox, and are invalidated once more
             except Exception:
                 log.exception("changes could not be confirmed")
 
@@ -119,11 +119,11 @@ class Invalidation:
         began = time.monotonic()
         found = await self._changes.look()
         if not found.is_registered:
-            # the first replica of this format, or one whose format was given up: changes went unnoted
+            # the first replica of this format, or the format was unregistered: changes were not recorded meanwhile
             await self._changes.register()
             await self._raise()
         elif found.epoch < self.epoch:
-            # the database has lost a raise that this replica has seen
+            # the database has lost an epoch that this replica has seen
             await self._raise()
         self.epoch = max(self.epoch, found.epoch)
         self._verified_at = began
@@ -140,17 +140,17 @@ class Invalidation:
             await self._raise()
             self._seen = self._lost = frozenset()
             return
-        # what a writer here could not tell has been seen once already
+        # found twice in a row, or passed to `retry` by a writer of this replica
         self._lost = found.changes & (self._seen | self._lost)
         self._seen = found.changes
-        await self._tell(self._lost)
+        await self._invalidate(self._lost)
 
-    async def _tell(self, changes: frozenset[Change]) -> None:
-        """Tells the cache of changes. What it does not take is found again with the next look."""
+    async def _invalidate(self, changes: frozenset[Change]) -> None:
+        """Invalidates changes in the cache. If that fails, they stay in the outbox for the next poll."""
         if not changes:
             return
         try:
-            await self._cache.forget_pages()
+            await self._cache.invalidate_pages()
         except Unavailable:
             return
         waiting = list(changes)
@@ -160,7 +160,7 @@ class Invalidation:
             answers = await asyncio.gather(*calls, return_exceptions=True)
             for change, answer in zip(chunk, answers, strict=True):
                 if answer is None:
-                    self._told.add(change)
+                    self._to_confirm.add(change)
                 elif not isinstance(answer, Unavailable):
                     raise answer
 

@@ -1,4 +1,4 @@
-"""What a task is, and what a client may say about one."""
+"""A task, and the bodies that clients send to create or change one."""
 
 from datetime import datetime
 from typing import Annotated
@@ -21,7 +21,7 @@ TaskText = Annotated[
 
 
 class Task(Struct, frozen=True):
-    """A task as it is stored and served. `version` starts at 1 and rises by one with each change."""
+    """A task as it is stored and returned. `version` starts at 1 and increases by one with each change."""
 
     id: UUID
     task: str
@@ -32,25 +32,25 @@ class Task(Struct, frozen=True):
 
 
 class NewTask(Struct, frozen=True, forbid_unknown_fields=True):
-    """What a client sends to create a task."""
+    """The body of a request that creates a task."""
 
     task: TaskText
     done: bool = False
 
 
 class TaskChange(Struct, frozen=True, forbid_unknown_fields=True):
-    """What a client sends to change a task: what is left out stays as it is."""
+    """The body of a request that changes a task. Omitted fields keep their value."""
 
     task: TaskText | UnsetType = UNSET
     done: bool | UnsetType = UNSET
 
     def values(self) -> dict[str, str | bool]:
-        """The fields that are to change, by name."""
+        """The fields to change, by name."""
         return {name: value for name, value in msgspec.structs.asdict(self).items() if value is not UNSET}
 
 
 class TaskPage(Struct, frozen=True):
-    """A page of tasks, newest first. `next` is the cursor of the page that follows, null on the last."""
+    """A page of tasks, newest first. `next` is the cursor of the next page, null on the last."""
 
     items: list[Task]
     next: str | None

@@ -1,4 +1,4 @@
-"""What a request must say of itself before its handler sees it: what it accepts, and that it brings JSON."""
+"""Content negotiation and strict validation of requests, before Litestar parses them."""
 
 import re
 from functools import lru_cache
@@ -17,18 +17,19 @@ DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
     "POST": msgspec.json.Decoder(NewTask),
     "PATCH": msgspec.json.Decoder(TaskChange),
 }
-# the ranges of media types that JSON is in, the most specific first
+# the media ranges that include JSON, the most specific first
 RANGES = ("application/json", "application/*", "*/*")
-# Litestar also takes 1e1 for a whole number, and 1 for a boolean
+# stricter than Litestar, which also accepts 1e1 for a whole number and 1 for a boolean
 QUERY = {"limit": re.compile("[1-9][0-9]{0,2}"), "done": re.compile("true|false")}
-# what is longer is parsed anew each time, lest a client fill the memory with it
+# longer headers are not cached, so that a client cannot fill the memory with them
 CACHED_BYTES = 256
 
 
 async def negotiate(request: Request[Any, Any, Any]) -> None:
-    """Raises 406 for a client that takes no JSON, 415 for a body that is not said to be JSON, 400 or 422 for a bad one.
+    """Raises 406 if the client does not accept JSON, 415 if the body is not declared as JSON, 400 or 422 if invalid.
 
-    A foreign page in a browser can send a body without asking first, but not as application/json.
+    Requiring application/json also protects from other sites' pages: a browser sends that type only after a CORS
+    preflight, which this service never grants.
     """
     scope: Any = request.scope
     accept: bytes = scope[ACCEPT]
@@ -55,7 +56,7 @@ async def negotiate(request: Request[Any, Any, Any]) -> None:
 
 
 def accepts_json(accept: bytes) -> bool:
-    """Whether an Accept header lets an answer be JSON."""
+    """Whether an Accept header allows JSON."""
     return _cached(accept) if len(accept) <= CACHED_BYTES else _accepts_json(accept)
 
 
@@ -70,7 +71,10 @@ _cached = lru_cache(1000)(_accepts_json)
 
 
 def check_body(body: bytes, decoder: msgspec.json.Decoder[Any]) -> None:
-    """Raises `ValidationException` where a field has another type, since Litestar takes 1 and "true" for a boolean."""
+    """Raises 400 if the body is not JSON, 422 if it is missing or a field has another type.
+
+    Stricter than Litestar, which accepts 1 and "true" for a boolean.
+    """
     if not body:
         raise HTTPException(status_code=422, detail="there is no body")
     try:
@@ -84,7 +88,7 @@ def check_body(body: bytes, decoder: msgspec.json.Decoder[Any]) -> None:
 
 
 def check_query(query: bytes) -> None:
-    """Raises 400 for a parameter that comes twice, or is not written as the document says."""
+    """Raises 400 for a parameter that is repeated, or that does not have the form that the OpenAPI document gives."""
     seen: set[str] = set()
     for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
         if name in seen:

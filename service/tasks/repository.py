@@ -1,4 +1,4 @@
-"""Tasks as the routes know them: read through the cache, written to the store and then to the cache."""
+"""Reads tasks through the cache; writes them to the database and then to the cache."""
 
 import asyncio
 import time
@@ -19,10 +19,10 @@ from service.telemetry.request import note_cache
 
 T = TypeVar("T")
 
-# A reader joins a load that another reader began, unless it began so long ago that what it brings could be older
-# than a write that was acknowledged meanwhile by more than the cache may be late.
+# Single flight: a read joins a load that another read has started, but not one that started longer ago than this. Its
+# result could miss a write that was acknowledged meanwhile, and be stale for longer than promised.
 JOIN_SECONDS = 0.25
-# What took longer to load is not cached: what guards against older versions may have expired (GUARD_TTL_MS).
+# A slower load is not cached: the tombstone or marker that guards against old versions may have expired (GUARD_TTL_MS).
 FILL_WITHIN_SECONDS = 1.0
 
 
@@ -32,7 +32,7 @@ class StoredTask(NamedTuple):
     version: int
     body: bytes
     is_stale: bool = False
-    """From the cache, at a time when that could not be held against the database: maybe not the newest."""
+    """From the cache, while the outbox could not be read: possibly not the newest version."""
 
 
 class StoredPage(NamedTuple):
@@ -40,17 +40,17 @@ class StoredPage(NamedTuple):
 
     body: bytes
     is_stale: bool = False
-    """As of a `StoredTask`."""
+    """As in `StoredTask`."""
 
 
 class SingleFlight:
-    """One load for a key at a time, however many ask."""
+    """At most one load for a key at a time; concurrent readers share its result."""
 
     def __init__(self) -> None:
         self._flights: dict[str, tuple[float, asyncio.Task[object]]] = {}
 
     async def do(self, key: str, load: Callable[[], Awaitable[T]]) -> T:
-        """What `load` returns or raises, for all who ask for `key` while it is under way."""
+        """The result of `load`, or of a load for the same key that is already running. Raises what `load` raises."""
         now = time.monotonic()
         began, flight = self._flights.get(key, (0.0, None))
         if flight is None or flight.done() or now - began > JOIN_SECONDS:
@@ -64,11 +64,11 @@ class SingleFlight:
         if self._flights.get(key, (0.0, None))[1] is flight:
             del self._flights[key]
         if not flight.cancelled():
-            flight.exception()  # seen, also where all who asked have gone
+            flight.exception()  # marks it as retrieved, even if every reader was cancelled
 
 
 class TaskRepository:
-    """Reads raise `Unavailable` only where neither cache nor store answers, writes where the store does not."""
+    """Reads raise `Unavailable` only if both cache and database fail; writes raise it if the database fails."""
 
     def __init__(self, store: TaskStore, cache: TaskCache, invalidation: Invalidation, metrics: Metrics) -> None:
         self._store = store
@@ -119,36 +119,36 @@ class TaskRepository:
         return StoredPage(await self._read_page(limit, before, done))
 
     async def create(self, new: NewTask, idempotency: Idempotency | None = None) -> Task:
-        """Stores a new task; with a key that was used before, that task as it is now. Raises `KeyConflict`."""
-        # from before the write: what is told late must not count as newer than what outdated it meanwhile
+        """Creates a task; if the idempotency key was used before, returns that task. Raises `KeyConflict`."""
+        # read before the write: if the epoch is raised meanwhile, the value that is cached below must be invalid too
         epoch = self._invalidation.epoch
         task = await self._store.create(new, idempotency)
-        await self._tell(self._cache.wrote(task, epoch), Change(task.id, task.version))
+        await self._update_cache(self._cache.update(task, epoch), Change(task.id, task.version))
         return task
 
     async def change(self, task_id: UUID, change: TaskChange, expected: int | None) -> Task | None:
-        """The task as changed, None where there is none. Raises `VersionConflict`."""
+        """Changes a task and returns it; None if it does not exist. Raises `VersionConflict`."""
         epoch = self._invalidation.epoch
         task = await self._store.change(task_id, change, expected)
         if task is not None:
-            await self._tell(self._cache.wrote(task, epoch), Change(task_id, task.version))
+            await self._update_cache(self._cache.update(task, epoch), Change(task_id, task.version))
         return task
 
     async def delete(self, task_id: UUID, expected: int | None, request_id: str) -> bool:
-        """Whether there was a task to delete. Raises `VersionConflict`."""
+        """Deletes a task. False if it does not exist. Raises `VersionConflict`."""
         epoch = self._invalidation.epoch
         version = await self._store.delete(task_id, expected, request_id)
         if version is None:
             return False
-        await self._tell(self._cache.deleted(task_id, version, epoch), Change(task_id, version + 1))
+        await self._update_cache(self._cache.delete(task_id, version, epoch), Change(task_id, version + 1))
         return True
 
-    async def _tell(self, told: Awaitable[None], change: Change) -> None:
-        """Invalidates the cache entry. A change that is not confirmed is found in the database, and told again."""
+    async def _update_cache(self, update: Awaitable[None], change: Change) -> None:
+        """Awaits the update of the cache, then confirms the change. If it fails, the change stays in the outbox."""
         try:
-            await told
+            await update
         except Unavailable:
-            self._invalidation.hurry(change)
+            self._invalidation.retry(change)
         else:
             self._invalidation.confirm(change)
 
@@ -162,13 +162,13 @@ class TaskRepository:
         epoch, began = self._invalidation.epoch, time.monotonic()
         task = await self._store.get(task_id)
         if is_filled and time.monotonic() - began < FILL_WITHIN_SECONDS:
-            # else the next reader loads it again
+            # if this fails, the next read is a miss again
             with suppress(Unavailable):
                 await self._cache.fill(task_id, epoch, task)
         return StoredTask(task.version, encode(task)) if task else None
 
     def _refresh(self, task_id: UUID) -> None:
-        """Loads a task before it expires, beside the requests, once however many notice."""
+        """Reloads a task in the background before its entry expires; only once at a time."""
         if task_id not in self._refreshing:
             flight = asyncio.ensure_future(self._flights.do(f"task:{task_id}", lambda: self._load(task_id, True)))
             self._refreshing[task_id] = flight
@@ -177,18 +177,18 @@ class TaskRepository:
     def _refreshed(self, task_id: UUID, flight: "asyncio.Task[StoredTask | None]") -> None:
         del self._refreshing[task_id]
         if not flight.cancelled():
-            flight.exception()  # the value has some life left, and the next reader tries again
+            flight.exception()  # ignored: the entry has not expired yet, and the next read tries again
 
     async def _load_page(self, limit: int, done: bool | None, name: str = "", mark: bytes = b"") -> bytes:
         body = await self._read_page(limit, None, done)
         if mark:
-            # else the next reader loads it again
+            # if this fails, the next read is a miss again
             with suppress(Unavailable):
                 await self._cache.fill_page(name, mark, body)
         return body
 
     async def _read_page(self, limit: int, before: UUID | None, done: bool | None) -> bytes:
-        # one more than asked for tells whether there is a page after this one
+        # one more than requested, to know whether there is a next page
         tasks = await self._store.page(limit + 1, before, done)
         items = tasks[:limit]
         cursor = items[-1].id.hex if len(tasks) > limit else None

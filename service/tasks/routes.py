@@ -21,7 +21,7 @@ from service.tasks.repository import StoredPage, StoredTask, TaskRepository
 from service.tasks.store import KeyConflict, VersionConflict
 
 CURSOR = "^[0-9a-f]{32}$"
-# what an If-Match asks for that names none; not 0, after which a new task's version would come
+# the expected version if If-Match contains none; not 0, since the version after 0 is that of a new task
 NO_VERSION = -1
 
 TaskId = Annotated[
@@ -45,7 +45,7 @@ IfNoneMatch = Annotated[
         description="The ETag of the copy that the client has; if it is current, 304.",
     ),
 ]
-# printable ASCII without quotes, or that in quotes
+# printable ASCII without quotes, or the same in quotes
 IDEMPOTENCY_KEY = r'^([!#-~]([ !#-~]{0,253}[!#-~])?|"[ !#-~]{1,255}")$'
 IdempotencyKey = Annotated[
     str | None,
@@ -222,12 +222,12 @@ def task_routes(tasks: TaskRepository) -> Router:
 
 
 def _warning(stored: StoredTask | StoredPage) -> tuple[tuple[bytes, bytes], ...]:
-    """The header of an answer that may be outdated (RFC 7234, 5.5.1)."""
+    """The header of a response that may be stale (RFC 7234, 5.5.1)."""
     return ((b"warning", b'110 - "Response is Stale"'),) if stored.is_stale else ()
 
 
 def conflict() -> HTTPException:
-    """The error for a task that is at another version than the request names."""
+    """The error for a task that is at another version than If-Match says."""
     return HTTPException(status_code=412, detail="the task has been changed since: read it again")
 
 
@@ -251,12 +251,12 @@ def _cursor(text: str) -> UUID:
 
 
 async def _expected(tasks: TaskRepository, task_id: UUID, if_match: str | None) -> int | None:
-    """The version that a write must find, None for any."""
+    """The version that the task must have for a write; None for any."""
     if if_match is None or if_match.strip() == "*":
         return None
     named = versions(if_match)
     if len(named) == 1:
         return named.pop()
-    # a tag that this service never made is that of no version
+    # of several tags the one that matches the current version; a tag that this service never produced matches none
     current = await tasks.get(task_id) if named else None
     return current.version if current is not None and current.version in named else NO_VERSION

@@ -1,4 +1,4 @@
-"""Where cached values are: in Redis Cluster, or in this process for a service that runs alone."""
+"""Backends of the cache: Redis Cluster, or the memory of this process if the service runs alone."""
 
 from typing import Protocol
 
@@ -8,7 +8,7 @@ from service.tasks.values import DISCARD, INVALIDATE, SET, SET_NEWEST, newest
 
 
 class CacheServer(Protocol):
-    """What the cache needs of a server. Every method raises `Unavailable` when the server does not answer."""
+    """A backend of the cache. Every method raises `Unavailable` if it does not respond."""
 
     async def get(self, key: str) -> bytes | None:
         """The value of a key."""
@@ -20,13 +20,13 @@ class CacheServer(Protocol):
         """Sets a key for `ttl_ms` milliseconds."""
 
     async def set_newest(self, key: str, epoch: int, version: int, rest: bytes, ttl_ms: int) -> None:
-        """Sets `epoch:version:rest`, unless what is there has a higher version. The higher epoch stays."""
+        """Sets `epoch:version:rest` unless the present value has a higher version. Keeps the higher epoch."""
 
     async def invalidate(self, key: str, epoch: int, version: int, rest: bytes, ttl_ms: int) -> None:
-        """As `set_newest`, but what is there stays where its version is the same."""
+        """Like `set_newest`, but keeps a present value of the same version."""
 
     async def discard(self, key: str, value: bytes) -> None:
-        """Drops a key, if it still has this value."""
+        """Deletes a key if it still has this value."""
 
 
 class RedisServer:

@@ -1,4 +1,4 @@
-"""Tasks in a relational database: PostgreSQL, or SQLite for a service that runs alone."""
+"""Tasks in SQL: PostgreSQL, or SQLite if the service runs alone."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ TASK_COLUMNS = (tasks.c.id, tasks.c.task, tasks.c.done, tasks.c.version, tasks.c
 
 
 class VersionConflict(Exception):  # noqa: N818 (it reads as what happened)
-    """The task has another version than the client thought: somebody else changed it first."""
+    """The task is not at the version that the request expects: another client has changed it."""
 
 
 class KeyConflict(Exception):  # noqa: N818 (it reads as what happened)
@@ -26,14 +26,14 @@ class KeyConflict(Exception):  # noqa: N818 (it reads as what happened)
 
 
 class Idempotency(NamedTuple):
-    """What makes a create safe to repeat: the client's key, and a digest of what it asks for."""
+    """The client's idempotency key, and a digest of the request's body."""
 
     key: str
     body: str
 
 
 class TaskStore:
-    """Tasks in SQL. Every method raises `Unavailable` when the database does not answer."""
+    """Tasks in SQL. Every method raises `Unavailable` if the database does not respond."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -45,9 +45,9 @@ class TaskStore:
         return _task(rows[0]) if rows else None
 
     async def page(self, limit: int, before: UUID | None, done: bool | None) -> list[Task]:
-        """At most `limit` tasks, newest first, that are older than the one with the id `before`.
+        """At most `limit` tasks, newest first, that are older than the one with the id `before` (keyset pagination).
 
-        UUIDv7 ids sort by the time they were made, so the id is the key that the pages go by.
+        UUIDv7 ids sort by creation time, so the id is the key.
         """
         statement = sa.select(*TASK_COLUMNS).order_by(tasks.c.id.desc()).limit(limit)
         if before is not None:
@@ -57,9 +57,9 @@ class TaskStore:
         return [_task(row) for row in await self._database.read(statement)]
 
     async def create(self, new: NewTask, idempotency: Idempotency | None = None) -> Task:
-        """Stores a new task, at version 1; or the task that was created with the same key before, as it is now.
+        """Inserts a task at version 1. If the idempotency key was used before, returns that task as it is now.
 
-        Raises `KeyConflict` where that was another.
+        Raises `KeyConflict` if the earlier request had another body.
         """
         now = datetime.now(UTC)
         task = Task(uuid7(), new.task, new.done, 1, now, now)
@@ -108,10 +108,10 @@ class TaskStore:
         return _task(row)
 
     async def change(self, task_id: UUID, change: TaskChange, expected: int | None) -> Task | None:
-        """The task as changed, None where there is none. Raises `VersionConflict` where it is not at `expected`.
+        """Updates and returns a task; None if it does not exist. Raises `VersionConflict` if it is not at `expected`.
 
-        A change that finds itself made already (the version after `expected`, with just these values) has been
-        made by this request before, at a replica that died before it could answer, and is answered as if made now.
+        The gateway repeats a request whose replica died before it responded. So if the task is at the version after
+        `expected` and already has these values, the change counts as made by this request, and succeeds.
         """
         values = change.values()
         statement = (
@@ -138,9 +138,10 @@ class TaskStore:
         raise VersionConflict
 
     async def delete(self, task_id: UUID, expected: int | None, request_id: str) -> int | None:
-        """The version at which the task was deleted, None where there is none. Raises `VersionConflict`.
+        """Deletes a task and returns its last version; None if it does not exist. Raises `VersionConflict`.
 
-        A request that deleted it before, at a replica that died before it could answer, is told so again.
+        The gateway repeats a request whose replica died before it responded. So if a request with this `request_id` has
+        deleted the task before, the result is the same again.
         """
         statement = sa.delete(tasks).where(tasks.c.id == task_id).returning(tasks.c.id, tasks.c.version)
         if expected is not None:
@@ -170,7 +171,7 @@ class TaskStore:
         return version if version is not None else await self._deleted_before(task_id, expected, request_id)
 
     async def _deleted_before(self, task_id: UUID, expected: int | None, request_id: str) -> int | None:
-        """What to say of a delete that found nothing to delete."""
+        """The result of a delete that found no row: as in `delete`."""
         before = sa.select(deletions.c.version).where(
             deletions.c.task_id == task_id, deletions.c.request_id == request_id
         )
@@ -181,7 +182,7 @@ class TaskStore:
         return None
 
     async def forget_old_deletions(self) -> None:
-        """Drops the records of deletes that no gateway can still be asking about."""
+        """Drops records of deletes that are too old for the gateway to repeat."""
         statement = sa.delete(deletions).where(deletions.c.deleted_at < datetime.now(UTC) - DELETIONS_KEPT)
 
         async def work(connection: AsyncConnection) -> None:

@@ -1,4 +1,4 @@
-"""The tables, as the statements of this package know them. service/migrations makes and changes them."""
+"""The tables, for the statements of this package. `service/migrations` creates and changes them."""
 
 import sqlalchemy as sa
 
@@ -13,7 +13,7 @@ tasks = sa.Table(
     sa.Column("version", sa.Integer, nullable=False),
     sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
     sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
-    # of the request that created it: the same key again is the same task, not another
+    # of the request that created the task: repeating it with the same key creates no second one
     sa.Column("idempotency_key", sa.Text),
     sa.Column("idempotency_body", sa.Text),
     sa.Index("tasks_done_id", "done", "id"),
@@ -26,8 +26,8 @@ tasks = sa.Table(
     ),
 )
 
-# Which request deleted what, kept for some minutes: a gateway whose replica died after the delete and before the
-# answer asks the next replica, and that one finds that the request was already done.
+# Which request deleted which task, kept for ten minutes. If a replica dies after a delete and before its response, the
+# gateway repeats the request at another replica, which finds here that it was already done.
 deletions = sa.Table(
     "deletions",
     metadata,
@@ -37,7 +37,7 @@ deletions = sa.Table(
     sa.Column("deleted_at", sa.DateTime(timezone=True), nullable=False, index=True),
 )
 
-# One row. No cached value of an earlier epoch is believed.
+# One row. Cached values of an earlier epoch are misses.
 cache_epoch = sa.Table(
     "cache_epoch",
     metadata,
@@ -46,13 +46,13 @@ cache_epoch = sa.Table(
     sa.Column("cluster_epoch", sa.BigInteger, nullable=False),
 )
 
-# The formats of cached values that are in use: two of them during a rolling deployment that changes it.
+# The formats of cached values that are in use: two during a rolling deployment that changes the format.
 cache_formats = sa.Table(
     "cache_formats", metadata, sa.Column("format", sa.Integer, primary_key=True, autoincrement=False)
 )
 
-# The outbox: each change of a task, for each format, until the cache has taken it. A trigger fills it, so that a
-# change is in it exactly when the change itself is committed.
+# The outbox: each change of a task, for each format, until the cache has taken it. A trigger inserts the rows, in the
+# transaction of the change itself.
 task_changes = sa.Table(
     "task_changes",
     metadata,

@@ -1,7 +1,7 @@
-"""The form of a cached task: `epoch:version:due:` and its JSON, all of it under a key that carries the form's number.
+"""The format of cached tasks: `epoch:version:due:` and then the task as JSON. The key contains the format's number.
 
-With an empty body it says that there is no such task. With the body `?` it says only that nothing older than its
-version is to be believed or kept.
+An empty body means that there is no such task. The body `?` holds no value: it is a miss, and only keeps values older
+than its version out of the cache.
 """
 
 from typing import NamedTuple
@@ -9,34 +9,34 @@ from uuid import UUID
 
 from service.infrastructure.cluster import Script
 
-# To be raised with every change of what a key holds, so that replicas of two releases never read each other's values.
+# Raise it with every change of the format, so that replicas of two releases never read each other's values.
 FORMAT = 2
 UNKNOWN = b"?"
 PAGES_KEY = f"{{tasks:{FORMAT}}}:pages"
 
 
 def task_key(task_id: UUID | str) -> str:
-    """The key of a task."""
+    """The cache key of a task."""
     return f"task:{FORMAT}:{task_id}"
 
 
 class Value(NamedTuple):
-    """What is cached of a task."""
+    """A parsed cache value."""
 
     epoch: int
     version: int
     due_ms: int
-    """When it is to be refreshed, in milliseconds since 1970."""
+    """When to refresh it, in milliseconds since 1970."""
     body: bytes
 
 
 def write_value(epoch: int, version: int, due_ms: int, body: bytes) -> bytes:
-    """The value as it is cached."""
+    """Encodes a value."""
     return b"%d:%d:%d:%b" % (epoch, version, due_ms, body)
 
 
 def read_value(task_id: str, text: bytes) -> Value | None:
-    """The value of a task's key. None for what this service cannot have put there for this task."""
+    """Decodes the value of a task's key. None if this service cannot have written it for this task."""
     try:
         epoch, version, due_ms, body = text.split(b":", 3)
         value = Value(int(epoch), int(version), int(due_ms), body)
@@ -47,7 +47,7 @@ def read_value(task_id: str, text: bytes) -> Value | None:
 
 
 def newest(old: bytes | None, epoch: int, version: int) -> tuple[int, bool]:
-    """What `SET_NEWEST` decides: the epoch to write, and whether to write at all."""
+    """The decision of the script `SET_NEWEST`, in Python: the epoch to write, and whether to write at all."""
     try:
         old_epoch, old_version = map(int, (old or b"").split(b":", 2)[:2])
     except ValueError:
@@ -55,7 +55,7 @@ def newest(old: bytes | None, epoch: int, version: int) -> tuple[int, bool]:
     return max(epoch, old_epoch), old_version <= version
 
 
-# A value of a higher version stays, and so does the higher epoch. What is no value of ours gives way.
+# Keeps a value of a higher version, and the higher of both epochs. Overwrites whatever is not in this format.
 _OLD = """
 local epoch, version = tonumber(ARGV[1]), tonumber(ARGV[2])
 local old = redis.pcall('GETRANGE', KEYS[1], 0, 40)
@@ -68,8 +68,8 @@ redis.call('SET', KEYS[1], string.format('%d:%d:', epoch, version) .. ARGV[3], '
 return 1
 """
 SET_NEWEST = Script(_OLD.replace("{refuses}", ">"))
-# of the same version, what is there is as good
+# also keeps a value of the same version: it is up to date
 INVALIDATE = Script(_OLD.replace("{refuses}", ">="))
-# what is no value of ours, unless it has changed since it was read
+# deletes a value that is not in this format, unless it has changed since it was read
 DISCARD = Script("if redis.pcall('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end")
 SET = Script("redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])")

@@ -1,4 +1,4 @@
-"""The limits that the container runtime puts on this process, read from the cgroup (v2 or v1) at each scrape."""
+"""The CPU and memory limits of the container, read from the cgroup (v2 or v1) at each scrape."""
 
 import os
 from collections.abc import Iterable
@@ -8,19 +8,19 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 ROOT = Path("/sys/fs/cgroup")
-# cgroup v1 says "no limit" with the largest multiple of a page that fits into 63 bits
+# cgroup v1 represents "no limit" by the largest multiple of the page size that fits into 63 bits
 NO_LIMIT_V1 = 1 << 60
 
 
 class Cgroup:
-    """Limits of a cgroup file system that is mounted at `root`. Where there is none, those of the machine."""
+    """The limits of the cgroup file system at `root`; those of the machine if there is none."""
 
     def __init__(self, root: Path = ROOT) -> None:
         self._root = root
         self._is_v2 = (root / "cgroup.controllers").exists()
 
     def throttled_seconds(self) -> float:
-        """How long the group was held back at its CPU limit, in seconds since it was made."""
+        """Seconds for which the group was throttled at its CPU limit, since it was created."""
         key, scale = ("throttled_usec", 1e6) if self._is_v2 else ("throttled_time", 1e9)
         for line in self._read("cpu.stat" if self._is_v2 else "cpu/cpu.stat").splitlines():
             name, _, value = line.partition(" ")
@@ -53,16 +53,16 @@ class Cgroup:
 
 
 class CgroupCollector(Collector):
-    """The cgroup's figures as metrics."""
+    """The cgroup's values as metrics."""
 
     def __init__(self, cgroup: Cgroup) -> None:
         self._cgroup = cgroup
 
     def collect(self) -> Iterable[Metric]:
-        """Reads the files anew."""
+        """Reads the files."""
         yield CounterMetricFamily(
             "process_cpu_throttled_seconds",
-            "Time for which the cgroup held this replica back at its CPU limit.",
+            "Time for which this replica was throttled at its CPU limit.",
             self._cgroup.throttled_seconds(),
         )
         yield GaugeMetricFamily(

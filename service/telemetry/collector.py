@@ -1,4 +1,4 @@
-"""The HTTP session to a collector, which ends in time whatever the collector does."""
+"""The HTTP session to an OTLP collector, with a time limit for the whole export."""
 
 import socket
 import threading
@@ -19,11 +19,11 @@ RECHECK_SECONDS = 0.05
 
 
 class TimeUp(Exception):  # noqa: N818 (it reads as what happened)
-    """The export has taken its time. Not a kind of error that OpenTelemetry's exporter would try again after."""
+    """The export has reached its time limit. OpenTelemetry's exporter does not retry after this error."""
 
 
 class LimitedAdapter(HTTPAdapter):
-    """Knows the connections it has made, so that they can be cut."""
+    """Keeps track of its connections, so that they can be cut."""
 
     def __init__(self) -> None:
         connections: WeakSet[HTTPConnection] = WeakSet()
@@ -49,22 +49,22 @@ class LimitedAdapter(HTTPAdapter):
         super().__init__()
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """Makes the pools of connections."""
+        """Creates the connection pools."""
         super().init_poolmanager(*args, **kwargs)
         self._use_pools(self.poolmanager)
 
     def proxy_manager_for(self, *args: Any, **kwargs: Any) -> ProxyManager:
-        """Makes the pools of connections through a proxy."""
+        """Creates the connection pools of a proxy."""
         manager: ProxyManager = super().proxy_manager_for(*args, **kwargs)
         self._use_pools(manager)
         return manager
 
     def cut(self) -> None:
-        """Ends every connection, also one that another thread is reading from."""
+        """Shuts down every connection, also one that another thread is reading from."""
         for connection in list(self._connections):
             if connection.sock is not None:
                 with suppress(OSError):
-                    # as of a plain socket, since one of TLS is not to be touched by two threads
+                    # the method of the plain socket, since a TLS socket must not be used by two threads
                     socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)
 
     def _use_pools(self, manager: PoolManager) -> None:
@@ -72,10 +72,10 @@ class LimitedAdapter(HTTPAdapter):
 
 
 class CollectorSession(Session):
-    """Posts within a limit for the whole export: connecting, sending and the answer, however it trickles in.
+    """Limits the whole export: connecting, sending, and receiving the complete response.
 
-    requests and urllib3 limit each wait for a byte, so that a collector that sends one now and then holds them for
-    ever. Name resolution is the operating system's, and is not cut short.
+    The timeouts of requests and urllib3 apply to each read, so that a collector that sends a byte now and then would
+    block them for ever. DNS lookups are not limited.
     """
 
     def __init__(self, limit_seconds: float) -> None:
@@ -87,9 +87,9 @@ class CollectorSession(Session):
         self._due = 0.0
         self._closes_at = float("inf")
         self.answer: Response | None = None
-        """The answer to the last post, None where none came."""
+        """The response to the last request; None if there was none."""
         self.reason = ""
-        """Why the last post failed."""
+        """Why the last request failed."""
 
     def begin(self) -> None:
         """Starts the clock of one export."""
@@ -97,18 +97,18 @@ class CollectorSession(Session):
         self._due = min(time.monotonic() + self._limit, self._closes_at)
 
     def end_soon(self) -> None:
-        """What is still to be exported has the time of one export, all together."""
+        """Limits everything that is still to be exported to the time of one export."""
         self._closes_at = time.monotonic() + self._limit
 
     def send(self, request: PreparedRequest, **kwargs: Any) -> Response:
-        """Sends a request, and reads the whole answer, before the export's time is up."""
+        """Sends a request and reads the whole response within the export's time limit. Raises `TimeUp`."""
         self.answer, self.reason = None, "no answer in time"
         due = min(self._due, self._closes_at)
         left = due - time.monotonic()
         if left <= 0:
             raise TimeUp
         kwargs["timeout"] = left
-        # requests lets REQUESTS_CA_BUNDLE go before the certificate that the exporter was given
+        # otherwise requests would prefer REQUESTS_CA_BUNDLE to the exporter's certificate
         if isinstance(self.verify, str):
             kwargs["verify"] = self.verify
         try:
@@ -119,7 +119,7 @@ class CollectorSession(Session):
                 raise TimeUp from error
             self.reason = _innermost(error)
             raise
-        # an answer without a length ends where its connection is cut
+        # a response without Content-Length looks complete when its connection is cut
         if time.monotonic() >= due:
             raise TimeUp
         self.answer = answer
@@ -132,7 +132,7 @@ class CollectorSession(Session):
 
         def watch() -> None:
             if not is_over.wait(due - time.monotonic()):
-                # one that is still connecting has no socket yet
+                # repeatedly, since a connection that is being established has no socket yet
                 self._adapter.cut()
                 while not is_over.wait(RECHECK_SECONDS):
                     self._adapter.cut()
@@ -146,7 +146,7 @@ class CollectorSession(Session):
 
 
 def _innermost(error: BaseException) -> str:
-    """What the operating system or urllib3 said, without the layers around it."""
+    """The innermost cause of an error, such as that of the operating system."""
     while (inner := error.__cause__ or error.__context__) is not None:
         error = inner
     return f"{type(error).__name__}: {error}"

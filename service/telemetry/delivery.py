@@ -1,4 +1,4 @@
-"""Around OpenTelemetry's exporters: what becomes of each batch is counted, and a failure is said once a minute."""
+"""Wraps OpenTelemetry's exporters: counts the outcome of each batch, and logs failures at most once a minute."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +25,7 @@ PAUSE_SECONDS = 60.0
 
 
 class Delivery:
-    """Counts what a collector took, rejected or never got, of one signal."""
+    """Counts what the collector accepted, rejected or never received, for one signal (traces or logs)."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class Delivery:
         dropped: Mapping[str, Counter],
         rejected_in: Callable[[bytes], tuple[int, str]],
     ) -> None:
-        """`rejected_in` reads an answer: how many of the batch it rejected, and why."""
+        """`rejected_in` parses a response: how many items of the batch were rejected, and why."""
         self._what = what
         parts = urlsplit(endpoint)
         # without a name and password
@@ -43,50 +43,50 @@ class Delivery:
         self._exported = exported
         self._dropped = dropped
         self._rejected_in = rejected_in
-        self._said_at = -PAUSE_SECONDS
-        self._unsaid = 0
+        self._logged_at = -PAUSE_SECONDS
+        self._not_logged = 0
         self._is_failing = False
 
     def note(self, session: CollectorSession, size: int) -> bool:
-        """Counts the batch of `size` that `session` has just posted; whether all of it was taken."""
+        """Counts the batch of `size` items that `session` has just sent. Whether all of it was accepted."""
         answer = session.answer
         if session.reason or answer is None:
             self._dropped["export_failed"].inc(size)
-            self._say(session.reason or "no answer", size)
+            self._log(session.reason or "no answer", size)
             return False
         rejected, reason = 0, ""
-        # some answer 200 with another body: that the batch was taken is all they say
+        # some collectors respond 200 with another body, which means that the batch was accepted
         with suppress(DecodeError):
             rejected, reason = self._rejected_in(answer.content)
         rejected = min(max(rejected, 0), size)
         self._exported.inc(size - rejected)
         if rejected:
             self._dropped["rejected"].inc(rejected)
-            self._say(f"rejected by the collector: {reason}", rejected)
+            self._log(f"rejected by the collector: {reason}", rejected)
             return False
         if self._is_failing:
             self._is_failing = False
             log.info("the collector takes telemetry again", signal=self._what, endpoint=self._endpoint)
         return True
 
-    def _say(self, reason: str, count: int) -> None:
+    def _log(self, reason: str, count: int) -> None:
         self._is_failing = True
-        self._unsaid += count
+        self._not_logged += count
         now = time.monotonic()
-        if now - self._said_at < PAUSE_SECONDS:
+        if now - self._logged_at < PAUSE_SECONDS:
             return
         log.warning(
             "telemetry was not taken by the collector, and is dropped",
             signal=self._what,
             endpoint=self._endpoint,
             reason=reason,
-            dropped=self._unsaid,
+            dropped=self._not_logged,
         )
-        self._said_at, self._unsaid = now, 0
+        self._logged_at, self._not_logged = now, 0
 
 
 class SpanDelivery(SpanExporter):
-    """OpenTelemetry's exporter of spans, with its batches counted. `taken` is told of each span of a taken batch."""
+    """OpenTelemetry's span exporter, with its batches counted. Calls `taken` with each span of an accepted batch."""
 
     def __init__(
         self,
@@ -108,7 +108,7 @@ class SpanDelivery(SpanExporter):
         self._session.begin()
         result = self._exporter.export(spans)
         self.handled += len(spans)
-        # which spans of a batch were rejected is not said, so that none of it is known to be there
+        # a response does not say which spans were rejected, so that none of the batch counts as accepted
         if self._delivery.note(self._session, len(spans)):
             for span in spans:
                 self._taken(span)
@@ -124,7 +124,7 @@ class SpanDelivery(SpanExporter):
 
 
 class LogDelivery(LogRecordExporter):
-    """OpenTelemetry's exporter of log records, with its batches counted."""
+    """OpenTelemetry's log record exporter, with its batches counted."""
 
     def __init__(self, endpoint: str, limit_seconds: float, exported: Counter, dropped: Mapping[str, Counter]) -> None:
         self._session = CollectorSession(limit_seconds)
@@ -150,7 +150,7 @@ class LogDelivery(LogRecordExporter):
         self._exporter.shutdown()  # type: ignore[no-untyped-call]
 
     def force_flush(self, timeout_millis: int = 10_000) -> bool:
-        """Nothing is held back here."""
+        """Does nothing: this exporter has no buffer."""
         return True
 
 

@@ -1,4 +1,4 @@
-"""Why a request failed: what its span and its log line say."""
+"""The cause of a failed request, for its span and its log line."""
 
 from dataclasses import dataclass
 
@@ -11,16 +11,16 @@ class Failure:
 
     reason: str
     error_type: str
-    """One of few values: an SQLSTATE, the class of an exception, or a word such as `overload`."""
+    """Of low cardinality: an SQLSTATE, an exception's class, or a word such as `overload`."""
     dependency: str = ""
-    """The dependency that failed, if it was one."""
+    """The dependency that failed, if any."""
     asked: bool | None = None
-    """Whether that dependency was asked. False: its circuit breaker was open."""
+    """Whether the dependency was called. False: its circuit breaker was open."""
     error: BaseException | None = None
-    """An error that nobody expected, to be told with its stack."""
+    """An unexpected error, to be logged with its stack trace."""
 
     def attributes(self) -> dict[str, str | bool]:
-        """As attributes of a span, without the error."""
+        """The span attributes, without the error."""
         found: dict[str, str | bool] = {"error.type": self.error_type, "failure.reason": self.reason}
         if self.dependency:
             found["failure.dependency"] = self.dependency
@@ -30,7 +30,7 @@ class Failure:
 
 
 def error_type(error: BaseException) -> str:
-    """What went wrong, as `error.type` wants it: the SQLSTATE, else the class of the innermost cause.
+    """The value of the attribute `error.type`: the SQLSTATE, else the class of the innermost cause.
 
     https://opentelemetry.io/docs/specs/semconv/registry/attributes/error/#error-type
     """
@@ -38,7 +38,7 @@ def error_type(error: BaseException) -> str:
         state = getattr(error, "sqlstate", None)
         if isinstance(state, str) and state:
             return state
-        # `orig` is what the database's driver raised, inside an error of SQLAlchemy
+        # SQLAlchemy's errors have the driver's error as `orig`
         cause = getattr(error, "orig", None) or error.__cause__
         if not isinstance(cause, BaseException):
             break
@@ -47,6 +47,6 @@ def error_type(error: BaseException) -> str:
 
 
 def class_name(error: BaseException) -> str:
-    """The class of an error, with its module where it is not Python's own."""
+    """The class of an error, with its module unless it is a builtin."""
     kind = type(error)
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"

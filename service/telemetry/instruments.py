@@ -1,8 +1,8 @@
-"""Counters and histograms for what is noted several times in every request.
+"""Counters and histograms without locks, for what is recorded several times in every request.
 
-They exist for speed: prometheus-client's take a lock and some calls at each bucket, which came to a fifteenth of a
-cached read. These are plain integers, right only because nothing but the event loop's thread writes them; a scrape,
-on that thread too, reads them through prometheus-client's own `Collector`.
+For speed: those of prometheus-client take a lock and several calls for each bucket, a fifteenth of the CPU time of a
+cached read. These are plain integers. That is safe only because the event loop's thread alone writes them; a scrape
+runs on the same thread, and reads them through prometheus-client's `Collector`.
 """
 
 from bisect import bisect_left
@@ -31,7 +31,7 @@ class Count:
 
 
 class Durations:
-    """A histogram of seconds. `bounds` are the upper bounds of its buckets, rising, without the infinite one."""
+    """A histogram of seconds. `bounds` are the upper bounds of the buckets in ascending order, without +Inf."""
 
     __slots__ = ("_bounds", "_counts", "_exemplars", "_sum")
 
@@ -47,7 +47,7 @@ class Durations:
         self._sum += seconds
 
     def exemplify(self, seconds: float, trace_id: int, ended: int) -> None:
-        """Names the trace of one duration that was counted. `ended` is in nanoseconds since 1970. For any thread."""
+        """Sets the exemplar of an observed duration, in any thread. `ended` is in nanoseconds since 1970."""
         self._exemplars[bisect_left(self._bounds, seconds)] = (seconds, trace_id, ended)
 
     def buckets(self) -> list[tuple[str, float, ExemplarSample] | tuple[str, float]]:
@@ -63,32 +63,32 @@ class Durations:
 
     @property
     def sum(self) -> float:
-        """All durations together."""
+        """The sum of all durations, in seconds."""
         return self._sum
 
 
 class Exemplar(NamedTuple):
-    """The trace of one duration that was counted. `ended` is in nanoseconds since 1970."""
+    """The trace of an observed duration. `ended` is in nanoseconds since 1970."""
 
     durations: Durations
     seconds: float
     trace_id: int
     ended: int
 
-    def name(self) -> None:
-        """Names the trace beside its bucket."""
+    def attach(self) -> None:
+        """Attaches the trace to its bucket."""
         self.durations.exemplify(self.seconds, self.trace_id, self.ended)
 
 
 class CountCollector(Collector):
-    """Exposes counters as one metric, by the values of its labels."""
+    """Exposes counters as one metric; keys are the label values."""
 
     def __init__(self, name: str, help_text: str, labels: Sequence[str], counts: dict[tuple[str, ...], Count]) -> None:
         self._metric = (name, help_text, labels)
         self._counts = counts
 
     def collect(self) -> Iterable[Metric]:
-        """The counters as they are."""
+        """The current counters."""
         name, help_text, labels = self._metric
         family = CounterMetricFamily(name, help_text, labels=labels)
         for values, count in self._counts.items():
@@ -97,7 +97,7 @@ class CountCollector(Collector):
 
 
 class DurationsCollector(Collector):
-    """Exposes histograms as one metric, by the values of its labels."""
+    """Exposes histograms as one metric; keys are the label values."""
 
     def __init__(
         self, name: str, help_text: str, labels: Sequence[str], durations: dict[tuple[str, ...], Durations]
@@ -106,7 +106,7 @@ class DurationsCollector(Collector):
         self._durations = durations
 
     def collect(self) -> Iterable[Metric]:
-        """The histograms as they are."""
+        """The current histograms."""
         name, help_text, labels = self._metric
         family = HistogramMetricFamily(name, help_text, labels=labels)
         for values, durations in self._durations.items():

@@ -1,4 +1,4 @@
-"""Log lines as OpenTelemetry's log records, by OTLP to a collector."""
+"""Sends log lines as OpenTelemetry log records, by OTLP, to a collector."""
 
 import logging
 import sys
@@ -18,14 +18,14 @@ from service.telemetry.queue import LogQueue
 from service.telemetry.request import IS_RECORDED, current
 from service.telemetry.tracing import NO_PARENT
 
-# what sends the records must not make more of them
+# loggers of the libraries that send the records: exporting their lines would create more lines
 OF_EXPORT = ("opentelemetry", "requests", "urllib3")
-# in fields of their own, or of the lines on standard output alone
+# fields that a log record has elsewhere, or that only standard output has
 ELSEWHERE = frozenset({"event", "level", "timestamp", "trace_id", "span_id", "exc_info", "stack_info", "color_message"})
 
 
 class LogExport(logging.Handler):
-    """A handler of the root logger that sends every line on, too."""
+    """A handler of the root logger that exports every line."""
 
     def __init__(self, settings: Settings, resource: Resource, metrics: Metrics) -> None:
         super().__init__()
@@ -41,10 +41,10 @@ class LogExport(logging.Handler):
         logging.getLogger().addHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Queues one line. Its time is the record's, in nanoseconds since 1970."""
+        """Queues one line. Timestamps are in nanoseconds since 1970."""
         if record.name.partition(".")[0] in OF_EXPORT:
             return
-        # structlog hands over the line's fields as the message
+        # structlog passes the line's fields as the message
         fields: dict[str, Any] = (
             dict(record.msg) if isinstance(record.msg, dict) else {"event": record.getMessage(), "logger": record.name}
         )
@@ -60,7 +60,7 @@ class LogExport(logging.Handler):
         )
 
     def close(self) -> None:
-        """Sends what is queued, within the time of one export, and hears no more."""
+        """Removes the handler, and sends what is queued, within the time of one export."""
         if self.is_on:
             self.is_on = False
             logging.getLogger().removeHandler(self)
@@ -70,7 +70,7 @@ class LogExport(logging.Handler):
 
 def _span_of(fields: Mapping[str, Any]) -> NonRecordingSpan:
     trace_id, span_id = fields.get("trace_id") or "0", fields.get("span_id") or "0"
-    # whether the trace is kept may not be known yet
+    # not set where the trace may still be recorded when the request ends
     is_recorded = IS_RECORDED in (current() or ())
     flags = TraceFlags(TraceFlags.SAMPLED if is_recorded else TraceFlags.DEFAULT)
     return NonRecordingSpan(SpanContext(int(trace_id, 16), int(span_id, 16), False, flags))

@@ -1,4 +1,4 @@
-"""Log lines: JSON in a container, colours in a terminal."""
+"""Logging: JSON on standard output, or coloured text in a terminal."""
 
 import logging
 import sys
@@ -7,21 +7,21 @@ import structlog
 
 from service.telemetry.request import current, request_id_of, span_id_of, trace_id_of
 
-# These say of every export that failed what `delivery.py` says once a minute.
-SAID_ELSEWHERE = (
+# these log every failed export, which `delivery.py` logs once a minute
+LOGGED_ELSEWHERE = (
     "opentelemetry.exporter.otlp.proto.http.trace_exporter",
     "opentelemetry.exporter.otlp.proto.http._log_exporter",
 )
 
 
 def _without_colours(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    # uvicorn's lines carry a second text, for terminals
+    # uvicorn adds a second, coloured text
     event.pop("color_message", None)
     return event
 
 
 def name_request(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """Adds `request_id`, `trace_id` and `span_id` of the request that is being handled, if one is."""
+    """Adds `request_id`, `trace_id` and `span_id` of the current request, if there is one."""
     scope = current()
     if scope is not None and "trace_id" not in event:
         request_id = request_id_of(scope)
@@ -32,12 +32,12 @@ def name_request(_logger: object, _method: str, event: structlog.typing.EventDic
     return event
 
 
-# without the local variables, which hold what clients wrote
+# without local variables, which contain what clients sent
 _TRACEBACKS = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
 
 
 def set_up_logs(level: str) -> None:
-    """Sends every log line of this process, uvicorn's and the libraries' too, to standard output."""
+    """Writes every log line of this process, including those of uvicorn and the libraries, to standard output."""
     is_terminal = sys.stdout.isatty()
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
@@ -57,7 +57,7 @@ def set_up_logs(level: str) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendered],
         )
     )
-    for name in SAID_ELSEWHERE:
+    for name in LOGGED_ELSEWHERE:
         logging.getLogger(name).disabled = True
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
     structlog.configure(

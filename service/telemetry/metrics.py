@@ -1,4 +1,4 @@
-"""Every metric of the service, as data, and the instruments made from it.
+"""All metrics of the service, as data, and the instruments created from it.
 
 Names are OpenTelemetry's semantic conventions as Prometheus writes them
 (https://opentelemetry.io/docs/specs/semconv/http/http-metrics/), in base units.
@@ -43,14 +43,14 @@ OPERATION_SECONDS = (
 )
 
 METHODS = ("GET", "POST", "PATCH", "DELETE", "PUT", "HEAD", "OPTIONS", "_OTHER")
-# the label of a request that matched no route; in a span, the route is absent then
+# the label of requests that matched no route; in a span, the route is omitted
 UNMATCHED = "unmatched"
 ROUTES = ("/tasks", "/tasks/{task_id}", "/health", "/health/live", "/health/ready", "/schema", UNMATCHED)
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric: `labels` gives every value that a label can take; None stands for values known only at run time."""
+    """A metric. `labels` maps each label to all of its values, or to None if they are known only at run time."""
 
     name: str
     kind: Literal["counter", "gauge", "histogram", "info"]
@@ -59,7 +59,7 @@ class Metric:
     buckets: tuple[float, ...] = ()
     unit: str = ""
     is_hot: bool = False
-    """Noted in every request, on the event loop's thread alone."""
+    """Recorded while requests are handled, only on the event loop's thread: an instrument without locks."""
 
     @property
     def exposed_name(self) -> str:
@@ -70,8 +70,8 @@ class Metric:
 REQUEST_DURATION = Metric(
     "http_server_request_duration_seconds",
     "histogram",
-    "Duration of HTTP requests, from their first byte here to the last byte of the answer. Exemplars name kept traces.",
-    # a status is any that HTTP knows
+    "Duration of HTTP requests, from the end of their headers to the end of the response. Exemplars name kept traces.",
+    # any status of HTTP
     {"http_request_method": METHODS, "http_route": ROUTES, "http_response_status_code": None},
     REQUEST_SECONDS,
     "seconds",
@@ -81,21 +81,21 @@ ACTIVE_REQUESTS = Metric("http_server_active_requests", "gauge", "Requests in fl
 ACTIVE_LIMIT = Metric(
     "http_server_active_requests_limit",
     "gauge",
-    "Requests in flight beyond which new ones are shed.",
+    "Limit of requests in flight; more are shed.",
     unit="requests",
 )
-SHED = Metric("http_server_requests_shed", "counter", "Requests answered 503 at once, for too many were in flight.")
+SHED = Metric("http_server_requests_shed", "counter", "Requests answered 503 because too many were in flight.")
 CACHE_REQUESTS = Metric(
     "cache_requests",
     "counter",
-    "Reads that asked the cache, by what came of it. Bypass: not asked, since its breaker is open.",
+    "Reads by the cache's result. Bypass: the cache was not queried, because its circuit breaker is open.",
     {"cache": ("task", "list"), "result": ("hit", "miss", "bypass", "error")},
     is_hot=True,
 )
 CACHE_OPERATION = Metric(
     "cache_operation_duration_seconds",
     "histogram",
-    "Duration of cache operations that were answered.",
+    "Duration of cache operations that succeeded.",
     {"operation": ("get", "set", "invalidate")},
     OPERATION_SECONDS,
     "seconds",
@@ -104,17 +104,17 @@ CACHE_OPERATION = Metric(
 CACHE_EPOCH_RAISED = Metric(
     "cache_epoch_raised",
     "counter",
-    "Times that this replica outdated all that is cached, after invalidations were lost.",
+    "Times that this replica invalidated the whole cache, because single invalidations may have been lost.",
 )
 CACHE_UNVERIFIED = Metric(
     "cache_unverified_reads",
     "counter",
-    "Cached answers given while the database could not say whether they are current; each carries a Warning header.",
+    "Responses from the cache while the database could not confirm that they are current; each has a Warning header.",
 )
 DB_OPERATION = Metric(
     "db_client_operation_duration_seconds",
     "histogram",
-    "Duration of database operations for requests, waiting for a connection included.",
+    "Duration of database operations of requests, including the wait for a connection.",
     {"db_operation_name": ("SELECT", "INSERT", "UPDATE", "DELETE")},
     OPERATION_SECONDS,
     "seconds",
@@ -122,7 +122,7 @@ DB_OPERATION = Metric(
 DB_BACKGROUND = Metric(
     "db_client_background_duration_seconds",
     "histogram",
-    "Duration of database operations for no request: following the cache's epoch, dropping old records.",
+    "Duration of database operations in the background: polling the outbox, dropping old records.",
     {"db_operation_name": ("SELECT", "INSERT", "UPDATE", "DELETE")},
     OPERATION_SECONDS,
     "seconds",
@@ -130,7 +130,7 @@ DB_BACKGROUND = Metric(
 DB_WAIT = Metric(
     "db_client_connection_wait_time_seconds",
     "histogram",
-    "Time it took to get a connection of the pool, connecting included, or to give up.",
+    "Time to get a connection from the pool, including connecting, or to give up.",
     {},
     OPERATION_SECONDS,
     "seconds",
@@ -138,8 +138,8 @@ DB_WAIT = Metric(
 REDIS_ROUND_TRIP = Metric(
     "redis_client_round_trip_duration_seconds",
     "histogram",
-    "Duration of round trips to a Redis node, those that failed included. The commands of a moment share one.",
-    # a node is any that the cluster names
+    "Duration of round trips to a Redis node, including failed ones. Each is a pipeline of one or more commands.",
+    # any node of the cluster
     {"server_address": None, "server_port": None},
     OPERATION_SECONDS,
     "seconds",
@@ -152,11 +152,11 @@ DB_CONNECTIONS = Metric(
     {"db_client_connection_state": ("idle", "used")},
     unit="connections",
 )
-DB_CONNECTIONS_MAX = Metric("db_client_connection_max", "gauge", "Most connections of the pool.", unit="connections")
+DB_CONNECTIONS_MAX = Metric("db_client_connection_max", "gauge", "Size of the pool.", unit="connections")
 RATE_LIMIT = Metric(
     "rate_limit_decisions",
     "counter",
-    "Requests by what the rate limit said. Bypassed: let through uncounted, since Redis did not answer.",
+    "Requests by the rate limit's decision. Bypassed: allowed without being counted, because Redis did not respond.",
     {"decision": ("allowed", "rejected", "bypassed")},
     is_hot=True,
 )
@@ -169,13 +169,13 @@ BREAKER = Metric(
 BREAKER_TRANSITIONS = Metric(
     "circuit_breaker_transitions",
     "counter",
-    "Changes of a circuit breaker's state, by the new one; for Redis, of all nodes together.",
+    "Changes of a circuit breaker's state, by the new state; for Redis, of all nodes together.",
     {"dependency": ("redis", "database"), "state": ("closed", "half_open", "open")},
 )
 LOOP_LAG = Metric(
     "event_loop_lag_seconds",
     "histogram",
-    "How late a timer of the event loop ran.",
+    "Delay of a timer of the event loop.",
     {},
     OPERATION_SECONDS,
     "seconds",
@@ -183,30 +183,30 @@ LOOP_LAG = Metric(
 TRACES = Metric(
     "telemetry_traces",
     "counter",
-    "Requests by how they were traced: head, sampled as they began; tail, failed or slow, and recorded as they ended.",
+    "Requests by sampling decision: head, sampled at the start; tail, failed or slow, and recorded at the end.",
     {"decision": ("head", "tail", "none")},
     is_hot=True,
 )
-SPANS_EXPORTED = Metric("telemetry_spans_exported", "counter", "Spans that the collector took.")
+SPANS_EXPORTED = Metric("telemetry_spans_exported", "counter", "Spans that the collector accepted.")
 SPANS_DROPPED = Metric(
     "telemetry_spans_dropped",
     "counter",
-    "Spans that were lost. Rejected: the collector answered, and did not take them.",
+    "Spans that were lost. Rejected: the collector responded, and did not accept them.",
     {"reason": ("queue_full", "export_failed", "rejected")},
 )
-LOG_RECORDS_EXPORTED = Metric("telemetry_log_records_exported", "counter", "Log records that the collector took.")
+LOG_RECORDS_EXPORTED = Metric("telemetry_log_records_exported", "counter", "Log records that the collector accepted.")
 LOG_RECORDS_DROPPED = Metric(
     "telemetry_log_records_dropped",
     "counter",
-    "Log records that were lost on their way to the collector; standard output has them all.",
+    "Log records that were not exported; standard output has all of them.",
     {"reason": ("queue_full", "export_failed", "rejected")},
 )
 SERVICE_INFO = Metric("service_info", "gauge", "This replica; always 1.", {"version": None, "replica": None})
-# made by cgroup.py
+# exposed by cgroup.py
 CPU_THROTTLED = Metric(
     "process_cpu_throttled_seconds",
     "counter",
-    "Time for which the cgroup held this replica back at its CPU limit.",
+    "Time for which this replica was throttled at its CPU limit.",
     unit="seconds",
 )
 CPU_LIMIT = Metric("process_cpu_limit_cores", "gauge", "CPU limit of the cgroup, or the machine's cores.", unit="cores")
@@ -248,7 +248,7 @@ METRICS: tuple[Metric, ...] = (
 )
 
 
-# Requests that are counted from the start, so that the first of them is seen as an increase from zero.
+# Series that exist from the start, so that Prometheus sees the first such request as an increase from zero.
 EXPECTED_REQUESTS = tuple(
     (method, route, status)
     for method, route, success in (
@@ -263,23 +263,23 @@ EXPECTED_REQUESTS = tuple(
 
 
 class Nothing:
-    """An instrument that notes nothing: what `TELEMETRY=off` puts in the place of every other."""
+    """An instrument that records nothing, for `TELEMETRY=off`."""
 
     def inc(self, amount: float = 1) -> None:
-        """Notes nothing."""
+        """Does nothing."""
 
     def set(self, value: float) -> None:
-        """Notes nothing."""
+        """Does nothing."""
 
     def set_function(self, value: Callable[[], float]) -> None:
-        """Notes nothing."""
+        """Does nothing."""
 
     def observe(self, amount: float) -> None:
-        """Notes nothing."""
+        """Does nothing."""
 
 
 class Metrics:
-    """The instruments, each child resolved once, so that nothing is looked up by label while a request waits."""
+    """The instruments. Children are resolved once, so that no label lookup is needed while a request is handled."""
 
     def __init__(self, *, is_on: bool, replica: str, max_concurrent_requests: int) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -325,14 +325,14 @@ class Metrics:
         ).set(1)
 
     def request(self, method: str, route: str, status: int) -> Durations:
-        """The histogram of the requests with these labels. `route` is a template and `method` one of `METHODS`."""
+        """The histogram of requests with these labels. `route` is one of `ROUTES`, `method` one of `METHODS`."""
         key = (method, route, str(status))
         if key not in self._requests:
             self._requests[key] = Durations(REQUEST_SECONDS)
         return self._requests[key]
 
     def redis_node(self, host: str, port: int) -> Durations:
-        """The histogram of the round trips to this node."""
+        """The histogram of round trips to a node."""
         node = host, str(port)
         found = self._redis_nodes.get(node)
         if found is None:
@@ -340,12 +340,12 @@ class Metrics:
         return found
 
     def forget_redis_nodes(self, present: Collection[tuple[str, str]]) -> None:
-        """Drops the series of nodes that have left the cluster. Host and port of those that are `present`."""
+        """Drops the series of all nodes but those that are `present`, by host and port."""
         for node in self._redis_nodes.keys() - present:
             del self._redis_nodes[node]
 
     def watch_pool(self, used: Callable[[], int], idle: Callable[[], int], most: int) -> None:
-        """Reads the database pool's connections at each scrape."""
+        """Exposes the database pool's connections, read at each scrape."""
         self._db_connections["used"].set_function(used)
         self._db_connections["idle"].set_function(idle)
         self._db_connections_max.set(most)
@@ -354,7 +354,7 @@ class Metrics:
         return {values[0]: child for values, child in self._make(metric).items()}
 
     def _make(self, metric: Metric) -> dict[tuple[str, ...], Any]:
-        """Every child of a metric whose label values are all known, by those values."""
+        """Creates all children of a metric whose label values are known, by those values."""
         known = [values for values in metric.labels.values() if values is not None]
         combinations = list(itertools.product(*known))
         if not self.is_on:

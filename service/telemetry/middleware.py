@@ -1,4 +1,4 @@
-"""The one middleware that times every request, traces it and writes its log line."""
+"""The telemetry middleware: measures every request, traces it, and logs it if it failed or was slow."""
 
 import logging
 import time
@@ -20,7 +20,7 @@ _methods = frozenset(METHODS)
 
 
 class TelemetryMiddleware:
-    """Outermost, so that what it measures is what the client waits for."""
+    """Outermost but for `service.requests.reading`, so that it measures what the client waits for."""
 
     def __init__(
         self,
@@ -30,7 +30,7 @@ class TelemetryMiddleware:
         slow_seconds: float,
         template_of: Callable[[Scope], str],
     ) -> None:
-        """`template_of` finds the route that a request with an unknown method would have had."""
+        """`template_of` finds the route of a request with a method that the route does not have (405)."""
         self._app = app
         self._metrics = metrics
         self._tracing = tracing
@@ -42,13 +42,13 @@ class TelemetryMiddleware:
         metrics.active_requests.set_function(lambda: self._active)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hands the request on, and notes what came of it."""
+        """Passes the request on, and records its outcome."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         status = SERVER_ERROR
 
-        # no coroutine of its own, but the server's: one less to be made for each part of each answer
+        # for speed: returns the server's coroutine instead of wrapping it in another
         def send_and_note(message: Message) -> Awaitable[None]:
             nonlocal status
             if message["type"] == "http.response.start":
@@ -64,7 +64,7 @@ class TelemetryMiddleware:
         try:
             await self._app(scope, receive, send_and_note)
         except Exception as error:
-            # one that was turned into no answer; the server makes it a 500
+            # no handler has turned it into a response; the server responds 500
             note_failure(scope, Failure(str(error), error_type(error), error=error))
             raise
         finally:
@@ -78,7 +78,7 @@ class TelemetryMiddleware:
                 self._log(scope, method, route, status, seconds)
 
     def _labelled(self, scope: Scope, status: int) -> tuple[str, str, Durations]:
-        """The request's method and route as labels, and the histogram that counts it."""
+        """The request's method and route as label values, and its histogram."""
         template: str = scope.get("path_template", "")
         if status == HTTPStatus.METHOD_NOT_ALLOWED and not template:
             template = self._template_of(scope)
@@ -89,7 +89,7 @@ class TelemetryMiddleware:
         method = method if method in _methods else "_OTHER"
         route = route_of(template)
         found = method, route, self._metrics.request(method, route, status)
-        # the router's templates are few, but a client may send any method
+        # templates are few, but clients may send any method
         if method != "_OTHER":
             self._seen[method, template, status] = found
         return found
@@ -109,13 +109,13 @@ class TelemetryMiddleware:
 
 
 def _server_timing(scope: Scope) -> tuple[bytes, bytes]:
-    """Names the trace of a sampled request (https://www.w3.org/TR/server-timing/, as browsers' tracing reads it)."""
+    """The Server-Timing header with the trace of a sampled request (https://www.w3.org/TR/server-timing/)."""
     return b"server-timing", f'traceparent;desc="00-{trace_id_of(scope)}-{span_id_of(scope)}-01"'.encode()
 
 
 def route_of(template: str) -> str:
-    """The one of `ROUTES` that Litestar's template of a route stands for."""
-    # Litestar's templates carry the type of a parameter
+    """The value of the label `http_route` for Litestar's template of a route: one of `ROUTES`."""
+    # Litestar's templates contain the types of parameters
     template = template.replace(":str}", "}")
     if template in _routes:
         return template

@@ -1,7 +1,7 @@
-"""OpenTelemetry's batch processors, with a bound that counts.
+"""OpenTelemetry's batch processors, with dropped items counted.
 
-Theirs drop the oldest from a full queue, with a log line for each. These take no more than is allowed to wait, and
-count the rest as dropped.
+The originals drop the oldest item of a full queue, and log a line each time. These do not enqueue into a full queue,
+and count what they drop.
 """
 
 from opentelemetry.sdk._logs import ReadWriteLogRecord
@@ -15,7 +15,7 @@ from service.telemetry.delivery import LogDelivery, SpanDelivery
 
 
 class SpanQueue(BatchSpanProcessor):
-    """Spans on their way to the collector."""
+    """The queue of spans to export."""
 
     def __init__(self, settings: Settings, delivery: SpanDelivery, dropped: Counter) -> None:
         super().__init__(
@@ -27,11 +27,11 @@ class SpanQueue(BatchSpanProcessor):
         self._delivery = delivery
         self._most = settings.otel_bsp_max_queue_size
         self._dropped = dropped
-        # all that was ever queued, against all that was ever handled: each is written by one thread alone
+        # compared with the number that was handled, since each of the two is written by one thread only
         self._queued = 0
 
     def on_end(self, span: ReadableSpan) -> None:
-        """Queues a span, or counts it as dropped where the queue is full. Called on the event loop's thread."""
+        """Queues a span, or counts it as dropped if the queue is full. Called on the event loop's thread."""
         if self._queued - self._delivery.handled >= self._most:
             self._dropped.inc()
             return
@@ -45,7 +45,7 @@ class SpanQueue(BatchSpanProcessor):
 
 
 class LogQueue(BatchLogRecordProcessor):
-    """Log records on their way to the collector."""
+    """The queue of log records to export."""
 
     def __init__(self, settings: Settings, delivery: LogDelivery, dropped: Counter) -> None:
         super().__init__(
@@ -57,11 +57,11 @@ class LogQueue(BatchLogRecordProcessor):
         self._delivery = delivery
         self._most = settings.otel_blrp_max_queue_size
         self._dropped = dropped
-        # written under the lock of the logging handler
+        # written under the logging handler's lock
         self._queued = 0
 
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
-        """Queues a record, or counts it as dropped where the queue is full."""
+        """Queues a record, or counts it as dropped if the queue is full."""
         if self._queued - self._delivery.handled >= self._most:
             self._dropped.inc()
             return

@@ -1,4 +1,4 @@
-"""What is known of the request that is being handled. It is kept in its ASGI scope, for its span and its log lines."""
+"""The current request's telemetry context (ids, span, failure), kept in its ASGI scope."""
 
 import random
 from contextvars import ContextVar
@@ -14,41 +14,41 @@ PARENT = "service.parent"
 FAILURE = "service.failure"
 CACHE_RESULT = "service.cache_result"
 IS_RECORDED = "service.is_recorded"
-# longer than any that the gateway makes
+# longer than those that the gateway creates
 LONGEST_REQUEST_ID = 64
 
 _current: ContextVar[Scope | None] = ContextVar("request", default=None)
 
 
 def enter(scope: Scope) -> None:
-    """Makes this the request that is being handled.
+    """Makes this the current request.
 
-    uvicorn runs each request in a context of its own, so what is set here ends with the request.
+    uvicorn runs each request in a context of its own, so that nothing has to be reset.
     """
     _current.set(scope)
 
 
 def current() -> Scope | None:
-    """The request that is being handled, or that caused the work that is being done."""
+    """The scope of the current request, or of the request that started the current background task."""
     return _current.get()
 
 
 def trace_id_of(scope: Scope) -> str:
-    """The request's trace id, 32 hexadecimal digits; made now, if nothing has asked for it yet."""
+    """The request's trace id, 32 hexadecimal digits; created at the first call."""
     if TRACE_ID not in scope:
         scope[TRACE_ID] = random.getrandbits(128)
     return f"{scope[TRACE_ID]:032x}"
 
 
 def span_id_of(scope: Scope) -> str:
-    """The id of the request's server span, 16 hexadecimal digits; made now, if nothing has asked for it yet."""
+    """The id of the request's server span, 16 hexadecimal digits; created at the first call."""
     if SPAN_ID not in scope:
         scope[SPAN_ID] = random.getrandbits(64)
     return f"{scope[SPAN_ID]:016x}"
 
 
 def request_id_of(scope: Scope) -> str:
-    """The `X-Request-ID` that the gateway gave the request; empty where there is none."""
+    """The `X-Request-ID` that the gateway set; empty if there is none."""
     for name, value in scope["headers"]:
         if name == b"x-request-id":
             text: str = value[:LONGEST_REQUEST_ID].decode("latin-1")
@@ -57,18 +57,18 @@ def request_id_of(scope: Scope) -> str:
 
 
 def note_cache(result: str) -> None:
-    """Notes what the cache said, for the span of the present request."""
+    """Sets the cache's result (hit, miss, bypass, error) for the span of the current request."""
     scope = _current.get()
     if scope is not None:
         scope[CACHE_RESULT] = result
 
 
 def note_failure(scope: Scope | None, failure: Failure) -> None:
-    """Notes why this request fails."""
+    """Sets why the request fails."""
     if scope is not None:
         scope[FAILURE] = failure
 
 
 def failure_of(scope: Scope) -> Failure | None:
-    """Why the request failed, if that was noted."""
+    """Why the request failed, if that is known."""
     return scope.get(FAILURE)

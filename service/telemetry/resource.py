@@ -1,4 +1,4 @@
-"""Who speaks: the resource that every span and log record carries."""
+"""The OpenTelemetry resource of all spans and log records: which service and replica they come from."""
 
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 
@@ -6,7 +6,7 @@ from service import __version__
 
 
 class SharedResource(Resource):
-    """A resource that knows its hash: the exporter asks for it at each span, and the SDK makes it from JSON anew."""
+    """A resource with a cached hash. For speed: the exporter hashes it for each span, and the SDK does so by JSON."""
 
     def __init__(self, resource: Resource) -> None:
         super().__init__(resource.attributes, resource.schema_url)
@@ -17,6 +17,6 @@ class SharedResource(Resource):
 
 
 def resource_of(replica: str) -> Resource:
-    """This replica. What `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME` say goes before what is said here."""
+    """This replica's resource. `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME` take precedence."""
     own = {"service.name": "todo", "service.version": __version__, "service.instance.id": replica}
     return SharedResource(Resource.create({**own, **OTELResourceDetector().detect().attributes}))

@@ -1,9 +1,9 @@
-"""Spans behind the interface of OpenTelemetry's SDK, for speed: the one piece of tracing that is not the SDK's own.
+"""A faster span class behind the interface of OpenTelemetry's SDK. Everything else of tracing is the SDK's.
 
-The SDK's span checks each attribute's value, keeps it in an ordered dictionary behind a lock, and is copied as it ends,
-and so costs more than all else that a cached read does (docs/performance.md has the profile). A `LeanSpan` is a
-`ReadableSpan` from its start, with attributes in a dict. It is right only where each span is used by one thread, as
-here, and where who sets an attribute knows what it is. Provider, resource, processors and exporters are the SDK's.
+The SDK's span validates each attribute, keeps it in an ordered dictionary behind a lock, and is copied when it ends.
+That costs more than the rest of a cached read (docs/performance.md has the profile). A `LeanSpan` is a `ReadableSpan`
+from the start, with its attributes in a dict. That is safe only if each span is used by one thread, as here, and if
+attributes have valid types.
 """
 
 import time
@@ -28,10 +28,10 @@ SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 
 
 class NoState(TraceState):
-    """No `tracestate`, which is what most traces have, and which the exporter asks of each span."""
+    """An empty `tracestate`, which most traces have. For speed: the exporter reads it for each span."""
 
     def items(self) -> ItemsView[str, str]:
-        """None, without the look that the SDK takes for each."""
+        """Always empty."""
         return NOTHING
 
 
@@ -40,7 +40,7 @@ NO_STATE = NoState()
 
 
 class LeanSpan(trace.Span, ReadableSpan):
-    """A span that is recorded. Times are in nanoseconds since 1970."""
+    """A recorded span. Times are in nanoseconds since 1970."""
 
     _attributes: dict[str, AttributeValue]
     _context: SpanContext
@@ -57,7 +57,7 @@ class LeanSpan(trace.Span, ReadableSpan):
         start_time: int,
         tracer: "LeanTracer",
     ) -> None:
-        # what ReadableSpan's own would set
+        # as ReadableSpan.__init__ would set them
         self._name = name
         self._context = context
         self._parent = parent
@@ -67,7 +67,7 @@ class LeanSpan(trace.Span, ReadableSpan):
         self._end_time = None
         self._events: Sequence[Event] = ()
         self._links: Sequence[Link] = ()
-        # unset, which the exporter then leaves out
+        # unset: the exporter omits it
         self._status = None  # type: ignore[assignment]
         self._resource = tracer.resource
         self._instrumentation_info = None
@@ -80,13 +80,13 @@ class LeanSpan(trace.Span, ReadableSpan):
         return self._context
 
     def end(self, end_time: int | None = None) -> None:
-        """Ends the span and hands it to the provider's processors, the first time it is called."""
+        """Ends the span and passes it to the provider's processors. Later calls do nothing."""
         if self._end_time is None:
             self._end_time = end_time or time.time_ns()
             self._tracer.ended(self)
 
     def forget(self, key: str) -> None:
-        """Drops an attribute, if it is there."""
+        """Removes an attribute if it is set."""
         self._attributes.pop(key, None)
 
     def set_attributes(self, attributes: Mapping[str, AttributeValue]) -> None:
@@ -98,7 +98,7 @@ class LeanSpan(trace.Span, ReadableSpan):
         self._attributes[key] = value
 
     def add_event(self, name: str, attributes: Attributes = None, timestamp: int | None = None) -> None:
-        """Notes that something happened."""
+        """Adds an event."""
         self._events = (*self._events, Event(name, attributes, timestamp))
 
     def update_name(self, name: str) -> None:
@@ -106,7 +106,7 @@ class LeanSpan(trace.Span, ReadableSpan):
         self._name = name
 
     def is_recording(self) -> bool:
-        """Whether it has not ended."""
+        """Whether it has not ended yet."""
         return self._end_time is None
 
     def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
@@ -120,7 +120,7 @@ class LeanSpan(trace.Span, ReadableSpan):
         timestamp: int | None = None,
         escaped: bool = False,
     ) -> None:
-        """Notes an exception, by the semantic conventions."""
+        """Adds an exception as an event, by the semantic conventions."""
         noted: dict[str, AttributeValue] = {
             "exception.type": class_name(exception),
             "exception.message": str(exception),
@@ -130,7 +130,7 @@ class LeanSpan(trace.Span, ReadableSpan):
 
 
 class CurrentSpan(AbstractContextManager[LeanSpan]):
-    """Makes a span the current one inside a `with`, and ends it there. An error is its `error.type`, and no event."""
+    """Makes a span the current one inside a `with`, and ends it. An exception sets `error.type`, and adds no event."""
 
     __slots__ = ("_span", "_token")
 
@@ -152,13 +152,13 @@ class CurrentSpan(AbstractContextManager[LeanSpan]):
 
 
 class LeanTracer(trace.Tracer):
-    """Makes spans of one instrumentation scope. Every one is recorded: who asks has decided that before."""
+    """Creates spans of one instrumentation scope. All are recorded: the caller has made the sampling decision."""
 
     def __init__(self, provider: TracerProvider, resource: Resource, scope: InstrumentationScope) -> None:
         self.resource = resource
         self.scope = scope
         self._ids = provider.id_generator
-        # the provider's processors, whichever are added
+        # all of the provider's processors, also those that are added later
         self.ended = provider._active_span_processor.on_end
 
     def start_span(
@@ -172,7 +172,7 @@ class LeanTracer(trace.Tracer):
         record_exception: bool = True,
         set_status_on_exception: bool = True,
     ) -> LeanSpan:
-        """A span, a child of the one in `context` or of the current one."""
+        """Starts a span, as a child of the span in `context` or of the current one."""
         parent: SpanContext | None = trace.get_current_span(context).get_span_context()
         if parent is not None and parent.is_valid:
             trace_id, state = parent.trace_id, parent.trace_state
@@ -195,12 +195,12 @@ class LeanTracer(trace.Tracer):
         set_status_on_exception: bool = True,
         end_on_exit: bool = True,
     ) -> CurrentSpan:
-        """A span that is the current one inside a `with`."""
+        """Starts a span that is the current one inside a `with`."""
         return CurrentSpan(self.start_span(name, context, kind, attributes, links, start_time))
 
 
 class LeanTracerProvider(TracerProvider):
-    """The SDK's provider, whose tracers make `LeanSpan`s."""
+    """The SDK's provider, with tracers that create `LeanSpan`s."""
 
     def get_tracer(
         self,
@@ -213,5 +213,5 @@ class LeanTracerProvider(TracerProvider):
         return self.lean_tracer(instrumenting_module_name, instrumenting_library_version or "", schema_url)
 
     def lean_tracer(self, name: str, version: str, schema_url: str | None = None) -> LeanTracer:
-        """The same, and known to be ours."""
+        """Like `get_tracer`, with its exact type."""
         return LeanTracer(self, self.resource, InstrumentationScope(name, version, schema_url))

@@ -1,7 +1,8 @@
-"""Which requests are traced, and their spans, named by OpenTelemetry's semantic conventions.
+"""Sampling, and the spans of requests, named by OpenTelemetry's semantic conventions.
 
-Provider, processor and exporter are OpenTelemetry's SDK's. Its hooks are used for what is particular here: ids that an
-answer has named before its span is made (`RequestIds`), and exemplars of what a collector took (`SpanDelivery`).
+Provider, processor and exporter are those of OpenTelemetry's SDK. Its hooks serve two special needs: a span that is
+created late must have the ids that its response has already contained (`RequestIds`), and an exemplar is attached only
+when the collector has accepted its trace (`SpanDelivery`).
 """
 
 import os
@@ -48,7 +49,7 @@ _propagator = TraceContextTextMapPropagator()
 
 
 class RequestIds(RandomIdGenerator):
-    """Random ids, but for a span that is made when its request has ended and has named them already."""
+    """Random ids, except for the span of a request that has ended and has used its ids already."""
 
     def __init__(self) -> None:
         self.trace_id = 0
@@ -64,9 +65,9 @@ class RequestIds(RandomIdGenerator):
 
 
 class Tracing:
-    """Decides before anything is built: a request that is not sampled makes no span, and enters no instrumentation.
+    """The sampling decision is made when a request begins: one that is not sampled has no spans and no instrumentation.
 
-    If it then fails or is slow, it is recorded when it ends, as one span with its true start.
+    If it then fails or is slow, it is recorded when it ends, as a single span with its true start time.
     """
 
     def __init__(self, settings: Settings, resource: Resource, metrics: Metrics) -> None:
@@ -77,7 +78,7 @@ class Tracing:
         self._decisions = metrics.traces
         if not self.is_on:
             return
-        # the stable conventions for databases; read by the Redis instrumentation when it is set up
+        # the stable semantic conventions for databases; the Redis instrumentation reads this when it is set up
         os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "database,http")
         self._ids = RequestIds()
         self._provider = LeanTracerProvider(resource=resource, shutdown_on_exit=False, id_generator=self._ids)
@@ -88,9 +89,9 @@ class Tracing:
         self._tracer = self._provider.lean_tracer("service", __version__)
 
     def begin(self, scope: Scope) -> LeanSpan | None:
-        """The server span of a request that is sampled as it begins, None for any other.
+        """Decides on sampling. The server span of a sampled request, None for any other.
 
-        A caller's `traceparent` (https://www.w3.org/TR/trace-context/) decides; without one, the ratio does.
+        The sampled flag of `traceparent` (https://www.w3.org/TR/trace-context/) decides; without one, the ratio does.
         """
         parent = None
         for name, value in scope["headers"]:
@@ -117,9 +118,9 @@ class Tracing:
         return span
 
     def end(self, scope: Scope, method: str, route: str, status: int, seconds: float, durations: Durations) -> None:
-        """Ends a request's span, or makes it where the request failed or was slow. `route` may be UNMATCHED.
+        """Ends the span of a sampled request; creates it for one that failed or was slow. `route` may be UNMATCHED.
 
-        `durations` is the histogram that has counted the request, and gets the trace as an exemplar.
+        `durations` is the histogram that has counted the request, which gets the trace as an exemplar.
         """
         span: LeanSpan | None = scope.get(SPAN)
         if span is not None:
@@ -137,7 +138,7 @@ class Tracing:
             "url.scheme": scope["scheme"],
             "url.path": scope["path"],
         }
-        # an unknown method is `HTTP` in a span's name, and the route is there only where one matched
+        # by the conventions, an unknown method is `HTTP` in the span's name, and the route is omitted if none matched
         name = method if method != "_OTHER" else "HTTP"
         if route != UNMATCHED:
             attributes["http.route"] = route
@@ -154,27 +155,27 @@ class Tracing:
                 span.record_exception(failure.error)
         span.update_name(name)
         span.set_attributes(attributes)
-        # by the clock that cannot be set
+        # by the monotonic clock, which cannot be set back
         ended = (span.start_time or 0) + int(seconds * 1e9)
         span.exemplar = Exemplar(durations, seconds, span.context.trace_id, ended)
         span.end(ended)
 
     def client_span(self, name: str, attributes: Mapping[str, str | int]) -> AbstractContextManager[object]:
-        """A span around a call of another server."""
+        """A span around a call to another server."""
         return self._tracer.start_as_current_span(name, kind=SpanKind.CLIENT, attributes=attributes)
 
     def is_recording(self) -> bool:
-        """Whether the request that is being handled here makes spans."""
+        """Whether the current request is sampled."""
         scope = current()
         return scope is not None and SPAN in scope
 
     def close(self) -> None:
-        """Sends what is queued, within the time of one export."""
+        """Exports what is queued, within the time of one export."""
         if self.is_on:
             self._provider.shutdown()
 
     def instrument_redis(self, client: Client) -> None:
-        """Puts OpenTelemetry's Redis instrumentation in front of one client."""
+        """Instruments one client with OpenTelemetry's Redis instrumentation."""
         RedisInstrumentor.instrument_client(client, tracer_provider=self._provider, request_hook=_name_redis)
 
     def _late_span(self, scope: Scope, seconds: float) -> LeanSpan:
@@ -191,19 +192,19 @@ class Tracing:
 
 
 def _name_exemplar(span: ReadableSpan) -> None:
-    """Names the trace of a request beside its duration, now that the collector has it."""
+    """Attaches the exemplar of a request, now that the collector has accepted its trace."""
     if isinstance(span, LeanSpan) and span.exemplar is not None:
-        span.exemplar.name()
+        span.exemplar.attach()
 
 
 def note_redis_node(host: str, port: int) -> None:
-    """Says in the present span which node of the cluster is asked."""
+    """Sets the attributes of the current span that name the Redis node."""
     trace.get_current_span().set_attributes({"server.address": host, "server.port": port})
 
 
 def _name_redis(span: Span, _client: object, args: Sequence[Any], _options: object) -> None:
     lean = cast(LeanSpan, span)
-    # without the values, which are nobody's business, both say no more than the operation's name
+    # both contain nothing but the operation's name, since values are never recorded
     lean.forget("db.redis.args_length")
     lean.forget("db.query.text")
     lean.set_attributes({"db.system.name": "redis", "db.operation.name": str(args[0])})

@@ -85,7 +85,7 @@ async def house(seed: int, most_delay: float, **environment: str) -> AsyncIterat
             cache = TaskCache(delayed_server, settings, metrics)
             invalidation = Invalidation(changes, cache, metrics)
             await invalidation.start()
-            for work in (invalidation.follow(cluster.config_epoch), invalidation.confirm_told(), cluster.watch()):
+            for work in (invalidation.poll(cluster.config_epoch), invalidation.send_confirmations(), cluster.watch()):
                 task = asyncio.create_task(work)
                 stack.callback(task.cancel)
             made.databases.append(database)

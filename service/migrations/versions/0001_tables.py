@@ -1,4 +1,4 @@
-"""The tables of release 0.1.0, which made them without Alembic: so they may be there already."""
+"""The tables of release 0.1.0, which created them without Alembic. So they may exist already."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = None
 
 
 def upgrade() -> None:
-    """Makes what is missing."""
+    """Creates what is missing."""
     op.create_table(
         "tasks",
         sa.Column("id", sa.Uuid, primary_key=True),

@@ -1,4 +1,4 @@
-"""Changes that the cache has not taken yet, noted by a trigger; and the idempotency key of a create."""
+"""The outbox of changes, filled by a trigger; and columns for idempotency keys."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -26,7 +26,7 @@ FOR EACH ROW EXECUTE FUNCTION note_task_change()
 
 
 def upgrade() -> None:
-    """Adds only, so that replicas of 0.1.0 go on working meanwhile."""
+    """Only adds, so that replicas of 0.1.0 keep working during the deployment."""
     op.add_column("tasks", sa.Column("idempotency_key", sa.Text))
     op.add_column("tasks", sa.Column("idempotency_body", sa.Text))
     has_key = sa.text("idempotency_key IS NOT NULL")

@@ -24,6 +24,7 @@ from service.problems import answer, answer_and_log
 from service.rate_limit import Limiter, MemoryLimiter, RedisLimiter
 from service.replica import replica_name
 from service.requests import reading
+from service.responses import serving, with_headers
 from service.scrape import MetricsApp
 from service.settings import Settings
 from service.tasks.cache import TaskCache
@@ -83,9 +84,9 @@ class Service:
             request_max_body_size=MAX_BODY_BYTES,
         )
         self._admission = AdmissionMiddleware(
-            cast(App, self._litestar), settings, self._limiter(), metrics, self._template_of
+            serving(cast(App, self._litestar)), settings, self._limiter(), metrics, self._template_of
         )
-        app: App = self._admission
+        app = with_headers(self._admission)
         if metrics.is_on:
             app = TelemetryMiddleware(app, metrics, tracing, settings.trace_slow_seconds, self._template_of)
         self.asgi: App = reading(app)

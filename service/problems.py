@@ -13,7 +13,7 @@ from litestar import Request
 from litestar.exceptions import HTTPException, InternalServerException, ValidationException
 from litestar.response import Response
 
-from service.asgi import Scope
+from service.asgi import Scope, Send
 from service.infrastructure.breaker import Unavailable
 from service.options import with_head
 from service.telemetry.failure import Failure, error_type
@@ -43,6 +43,14 @@ encode = msgspec.json.Encoder().encode
 def problem(status: int, detail: str, trace_id: str, errors: list[dict[str, Any]] | None = None) -> bytes:
     """A problem as JSON."""
     return encode(Problem(HTTPStatus(status).phrase, status, detail, trace_id, errors or []))
+
+
+async def send_problem(scope: Scope, send: Send, status: int, detail: str) -> None:
+    """Sends a problem from outside of Litestar."""
+    body = problem(status, detail, trace_id_of(scope))
+    headers = [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
 def answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:

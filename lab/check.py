@@ -1,6 +1,6 @@
-"""`glasshouse check`: asks a running stack every query of every panel, and says which would be blank, slow or made up.
+"""`glasshouse check`: runs every query of every panel on a running stack, and reports blank, slow and made-up panels.
 
-Made up is a panel of nothing but its own `or vector(0)`: what it selects is not there, so it would be 0 for ever.
+A panel is made up if all it shows is its own `or vector(0)`: the series that it selects do not exist, and it stays 0.
 """
 
 import math
@@ -21,18 +21,18 @@ from lab.viewer.answers import DATA_SOURCE, LOG_SOURCE
 from lab.viewer.tracing import Logs, TracingError
 
 SLOWEST_SECONDS = 0.5
-# there only while an alert is pending or firing
+# series that exist only while an alert is pending or firing
 RARE = {"ALERTS"}
-# metrics of parts that not every stack has, by prefix → job
+# metrics of components that not every stack has: prefix → job
 OPTIONAL = {"tempo_": "tempo", "tracestore_": "tracestore", "grafana_": "grafana", "loki_": "loki"}
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What one query of a panel gave: series and points that can be drawn (NaN cannot), seconds, or an error.
+    """The result of one query: how many series and points can be drawn (NaN cannot), its duration, or an error.
 
-    `missing` are the series that it selects and that are not there. `is_waiting`: there is nothing to draw yet, of
-    which the panel tells, and all that the query selects is known.
+    `missing` are selected series that do not exist. `is_waiting`: there is nothing to draw yet, the panel says so, and
+    all series that the query selects exist or will be recorded.
     """
 
     ref_id: str
@@ -44,11 +44,11 @@ class Answer:
     missing: tuple[str, ...] = ()
     is_waiting: bool = False
     slowest: float = SLOWEST_SECONDS
-    """How many seconds it may take."""
+    """The time limit, in seconds."""
 
     @property
     def fault(self) -> str:
-        """What is wrong with it, or nothing."""
+        """What is wrong; empty if nothing is."""
         if self.error:
             return self.error
         if self.missing:
@@ -70,12 +70,12 @@ class Checked:
 
     @property
     def faults(self) -> tuple[str, ...]:
-        """What is wrong with it, a line a query."""
+        """What is wrong, one line for each query."""
         return tuple(f"{answer.ref_id}: {answer.fault}" for answer in self.answers if answer.fault)
 
 
 class Known:
-    """Which series a Prometheus has in a window, or will have once its recording rules find something."""
+    """Which series exist in a time window, or will be recorded by rules."""
 
     def __init__(self, prometheus: Prometheus, window: Window) -> None:
         self._prometheus, self._window = prometheus, window
@@ -83,14 +83,14 @@ class Known:
         groups = prometheus.get("rules", type="record")["groups"]
         rules = [rule for group in groups for rule in group["rules"]]
         self._recorded = {rule["name"] for rule in rules}
-        # an alert's signal is one of many rules of one name: nothing while there is nothing to compare
+        # many rules record `alert_signal`, and each records nothing while there is nothing to compare
         self._labelled = {_selector(rule["name"], rule["labels"]) for rule in rules if rule.get("labels")}
 
     def missing(self, query: str) -> tuple[str, ...]:
-        """The selectors of a query that match nothing and that nothing will ever record. Raises `PrometheusError`."""
+        """The selectors of a query that match no series and that no rule records. Raises `PrometheusError`."""
         asked = list(selectors(query))
         there = [one for one in asked if self._knows(one)]
-        # where a query asks for one part or else for another, one of them is enough
+        # of alternatives (`or`), one is enough
         return tuple(
             dict.fromkeys(
                 str(one) for one in asked if one not in there and not (there and one.name.startswith(tuple(OPTIONAL)))
@@ -105,7 +105,7 @@ class Known:
         return any(selector.name.startswith(prefix) and not self._runs(job) for prefix, job in OPTIONAL.items())
 
     def _runs(self, job: str) -> bool:
-        """Whether a job was up in the window: one that is scraped may still be of a part that is not there."""
+        """Whether a job was up in the window. A configured job may belong to a component that is not installed."""
         return self._any(f'max_over_time(up{{job="{job}"}}[{self._span}]) == 1')
 
     def _has(self, selector: str) -> bool:
@@ -127,7 +127,7 @@ def _selector(name: str, labels: Mapping[str, str]) -> str:
 
 
 def check_panels(prometheus: Prometheus, dashboards: Sequence[Dashboard], window: Window) -> Iterator[Checked]:
-    """Asks every query of every panel of Prometheus, with all of each variable chosen."""
+    """Runs every query of every Prometheus panel, with all values of each variable."""
     known = Known(prometheus, window)
     for dashboard in dashboards:
         for panel in dashboard.panels_of(DATA_SOURCE):
@@ -136,9 +136,9 @@ def check_panels(prometheus: Prometheus, dashboards: Sequence[Dashboard], window
 
 
 def check_log_panels(logs: Logs, dashboards: Sequence[Dashboard], window: Window) -> Iterator[Checked]:
-    """Asks every query of every panel of log lines, but for dashboards with parameters. No line is no fault.
+    """Runs every query of every log panel, except on dashboards with parameters. An empty result is no fault.
 
-    Raises `TracingError` where nothing that keeps logs answers.
+    Raises `TracingError` if neither Loki nor the trace store responds.
     """
     logs.query('{service_name=~".+"}', window.end, window.end + window.step, limit=1)
     for dashboard in dashboards:
@@ -163,7 +163,7 @@ def _ask(
     try:
         query = expand(target.query, dashboard.variables, {}, window)
         answer = _timed(prometheus, target, query, window)
-        # once more: a neighbour on the machine can make any single answer late
+        # retried once, since other load on the machine can slow any single query
         if answer.seconds > SLOWEST_SECONDS:
             answer = _timed(prometheus, target, query, window)
         return replace(answer, missing=known.missing(query), is_waiting=bool(panel.before) or target.is_bound)
@@ -185,10 +185,11 @@ def _timed(prometheus: Prometheus, target: Target, query: str, window: Window) -
 def find_traces(
     prometheus: Prometheus, tempo: str, dashboards: Sequence[Dashboard], window: Window
 ) -> tuple[list[str], list[str]]:
-    """Follows the newest exemplar of each panel that shows exemplars into Tempo, or the lab's store of traces, which
-    answers as Tempo does: (traces found, traces missing).
+    """Looks up the newest exemplar of each panel in Tempo, or in the lab's trace store, which has the same API.
 
-    Raises `httpx.HTTPError` where it does not answer, and `PrometheusError` where Prometheus does not.
+    Returns (traces found, traces missing).
+
+    Raises `httpx.HTTPError` if it does not respond, and `PrometheusError` if Prometheus does not.
     """
     trace_ids: set[str] = set()
     for dashboard in dashboards:
@@ -226,12 +227,12 @@ def _newest_exemplar(prometheus: Prometheus, query: str, window: Window) -> list
 )
 @click.option("--last", default=15.0, show_default=True, type=click.FloatRange(min=1), help="Minutes to ask for.")
 def check(url: str | None, tempo: str | None, slowest: float, last: float) -> None:
-    """Ask every query of every dashboard panel of a running stack.
+    """Run every query of every dashboard panel on a running stack.
 
-    A panel that says what it waits for, such as requests, may be empty. One that shows nothing but its own fallback,
-    such as `or vector(0)`, is at fault: what it selects is not there.
+    A panel that says what it is waiting for, such as requests, may be empty. One that shows only its own fallback, such
+    as `or vector(0)`, fails: the series that it selects do not exist.
 
-    Exit status: 0 all panels have data and answer in time, 1 some do not, 2 Prometheus does not answer.
+    Exit status: 0 all panels have data in time, 1 some do not, 2 Prometheus does not respond.
     """
     console = Console(width=None if Console().is_terminal else 160)
     try:

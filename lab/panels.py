@@ -1,4 +1,4 @@
-"""The committed dashboards as data, and their queries with variables filled in as Grafana would."""
+"""The committed dashboards as data, and their queries with variables interpolated like in Grafana."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from lab.settings import ROOT
 
 DASHBOARDS = ROOT / "observability" / "grafana" / "dashboards"
 SCRAPE_SECONDS = 5.0
-# what Grafana sends, and what the URL carries, for "All"
+# the value of "All" in Grafana's URLs
 ALL = "$__all"
 
 _LABEL_VALUES = re.compile(r"label_values\(\s*(?P<match>.*?)\s*,\s*(?P<label>\w+)\s*\)", re.DOTALL)
@@ -19,7 +19,7 @@ _REFERENCE = re.compile(r"\$(?:\{(?P<braced>[A-Za-z_]\w*)(?::\w+)?\}|(?P<plain>[
 
 
 class DashboardError(ValueError):
-    """A dashboard that is not there or cannot be read; the message names the file."""
+    """A dashboard that does not exist or cannot be read; the message names the file."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Grid:
-    """Place of a panel: x and w of 24 columns, y and h in rows of 30 pixels."""
+    """The position of a panel: x and w of 24 columns, y and h in rows of 30 pixels."""
 
     x: int
     y: int
@@ -50,9 +50,9 @@ class Grid:
 
 @dataclass(frozen=True)
 class Panel:
-    """A panel. `before` is what it shows in place of data while there is none, or nothing.
+    """A panel. `before` is the text that it shows while there is no data; may be empty.
 
-    `source` is its JSON, with the options and the field configuration that drawing it needs.
+    `source` is its JSON, with options and field configuration.
     """
 
     id: int
@@ -69,9 +69,9 @@ class Panel:
 
 @dataclass(frozen=True)
 class Variable:
-    """A choice above a dashboard: the values of `label` on the series that `match` selects.
+    """A variable of a dashboard: the values of `label` on the series that `match` selects.
 
-    A hidden one is not shown; it is only carried along by links.
+    A hidden variable is not shown, but links keep it.
     """
 
     name: str
@@ -85,7 +85,7 @@ class Variable:
 
 @dataclass(frozen=True)
 class Annotation:
-    """Moments marked on every panel: those where `target`'s query has a value."""
+    """An annotation: marks on every panel the times at which `target`'s query has a value."""
 
     name: str
     colour: str
@@ -96,7 +96,7 @@ class Annotation:
 
 @dataclass(frozen=True)
 class Dashboard:
-    """A dashboard as committed. `source` is its JSON; `parameters` name texts that it shows nothing without."""
+    """A committed dashboard. `source` is its JSON; `parameters` are text variables without which it is empty."""
 
     uid: str
     title: str
@@ -108,13 +108,13 @@ class Dashboard:
     parameters: tuple[str, ...] = ()
 
     def panels_of(self, datasource: str) -> tuple[Panel, ...]:
-        """The panels that ask a data source of that uid."""
+        """The panels that query the data source with this uid."""
         return tuple(panel for panel in self.panels if panel.targets and panel.targets[0].datasource == datasource)
 
 
 @dataclass(frozen=True)
 class Window:
-    """A span of time that is asked for, in Unix seconds, with a point every `step` seconds."""
+    """A time range in unix seconds, with a point every `step` seconds."""
 
     start: float
     end: float
@@ -122,7 +122,7 @@ class Window:
 
     @classmethod
     def of(cls, start: float, end: float, max_points: int = 600) -> "Window":
-        """At most about `max_points` points, on whole steps, never closer together than the scrapes."""
+        """A window of about `max_points` points at most. The step is at least the scrape interval."""
         step = SCRAPE_SECONDS
         for nice in (5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21600, 86400):
             step = float(nice)
@@ -132,7 +132,7 @@ class Window:
 
 
 def load_dashboards(folder: Path = DASHBOARDS) -> tuple[Dashboard, ...]:
-    """Every dashboard of a folder, by file name. Raises `DashboardError`."""
+    """All dashboards of a folder, ordered by file name. Raises `DashboardError`."""
     files = sorted(folder.glob("*.json"))
     if not files:
         raise DashboardError(f"{folder}: no dashboards here; `make dashboards` builds them")
@@ -140,7 +140,7 @@ def load_dashboards(folder: Path = DASHBOARDS) -> tuple[Dashboard, ...]:
 
 
 def load_dashboard(file: Path) -> Dashboard:
-    """One dashboard from its JSON. Raises `DashboardError`."""
+    """Parses a dashboard's JSON. Raises `DashboardError`."""
     try:
         source: dict[str, Any] = json.loads(file.read_text())
         return Dashboard(
@@ -158,7 +158,7 @@ def load_dashboard(file: Path) -> Dashboard:
 
 
 def expand(query: str, variables: Sequence[Variable], chosen: Mapping[str, Sequence[str]], window: Window) -> str:
-    """A query with every `$variable` filled in. A variable without a choice, or with `ALL`, matches everything.
+    """Interpolates all variables of a query. A variable without a chosen value, or with `ALL`, matches everything.
 
     Chosen values are joined into one regular expression, each quoted, since our queries compare with `=~`. What starts
     with `$__` follows Grafana: `$__interval` is the step, `$__rate_interval` is at least four scrapes
@@ -185,7 +185,7 @@ def expand(query: str, variables: Sequence[Variable], chosen: Mapping[str, Seque
 def _choice(variable: Variable, chosen: Sequence[str]) -> str:
     if not chosen or ALL in chosen:
         return variable.all_value
-    # in a PromQL string a backslash is itself escaped
+    # backslashes are escaped in PromQL strings
     quoted = [re.escape(value).replace("\\-", "-").replace("\\", "\\\\") for value in chosen]
     return quoted[0] if len(quoted) == 1 else f"({'|'.join(quoted)})"
 
@@ -253,7 +253,7 @@ def _variable(source: Mapping[str, Any]) -> Variable:
 
 
 def _annotation(source: Mapping[str, Any]) -> Annotation:
-    # from schema 42 on, the query stands in `target`, as a panel's does
+    # since schema 42, the query is in `target`, as in panels
     asked = source.get("target") or source
     legend = source.get("titleFormat", "")
     return Annotation(

@@ -1,4 +1,4 @@
-"""A reader of the Prometheus HTTP API (https://prometheus.io/docs/prometheus/latest/querying/api/)."""
+"""A client of Prometheus' HTTP API (https://prometheus.io/docs/prometheus/latest/querying/api/)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ import msgspec
 
 
 class PrometheusError(Exception):
-    """A query that Prometheus refused or could not be asked; the message says which and why."""
+    """A query that failed; the message says which and why."""
 
 
 @dataclass(frozen=True)
 class Series:
-    """One series of an answer: its labels, and (unix seconds, value) points in time order."""
+    """One series of a result: its labels, and (unix seconds, value) points ordered by time."""
 
     labels: Mapping[str, str]
     points: list[tuple[float, float]]
@@ -27,7 +27,7 @@ class Series:
 
 
 class Prometheus:
-    """Asks one Prometheus. Use it as a context manager, or `close()` it."""
+    """A client of one Prometheus. Use it as a context manager, or `close()` it."""
 
     def __init__(self, url: str, timeout: float = 10.0) -> None:
         self.url = url.rstrip("/")
@@ -49,7 +49,7 @@ class Prometheus:
         self._http.close()
 
     def get(self, path: str, **params: Any) -> Any:
-        """The `data` of an API answer. Raises `PrometheusError`."""
+        """The `data` of an API response. Raises `PrometheusError`."""
         try:
             answer = self._http.get(f"/api/v1/{path}", params=params)
             body = msgspec.json.decode(answer.content)
@@ -69,7 +69,7 @@ class Prometheus:
         return [Series(row["metric"], [_point(row["value"])]) for row in data["result"]]
 
     def value(self, promql: str, default: float = 0.0) -> float:
-        """The first series' value, or `default` where there is none. Raises `PrometheusError`."""
+        """The first series' value, or `default` if there is none. Raises `PrometheusError`."""
         series = self.query(promql)
         return series[0].value if series else default
 

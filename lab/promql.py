@@ -1,4 +1,6 @@
-"""The series that a PromQL expression selects, found in its text."""
+"""Finds the series selectors in a PromQL expression.
+
+Our own, because selectors need only a tokenizer; `promql-parser` on PyPI would add a compiled extension for that."""
 
 import re
 from collections.abc import Iterator
@@ -17,7 +19,7 @@ _MATCHER = re.compile(rf"(?P<label>\w+)\s*(?P<how>=~|!~|!=|=)\s*(?P<value>{_STRI
 
 @dataclass(frozen=True)
 class Selector:
-    """A metric's name and its label matchers, as they are written."""
+    """A metric's name and its label matchers."""
 
     name: str
     labels: str = ""
@@ -27,10 +29,10 @@ class Selector:
 
     @property
     def exact(self) -> str:
-        """The selector with what is compared exactly; of the other labels only that they are there.
+        """The selector with its exact matchers; for the other labels only that they exist.
 
-        An expression such as `code=~"5.."` may match nothing for as long as nothing fails; that there is no label
-        `code`, or no `decision="allowed"`, is a mistake.
+        A matcher such as `code=~"5.."` may match nothing while nothing fails. But if there is no label `code` at all,
+        or no `decision="allowed"`, the query is wrong.
         """
         kept = [
             item[0] if item["how"] == "=" else f'{item["label"]}!=""'
@@ -41,7 +43,7 @@ class Selector:
 
 
 def selectors(promql: str) -> Iterator[Selector]:
-    """Every selector of an expression, in the order in which they are written."""
+    """All selectors of an expression, in order."""
     for found in _SELECTOR.finditer(_GROUPING.sub("", promql)):
         if found["name"] and found["name"] not in KEYWORDS:
             yield Selector(found["name"], found["labels"] or "")

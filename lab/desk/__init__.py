@@ -1,1 +1,1 @@
-"""The desk: the alert inbox, and counters of the gateway's troubles."""
+"""The desk: alert inbox, runbook pages, and metrics of the gateway's requests (see docs/glossary.md)."""

@@ -1,4 +1,4 @@
-"""The desk's HTTP: what Alertmanager pushes, what people and Prometheus read."""
+"""The desk's HTTP API: webhooks from Alertmanager, pages for people, metrics for Prometheus."""
 
 from typing import Any
 
@@ -93,5 +93,5 @@ def _message(body: bytes) -> Message:
 
 
 def _refuse(_: Request[Any, Any, Any], error: ValueError) -> Response[dict[str, str]]:
-    """What was pushed is not what it should be."""
+    """The body is not a valid message."""
     return Response({"detail": str(error)}, status_code=400)

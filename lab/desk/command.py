@@ -1,4 +1,4 @@
-"""`glasshouse desk`: the alert inbox, and the counters of the gateway's troubles."""
+"""`glasshouse desk`: the alert inbox, and metrics of the gateway's requests."""
 
 import sqlite3
 from pathlib import Path
@@ -23,19 +23,19 @@ from lab.settings import SettingError, load_settings
     type=click.Path(path_type=Path),
     default="requests.log",
     envvar="GATEWAY_REQUEST_LOG",
-    help="The gateway's request log, which is emptied once it was counted. It may be missing.",
+    help="The gateway's request log, which is truncated after it was counted. It may be missing.",
 )
 @click.option(
     "--database",
     type=click.Path(path_type=Path, dir_okay=False),
     envvar="DESK_DATABASE",
-    help="Where the inbox is kept.  [default: in memory]",
+    help="File of the inbox.  [default: in memory]",
 )
 @click.option("--dashboards", envvar="DASHBOARDS_URL", help="Where dashboards are; by default Grafana's port here.")
 def desk(host: str, port: int | None, request_log: Path, database: Path | None, dashboards: str | None) -> None:
-    """Run the desk: inbox of alerts, and counts of the gateway's requests.
+    """Run the desk: the alert inbox, and metrics of the gateway's requests.
 
-    Exit status: 2 a setting does not parse, the inbox' file is broken, or the port is taken.
+    Exit status 2: a setting is invalid, the inbox file is broken, or the port is taken.
     """
     try:
         settings = load_settings()

@@ -1,4 +1,4 @@
-"""How full the disk is that the stack keeps its data on, as the desk sees it: Prometheus does not tell of its own."""
+"""The size and free space of the disk that holds the stack's data. Prometheus does not expose that of its own disk."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 
 class Disk:
-    """The disk under `folder`. Containers' volumes are on the engine's own disk, which a container's root is on too."""
+    """The disk that holds `folder`. In a container, its root and the volumes are on the same disk of the engine."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -18,7 +18,7 @@ class Disk:
         )
 
     def exposition(self) -> str:
-        """Both sizes in Prometheus' text format; nothing where there is no such folder."""
+        """Both sizes in Prometheus' text format; empty if the folder does not exist."""
         try:
             found = os.statvfs(self._folder)
         except OSError:

@@ -1,4 +1,4 @@
-"""The faults that the lab caused: kept for a while, and exposed as the truth that alerts are judged against."""
+"""Faults that the lab has caused: kept for a while, and exposed as the ground truth by which alerts are judged."""
 
 import time
 from collections.abc import Callable
@@ -11,9 +11,9 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from lab.stack.events import FaultEvent
 
-# how many are kept for readers; Prometheus has the others
+# how many are listed; Prometheus has the older ones
 MOST_FAULTS = 200
-# a fault that has ended is exposed as 0 for so long, so that a scrape sees its end
+# how long an ended fault is exposed as 0, so that a scrape sees its end
 SHOWN_SECONDS = 20.0
 MOST_CHARACTERS = 200
 
@@ -26,7 +26,7 @@ class Faults:
         self._kept: dict[tuple[str, str, str, float], FaultEvent] = {}
 
     def put(self, event: FaultEvent) -> None:
-        """Takes the begin or the end of a fault. Raises `ValueError` for what is too long, or ends before it began."""
+        """Records the start or end of a fault. Raises `ValueError` if it is too long, or ends before it starts."""
         if max(len(event.part), len(event.kind), len(event.drill)) > MOST_CHARACTERS or not event.part:
             raise ValueError(f"part, kind and drill: a part, and at most {MOST_CHARACTERS} characters each")
         if event.end is not None and event.end < event.begin:
@@ -36,7 +36,7 @@ class Faults:
             del self._kept[next(iter(self._kept))]
 
     def newest(self) -> list[FaultEvent]:
-        """What is kept, newest first."""
+        """The recorded faults, newest first."""
         return list(reversed(self._kept.values()))
 
     def exposition(self) -> str:
@@ -56,7 +56,7 @@ class Faults:
 
 
 def fault_handlers(faults: Faults) -> list[HTTPRouteHandler]:
-    """What tells the desk of faults, and what reads them."""
+    """The routes for recording and listing faults."""
 
     @put("/faults", status_code=204)
     async def take_fault(request: Request[Any, Any, Any]) -> None:

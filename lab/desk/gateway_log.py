@@ -1,4 +1,4 @@
-"""Counts the requests that the gateway answered, from its request log: what users got, its own answers included."""
+"""Metrics of the gateway's requests, counted from its request log, including the responses of nginx itself."""
 
 import os
 from bisect import bisect_left
@@ -12,24 +12,24 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
-# as gateway/nginx.conf sorts them: a probe asks for /health; refused is what nginx turned away itself, with 4xx
+# the kinds in gateway/nginx.conf: a probe is a request of /health; refused, a 4xx of nginx itself
 KINDS = ("read", "write", "probe", "refused")
 STATUS_CLASSES = ("2xx", "3xx", "4xx", "5xx")
-# nginx tells milliseconds
+# nginx logs durations in milliseconds
 BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-# nginx' own answers for a replica that refused, broke off, or took too long
+# the statuses that nginx logs for a replica that refused or broke the connection, or took too long
 FAILED_TRY = {"502", "504"}
-# stands for "all replicas were away", and is there from the start
+# the upstream that nginx logs if no replica was available; its series exists from the start
 GROUP = "todo_services"
 CHUNK_BYTES = 1 << 20
-# what is read is emptied from here on, so that the log stays small
+# above this size, the log is truncated after it was read
 MOST_BYTES = 8 << 20
 
 
 class GatewayLog(Collector):
-    """Follows the log from where it ends now. A file that is missing, emptied or replaced is no error.
+    """Follows the log from its present end. The file may be missing, truncated or replaced.
 
-    It is read only when the counts are asked for. What was read is thrown away, where the file may be written.
+    It is read at each scrape, and truncated after that if the file is writable.
     """
 
     def __init__(self, path: Path, most_bytes: int = MOST_BYTES) -> None:
@@ -38,7 +38,7 @@ class GatewayLog(Collector):
         self._counts = {(kind, status): [0] * (len(BOUNDS) + 1) for kind in KINDS for status in STATUS_CLASSES}
         self._seconds = dict.fromkeys(self._counts, 0.0)
         self._errors = {GROUP: 0}
-        # a series that is new is seen with 0 first: what it begins with is no increase for Prometheus
+        # a new series is first exposed with 0, so that Prometheus sees its first value as an increase
         self._exposed = {GROUP}
         self._retries = 0
         self._inode, self._offset = self._end()
@@ -47,12 +47,12 @@ class GatewayLog(Collector):
         self._registry.register(self)
 
     def exposition(self) -> str:
-        """The counters in Prometheus' text format, with what was written since the last time."""
+        """Reads what was appended to the log, and returns the metrics in Prometheus' text format."""
         self._follow()
         return generate_latest(self._registry).decode()
 
     def collect(self) -> Iterable[Metric]:
-        """The counters as they are."""
+        """The current metrics."""
         requests = HistogramMetricFamily(
             "gateway_request_duration_seconds",
             "Duration of requests at the gateway, from their first byte to the last of the answer.",
@@ -100,7 +100,7 @@ class GatewayLog(Collector):
         while chunk := file.read(CHUNK_BYTES):
             self._offset += len(chunk)
             *lines, self._rest = (self._rest + chunk).split(b"\n")
-            # most lines are like others, since nginx tells milliseconds: each kind is taken apart once
+            # for speed: durations are in milliseconds, so that many lines are equal, and each is parsed once
             for line, count in Counter(lines).items():
                 self._count(line, count)
 
@@ -112,7 +112,7 @@ class GatewayLog(Collector):
             key = (kind, f"{status[0]}xx")
             buckets = self._counts[key]
         except (ValueError, IndexError, KeyError):
-            # a line that was cut off when the gateway was killed
+            # a truncated line, as when the gateway was killed
             return
         buckets[bisect_left(BOUNDS, seconds)] += count
         self._seconds[key] += seconds * count
@@ -131,5 +131,5 @@ def _buckets(counts: list[int]) -> Iterator[tuple[str, float]]:
 
 
 def _split(text: str) -> list[str]:
-    # a colon stands between the tries before and after an internal redirect
+    # nginx separates the tries before and after an internal redirect by a colon
     return [part for part in text.replace(" : ", ", ").split(", ") if part and part != "-"]

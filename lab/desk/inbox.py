@@ -1,4 +1,4 @@
-"""What Alertmanager told: notifications, what people said of them, and when its dead-man's switch was last heard.
+"""Notifications from Alertmanager, the verdicts that people gave on them, and the time of the last heartbeat.
 
 Kept in SQLite, the newest few thousand. What fired in the past is in Prometheus' `ALERTS`; the inbox has what was sent.
 """
@@ -12,7 +12,7 @@ from typing import Literal
 
 import msgspec
 
-# shown, and kept
+# how many are shown, and how many are kept
 MOST_NOTIFICATIONS = 200
 MOST_KEPT = 5000
 Verdict = Literal["", "useful", "noise"]
@@ -38,7 +38,7 @@ class Message(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Notification(msgspec.Struct, frozen=True):
-    """A message, when it came in unix seconds, and what people said of it. Numbers rise by one from 1 on."""
+    """A notification, its time of arrival in unix seconds, and its verdict. Numbers start at 1."""
 
     number: int
     received: float
@@ -47,13 +47,13 @@ class Notification(msgspec.Struct, frozen=True):
 
 
 class Inbox:
-    """The newest notifications, in a file, or in memory where none is given. Raises `sqlite3.Error`."""
+    """The newest notifications, in an SQLite file or in memory. Raises `sqlite3.Error`."""
 
     def __init__(self, clock: Callable[[], float] = time.time, file: Path | None = None) -> None:
         self._clock = clock
         if file:
             file.parent.mkdir(parents=True, exist_ok=True)
-        # every request is handled in the event loop's thread, whichever made the inbox
+        # used only in the event loop's thread, which may not be the one that created it
         self._database = sqlite3.connect(file or ":memory:", isolation_level=None, check_same_thread=False)
         self._database.executescript(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
@@ -61,32 +61,32 @@ class Inbox:
             " received REAL NOT NULL, message BLOB NOT NULL, verdict TEXT NOT NULL DEFAULT '')"
         )
         self.heartbeat: float | None = None
-        """When the dead-man's switch was last heard, in unix seconds."""
+        """The time of the last heartbeat (the dead man's switch), in unix seconds."""
 
     @property
     def received(self) -> int:
-        """How many notifications came, with those that are no longer kept."""
+        """How many notifications arrived, including those that are no longer kept."""
         row = self._database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'notification'").fetchone()
         return int(row[0]) if row else 0
 
     def put(self, message: Message) -> None:
-        """Takes a notification in."""
+        """Adds a notification."""
         self._database.execute(
             "INSERT INTO notification (received, message) VALUES (?, ?)", (self._clock(), msgspec.json.encode(message))
         )
         self._database.execute("DELETE FROM notification WHERE number <= ?", (self.received - MOST_KEPT,))
 
     def beat(self) -> None:
-        """Hears the dead-man's switch."""
+        """Records a heartbeat."""
         self.heartbeat = self._clock()
 
     def say(self, number: int, verdict: Verdict) -> bool:
-        """Keeps what somebody says of a notification; an empty verdict takes it back. False where it is not there."""
+        """Sets the verdict on a notification; an empty one removes it. False if there is no such notification."""
         changed = self._database.execute("UPDATE notification SET verdict = ? WHERE number = ?", (verdict, number))
         return changed.rowcount == 1
 
     def newest(self) -> list[Notification]:
-        """The newest of what is kept, newest first."""
+        """The newest notifications, newest first."""
         rows = self._database.execute(
             "SELECT number, received, message, verdict FROM notification ORDER BY number DESC LIMIT ?",
             (MOST_NOTIFICATIONS,),
@@ -97,7 +97,7 @@ class Inbox:
         ]
 
     def verdicts(self) -> dict[str, dict[str, int]]:
-        """How often each alert's notifications were said to be useful, and noise; resolved ones do not count."""
+        """How many notifications of each alert were marked useful, and noise; resolved ones do not count."""
         found: dict[str, dict[str, int]] = {}
         for message, verdict in self._database.execute(
             "SELECT message, verdict FROM notification WHERE verdict <> ''"

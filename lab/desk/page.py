@@ -1,4 +1,4 @@
-"""The inbox as a page: one look says whether something fires, and since when."""
+"""The inbox as an HTML page."""
 
 import time
 from html import escape
@@ -7,7 +7,7 @@ from lab.desk.inbox import Inbox, Notification, SentAlert
 from lab.desk.verdicts import buttons
 
 REFRESH_SECONDS = 5
-# the dead-man's switch is told every minute: two that did not come are no accident
+# heartbeats arrive every minute: two that are missing are no coincidence
 SILENT_SECONDS = 150.0
 
 STYLE = """
@@ -80,7 +80,7 @@ def _alert(alert: SentAlert) -> str:
         f" <span class='quiet'>({escape(alert.status)}, since {since})</span><br>{escape(note.get('description', ''))}"
     )
     for name, words in (("dashboard_url", "dashboard"), ("runbook_url", "runbook")):
-        # of what anyone may have pushed, only what is an address is made a link
+        # anyone may have sent it, so only http addresses become links
         if note.get(name, "").startswith(("http://", "https://")):
             text += f' · <a href="{escape(note[name])}">{words}</a>'
     return text + "</li>"

@@ -1,4 +1,4 @@
-"""The runbooks of alerts/runbooks as pages, where the links in alerts lead."""
+"""Serves alerts/runbooks as pages, to which the links in alerts lead."""
 
 import re
 from html import escape
@@ -20,21 +20,21 @@ code { font-size: .9em; }
 
 
 class Runbooks:
-    """The pages, made from Markdown when they are asked for; a runbook is changed without a restart."""
+    """The pages, rendered from Markdown at each request, so that changes need no restart."""
 
     def __init__(self, dashboards: str, folder: Path = FOLDER) -> None:
         self._dashboards = dashboards
         self._folder = folder
-        # no HTML of its own: what stands in a runbook is text
+        # HTML in a runbook is shown as text
         self._markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
 
     def page(self, name: str) -> str | None:
-        """The page of one runbook, None where there is none."""
+        """The page of one runbook; None if it does not exist."""
         file = self._folder / f"{name}.md"
         if not NAME.fullmatch(name) or not file.is_file():
             return None
         body = self._markdown.render(file.read_text())
-        # another runbook is a page too; other files of the repo are not
+        # links to other runbooks are kept; other files of the repository are not served
         body = re.sub(r'href="([A-Za-z0-9]+)\.md"', r'href="/runbooks/\1"', body)
         body = re.sub(r'<a href="\.\./[^"]*">(.*?)</a>', r"<code>\1</code>", body)
         body = re.sub(r"<code>(/d/[\w-]+)</code>", rf'<a href="{escape(self._dashboards)}\1"><code>\1</code></a>', body)

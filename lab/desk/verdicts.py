@@ -1,4 +1,4 @@
-"""What people say of notifications: useful, or noise. A page of another origin cannot say it for them."""
+"""Verdicts on notifications: useful, or noise. Requests from other origins' pages are rejected."""
 
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,7 +15,7 @@ VERDICTS: dict[str, Verdict] = {"useful": "useful", "noise": "noise", "none": ""
 
 
 def verdict_handlers(inbox: Inbox) -> list[HTTPRouteHandler]:
-    """What the inbox' buttons send, and what `glasshouse tune` reads."""
+    """The routes for the inbox's buttons, and for `glasshouse tune`."""
 
     @post("/notifications/{number:int}/{verdict:str}", status_code=303)
     async def take_verdict(number: FromPath[int], verdict: FromPath[str], request: Request[Any, Any, Any]) -> Redirect:

@@ -1,1 +1,1 @@
-"""The load lab: open-loop arrivals from Locust, measured from when each request was due."""
+"""The load generator: open-loop load with Locust. Latency is measured from when each request was due."""

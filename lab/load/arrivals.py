@@ -1,4 +1,4 @@
-"""When requests are due: a schedule that is fixed beforehand and does not ask how the service fares."""
+"""The arrival schedule: fixed in advance, and independent of how fast the service responds (open loop)."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -8,7 +8,7 @@ from msgspec import Struct
 
 
 class Phase(Struct, frozen=True):
-    """A stretch of a run in which the rate goes in a straight line from `start_rate` to `end_rate` (arrivals/s)."""
+    """A phase of a run, in which the rate changes linearly from `start_rate` to `end_rate` (arrivals/s)."""
 
     name: str
     seconds: float
@@ -22,15 +22,15 @@ class Phase(Struct, frozen=True):
 
     @property
     def arrivals(self) -> float:
-        """How many arrivals are due in it, on the whole."""
+        """How many arrivals are due in it."""
         return (self.start_rate + self.end_rate) / 2 * self.seconds
 
 
 def due_times(phases: Sequence[Phase]) -> Iterator[float]:
-    """Seconds from the start at which each arrival is due, evenly spaced by the rate of the moment.
+    """Seconds from the start at which each arrival is due, evenly spaced at the current rate.
 
-    Arrival k is due when the integral of the rate reaches k + ½. Even spacing, as wrk2 and Artillery do it, and not
-    a Poisson process: two runs then differ by what the service did and not by the luck of the arrivals.
+    Arrival k is due when the integral of the rate reaches k + ½. Even spacing, as in
+    wrk2 and Artillery, instead of a Poisson process: so runs do not differ by the randomness of the arrivals.
     """
     began = 0.0
     target = 0.5
@@ -44,7 +44,7 @@ def due_times(phases: Sequence[Phase]) -> Iterator[float]:
 
 
 def share_of(times: Iterator[float], worker: int, workers: int) -> Iterator[float]:
-    """Every `workers`-th arrival, beginning with number `worker`: all workers together send each arrival once."""
+    """The arrivals of one worker: every `workers`-th, starting with number `worker`."""
     return islice(times, worker, None, workers)
 
 

@@ -1,4 +1,4 @@
-"""How many worker processes a load needs, and how many this machine has cores for."""
+"""How many worker processes a load needs, and how many cores are idle."""
 
 import math
 import os
@@ -7,14 +7,14 @@ import psutil
 
 from lab.load.definition import Definition
 
-# What one process sends a second with more than half of its core left, so that its own queue does not show; measured
+# Requests a second that one process sends while more than half of its core is idle, so that it adds no delay; measured
 # by benchmarks/generator.py, see docs/load.md.
 RATE_PER_PROCESS = 3000.0
 LOOK_SECONDS = 0.5
 
 
 def workers_for(definition: Definition) -> int:
-    """`--workers auto`: as many as the rate needs and cores are idle; 0, the one process, where that is enough."""
+    """`--workers auto`: as many as the rate needs, at most one for each idle core; 0 if one process is enough."""
     needed = math.ceil(definition.rate / RATE_PER_PROCESS)
     if needed <= 1:
         return 0
@@ -23,7 +23,7 @@ def workers_for(definition: Definition) -> int:
 
 
 def idle_cores() -> int:
-    """Whole cores that this process may use and nobody does at the moment."""
+    """How many cores that this process may use are idle."""
     allowed = sorted(os.sched_getaffinity(0))
     usage = psutil.cpu_percent(LOOK_SECONDS, percpu=True)
     busy = sum(usage[core] for core in allowed if core < len(usage)) / 100

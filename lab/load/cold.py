@@ -1,4 +1,4 @@
-"""Empties the stack's cache, so that a run begins cold."""
+"""Flushes the stack's cache, so that a run starts cold."""
 
 import socket
 import subprocess
@@ -16,13 +16,13 @@ Address = tuple[str, int]
 
 
 def empty_cache(settings: LabSettings) -> None:
-    """Empties every primary of the Redis Cluster, wherever it runs. Raises `CannotRunError` where there is none.
+    """Flushes every primary of the Redis Cluster. Raises `CannotRunError` if there is none.
 
-    What is lost with it is the cache and the rate limit's memory: of what was acknowledged, nothing.
+    Only cache entries and rate limit counters are lost.
     """
     native = [("127.0.0.1", settings.redis_port + node) for node in range(NODES)]
     inside_docker = [(f"redis-{node + 1}", 6379) for node in range(NODES)]
-    # what else listens on those ports may be somebody's
+    # another process on these ports may belong to somebody else
     is_native = Supervisor(HOME).is_running()
     done = _emptied(native) if is_native else _emptied(inside_docker) or _emptied_by_compose()
     if not done:
@@ -30,7 +30,7 @@ def empty_cache(settings: LabSettings) -> None:
 
 
 def _emptied(nodes: Sequence[Address]) -> bool:
-    # a replica refuses; its primary tells it
+    # a replica refuses the command, and gets it from its primary
     return sum(_flush(node) for node in nodes) >= NODES // 2
 
 

@@ -1,4 +1,4 @@
-"""Conditions on a load, as people write them: `p99<250ms`, `errors>5% for 10s`."""
+"""Parses and evaluates conditions such as `p99<250ms` and `errors>5% for 10s`."""
 
 import operator
 import re
@@ -24,7 +24,7 @@ MILLISECONDS_BELOW = 1.0
 
 
 class ConditionError(ValueError):
-    """A condition that cannot be read; the message says how one is written."""
+    """An invalid condition; the message gives the syntax."""
 
 
 class Condition(Struct, frozen=True):
@@ -38,7 +38,7 @@ class Condition(Struct, frozen=True):
 
     @classmethod
     def parse(cls, text: str) -> "Condition":
-        """The condition that is written so. Raises `ConditionError`."""
+        """Parses a condition. Raises `ConditionError`."""
         found = FORM.fullmatch(text)
         if not found or found[1] not in NAMES or not _fits(found[1], found[4] or ""):
             raise ConditionError(
@@ -48,11 +48,11 @@ class Condition(Struct, frozen=True):
         return cls(text.strip(), found[1], found[2], float(found[3]) * UNITS[found[4] or ""], float(found[5] or 0))
 
     def holds(self, seconds: Sequence[Second]) -> bool:
-        """Whether it is true of these seconds taken together."""
+        """Whether it holds for these seconds together."""
         return COMPARE[self.comparison](self.measure(seconds), self.value)
 
     def measure(self, seconds: Sequence[Second]) -> float:
-        """What is compared. A latency is at least the age of what has no answer yet, as long as nothing ends."""
+        """The measured value. While no request ends, a latency is at least the age of the oldest outstanding one."""
         ended = sum(each.ended for each in seconds)
         if self.name in QUANTILES:
             oldest = 0.0 if ended else max((each.oldest for each in seconds), default=0.0)
@@ -67,7 +67,7 @@ class Condition(Struct, frozen=True):
         return bad / ended if ended else 0.0
 
     def shown(self, value: float) -> str:
-        """A value of what is compared, with its unit."""
+        """A value with its unit."""
         if self.name in SHARES:
             return f"{value:.2%}"
         if self.name == "rate":
@@ -75,19 +75,19 @@ class Condition(Struct, frozen=True):
         return f"{value * 1000:.1f} ms" if value < MILLISECONDS_BELOW else f"{value:.2f} s"
 
     def check(self, seconds: Sequence[Second]) -> Check:
-        """What came of it as a threshold of a whole run."""
+        """The result of a condition as a threshold of the whole run."""
         return Check(self.text, self.shown(self.measure(seconds)), self.text, self.holds(seconds))
 
 
 class Abort:
-    """A condition that ends the load once it was true in every second for as long as it says."""
+    """A condition that ends the load when it has held in every second of its duration."""
 
     def __init__(self, condition: Condition) -> None:
         self._condition = condition
         self._since: float | None = None
 
     def reason(self, second: Second) -> str | None:
-        """Why the load is to be ended after this second, if it is."""
+        """Why to end the load after this second; None to go on."""
         if not self._condition.holds([second]):
             self._since = None
             return None

@@ -1,6 +1,6 @@
-"""One user's HTTP/1.1 connection: sends a request to one address and reads the whole answer within a deadline.
+"""The HTTP/1.1 connection of one user: sends a request and reads the whole response within a deadline.
 
-Locust's own client is not used, because it follows redirects and takes an answer that breaks off for a whole one.
+Locust's own client is not used, because it follows redirects and does not detect truncated responses.
 """
 
 import time
@@ -18,15 +18,15 @@ from lab.runs.tally import Kind
 
 CONNECT_SECONDS = 5.0
 CHUNK_BYTES = 1 << 16
-# A request that may be sent once more where a connection was closed while idle (RFC 9110, 9.2.2).
+# Methods that may be retried if a connection was closed while idle (RFC 9110, 9.2.2).
 IDEMPOTENT = frozenset({"GET", "DELETE"})
 FIRST_FINAL = 200
-# gevent's own goes through its event loop, which a look that does not wait has no need of
+# not gevent's, which would go through its event loop although this poll does not wait
 _poll = gevent.monkey.get_original("select", "poll")
 
 
 class FailedRequestError(Exception):
-    """No whole answer; `kind` says why, the message gives what was seen."""
+    """No complete response. `kind` is the reason, the message gives details."""
 
     def __init__(self, kind: Kind | str, seen: str, status: int = 0) -> None:
         super().__init__(seen)
@@ -36,42 +36,42 @@ class FailedRequestError(Exception):
 
 @dataclass
 class Sent:
-    """How often one request was written to a connection."""
+    """How many times a request was written to a connection."""
 
     times: int = 0
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A whole answer, its body decoded."""
+    """A complete response with its decoded body."""
 
     status: int
     headers: Any
     body: bytes = field(repr=False)
 
     def header(self, name: str) -> str:
-        """The value of a header, empty where there is none."""
+        """The value of a header; empty if it is missing."""
         value = self.headers.get(name)
         return value if isinstance(value, str) else ""
 
 
 class Connection:
-    """A connection that is kept open between requests. For one greenlet."""
+    """A keep-alive connection, for one greenlet."""
 
     def __init__(self, address: Address) -> None:
         self._address = address
         self._socket: Any = None
 
     def close(self) -> None:
-        """Closes it; the next request opens another."""
+        """Closes the connection; the next request opens a new one."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None
 
     def ask(self, method: str, path: str, body: bytes, headers: str, deadline: float, sent: Sent) -> Answer:
-        """The whole answer, by `deadline` (`time.perf_counter`). Raises `FailedRequestError`.
+        """The complete response by `deadline` (`time.perf_counter`). Raises `FailedRequestError`.
 
-        `headers` are lines that each end in CRLF. `sent` is told of each writing, also where it failed.
+        `headers` are lines that end in CRLF. `sent` counts each write, including failed ones.
         """
         length = f"Content-Length: {len(body)}\r\nContent-Type: application/json\r\n" if body else ""
         request = (
@@ -93,10 +93,10 @@ class Connection:
             raise
 
     def _open(self, deadline: float) -> bool:
-        """Whether the connection was open already."""
+        """Opens the connection if necessary. Whether it was open already."""
         if self._socket is not None and not _is_readable(self._socket):
             return True
-        # what a server sends unasked is its end, or belongs to nothing
+        # readable before a request was sent: the server has closed it, or sent unsolicited data
         self.close()
         connection = gevent.socket.socket(self._address.family, gevent.socket.SOCK_STREAM)
         try:
@@ -128,7 +128,7 @@ class Connection:
             seen = f"{answer.received} bytes by then" if answer.received else "not a byte"
             raise FailedRequestError(Kind.TIMEOUT, seen, answer.status) from error
         except HTTPParseError as error:
-            # the parser is told of the end by empty data
+            # empty data tells the parser that the connection has ended
             kind = Kind.MALFORMED if data else Kind.TRUNCATED
             raise FailedRequestError(kind, answer.seen(str(error)), answer.status) from error
         except OSError as error:
@@ -144,7 +144,7 @@ class Connection:
 
 
 class _Parser(HTTPResponse):
-    """llhttp's parser; keeps the body and how many bytes came."""
+    """llhttp's parser. Keeps the body, and counts the received bytes."""
 
     def __init__(self, method: str) -> None:
         super().__init__(method)
@@ -153,11 +153,11 @@ class _Parser(HTTPResponse):
 
     @property
     def status(self) -> int:
-        """The status, 0 before the headers are whole."""
+        """The status; 0 before the headers are complete."""
         return int(self.get_code()) if self.headers_complete else 0
 
     def seen(self, end: str) -> str:
-        """What of the answer came, in words."""
+        """What was received of the response, for error messages."""
         length = self.get("content-length") if self.headers_complete else None
         of = f" of {length}" if length else ""
         return f"{end.lower()}; status {self.status or '-'}, {len(self.body)}{of} bytes of the body"
@@ -167,7 +167,7 @@ class _Parser(HTTPResponse):
 
 
 def decoded(body: bytes, headers: Any) -> bytes:
-    """The body without its content codings. Raises `FailedRequestError` where it is not encoded as its headers say."""
+    """The body without its content codings. Raises `FailedRequestError` if it does not match its headers."""
     if not body:
         return body
     codings = headers.get("content-encoding") or ""
@@ -187,7 +187,7 @@ def _without(coding: str, body: bytes) -> bytes:
         return plain
     if coding not in ("gzip", "x-gzip", "deflate"):
         raise ValueError("was not asked for")
-    # 32: finds out by the header whether it is gzip or zlib
+    # 32: detects gzip or zlib by the header
     inflating = zlib.decompressobj(32 + zlib.MAX_WBITS)
     text = inflating.decompress(body) + inflating.flush()
     if not inflating.eof or inflating.unused_data:

@@ -1,4 +1,4 @@
-"""The coordinator: has the workers play a profile round by round, gathers their samples, and misses who is lost."""
+"""The coordinator: runs a profile on the workers round by round, collects their samples, and detects lost workers."""
 
 import math
 import time
@@ -16,20 +16,20 @@ from lab.load.search import Outcome, Search, search_of
 from lab.load.worker import ANSWER_SECONDS, GRACE_SECONDS
 from lab.runs.tally import Failure, Tally, service_levels
 
-# After the last arrival of a round, when every worker has said what came of its requests.
+# Seconds after the last arrival of a round by which every worker has reported all outcomes.
 DRAIN_SECONDS = ANSWER_SECONDS + GRACE_SECONDS + 4.0
-# A worker says something every second; one that has not for so long is lost.
+# Workers report every second; one that has not for this long is lost.
 SILENCE_SECONDS = 4.0
 STOOD_STILL_SECONDS = 0.5
 LOST = "sent by no one, since their worker was lost"
 
 
 class WorkerLostError(Exception):
-    """A worker is gone and the load is to end with it, or none is left."""
+    """A worker was lost and the load must end then, or none is left."""
 
 
 class Coordinator:
-    """Runs in Locust's master, or in the only process."""
+    """Runs in Locust's master process, or in the only process."""
 
     def __init__(self, plan: Plan, runner: LocalRunner | MasterRunner, output: Output) -> None:
         self._plan = plan
@@ -49,7 +49,7 @@ class Coordinator:
         runner.greenlet.spawn(self._tell)
 
     def play(self) -> End:
-        """Plays all rounds. Raises `WorkerLostError`."""
+        """Runs all rounds. Raises `WorkerLostError`."""
         clients = [c.id for c in self._runner.clients.all] if isinstance(self._runner, MasterRunner) else [None]
         now = self._began = time.perf_counter()
         self._workers = {client or "local": _Seen(index, client, now) for index, client in enumerate(clients)}
@@ -71,7 +71,7 @@ class Coordinator:
         return End(self._search.held, self._search.collapsed)
 
     def stop(self) -> None:
-        """Has the workers end what they do; `play` returns once they have said what came of it."""
+        """Stops the workers. `play` returns when they have reported all outcomes."""
         self._is_stopped = True
         for worker in self._present():
             self._runner.send_message(STOP, {}, worker.client)
@@ -88,7 +88,7 @@ class Coordinator:
         looked = self._round_began
         while waiting := [each for each in players if not each.is_lost and each.finished < number]:
             now = time.perf_counter()
-            # while this process stood still itself, nobody could be heard
+            # this process itself was stalled, and received no reports
             stood_still, looked = now - looked, now
             for worker in waiting:
                 worker.heard += stood_still if stood_still > STOOD_STILL_SECONDS else 0.0
@@ -108,7 +108,7 @@ class Coordinator:
         return [worker for worker in self._workers.values() if not worker.is_lost]
 
     def _lose(self, worker: "_Seen", index: int) -> None:
-        """From now on counts what the worker was to send in this round as dropped; goes on, or ends the load."""
+        """Counts the worker's remaining arrivals of this round as dropped; goes on, or ends the load."""
         order = self._round
         if worker.is_lost or order is None:
             return
@@ -120,10 +120,10 @@ class Coordinator:
             self.stop()
 
     def _count_lost(self) -> None:
-        """Counts what came due at lost workers since the last time, and what they had sent and not told of."""
+        """Counts arrivals that came due at lost workers since the last call, and requests that they did not report."""
         elapsed = time.perf_counter() - self._round_began
         for worker in self._workers.values():
-            offered, dropped = worker.untold(elapsed)
+            offered, dropped = worker.unreported(elapsed)
             if not dropped:
                 continue
             gone = Sample(offered=offered, tallies=[Tally("-", "lost worker", dropped=dropped)])
@@ -171,7 +171,7 @@ class Coordinator:
 
 
 class _Seen:
-    """What is known of a worker; `offered` and `ended` count its requests of this round."""
+    """The state of a worker. `offered` and `ended` count its requests of this round."""
 
     def __init__(self, number: int, client: str | None, now: float) -> None:
         self.number = number
@@ -186,12 +186,12 @@ class _Seen:
         self._due = 0
 
     def lose(self, due: Iterator[float]) -> None:
-        """It is lost; `due` has when its requests of this round are due."""
+        """Marks it as lost. `due` has the times at which its requests of this round are due."""
         self.is_lost = True
         self.due, self._next_due, self._due = due, next(due, math.inf), 0
 
-    def untold(self, elapsed: float) -> tuple[int, int]:
-        """Of a lost worker's requests that were due by `elapsed`: offered and ended ones that nobody counted yet."""
+    def unreported(self, elapsed: float) -> tuple[int, int]:
+        """The requests of a lost worker that were due by `elapsed` and not counted yet: (offered, ended)."""
         if self.due is None:
             return 0, 0
         while self._next_due <= elapsed:
@@ -202,12 +202,12 @@ class _Seen:
         return offered, ended
 
     def begin(self, now: float) -> None:
-        """A round begins."""
+        """Starts a round."""
         self.heard = max(self.heard, now)
         self.offered = self.ended = 0
 
     def hear(self, sample: Sample, now: float) -> None:
-        """A sample came."""
+        """Adds a sample."""
         self.heard = now
         self.latest = sample
         self.offered += sample.offered

@@ -1,4 +1,4 @@
-"""What a load is: a profile of the lab or of one's own file, with every default filled in."""
+"""The definition of a load: a built-in profile or one from a file, with all defaults resolved."""
 
 import re
 from pathlib import Path
@@ -18,7 +18,7 @@ SECONDS_OF = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 
 class Definition(Struct, frozen=True):
-    """A load. `rate` is its highest in arrivals a second; `phases` is None where it looks for a rate."""
+    """A load. `rate` is its highest rate in arrivals a second; `phases` is None for one that searches for it."""
 
     name: str
     rate: float
@@ -31,7 +31,7 @@ class Definition(Struct, frozen=True):
 
 
 class FilePhase(Struct, frozen=True, forbid_unknown_fields=True):
-    """A phase in a file: `rate` is one number, or the first and the last of a straight line."""
+    """A phase in a file: `rate` is one number, or the first and last of a linear ramp."""
 
     seconds: float
     rate: float | tuple[float, float]
@@ -39,7 +39,7 @@ class FilePhase(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ProfileFile(Struct, frozen=True, forbid_unknown_fields=True):
-    """A profile of one's own, a TOML file."""
+    """A custom profile, as a TOML file."""
 
     rate: float = 25.0
     time: str = "60s"
@@ -52,19 +52,19 @@ class ProfileFile(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def parse_time(text: str) -> float | None:
-    """Seconds of a time such as `90`, `90s`, `5m` or `1h`; None where it is none, or not from 1 s to 24 h."""
+    """The seconds of a duration such as `90`, `90s`, `5m` or `1h`; None if it is invalid, or not from 1 s to 24 h."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text)
     seconds = float(found[1]) * SECONDS_OF[found[2]] if found else 0.0
     return seconds if 1 <= seconds <= MOST_SECONDS else None
 
 
 def is_file(profile: str) -> bool:
-    """Whether a profile is given by its file and not by its name."""
+    """Whether a profile is given as a file, not by name."""
     return profile not in PROFILES and (profile.endswith(".toml") or "/" in profile)
 
 
 def define(profile: str, rate: float | None = None, seconds: float | None = None) -> Definition:
-    """The load of a profile's name or file, at another rate or for another time if asked. Raises `CannotRunError`."""
+    """The load of a profile's name or file, with another rate or duration if given. Raises `CannotRunError`."""
     if is_file(profile):
         return _of_file(Path(profile), rate, seconds)
     if profile not in PROFILES:

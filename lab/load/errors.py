@@ -1,4 +1,4 @@
-"""Why a load cannot be put on the stack."""
+"""Errors of the load generator."""
 
 
 class CannotRunError(Exception):

@@ -1,4 +1,4 @@
-"""Which answers may be expected of a request, and what is wrong with the others."""
+"""Validates responses: which are expected, and what is wrong with the others."""
 
 from http import HTTPStatus
 
@@ -20,14 +20,14 @@ SHOWN_BYTES = 160
 
 
 class Task(Struct, frozen=True):
-    """What is looked at in a task."""
+    """The fields of a task that are checked."""
 
     id: str
     task: str
 
 
 class Page(Struct, frozen=True):
-    """What is looked at in a list of tasks."""
+    """The fields of a list of tasks that are checked."""
 
     items: list[Task]
 
@@ -37,9 +37,9 @@ _decode_page = msgspec.json.Decoder(Page).decode
 
 
 def check_success(operation: Operation, answer: Answer, task_id: str = "", text: str = "") -> None:
-    """Sees that a 2xx answer is the whole one. Raises `FailedRequestError`.
+    """Checks that a 2xx response is complete and correct. Raises `FailedRequestError`.
 
-    `task_id` is the task that was asked for; `text` what was written, if anything.
+    `task_id` is the requested task; `text` what was written, if anything.
     """
     if operation is Operation.DELETE:
         return
@@ -65,7 +65,7 @@ def check_success(operation: Operation, answer: Answer, task_id: str = "", text:
 
 
 def unexpected(answer: Answer) -> FailedRequestError:
-    """The failure that an unexpected status is."""
+    """The failure for an unexpected status."""
     location = answer.header("location")
     if HTTPStatus.MULTIPLE_CHOICES <= answer.status < HTTPStatus.BAD_REQUEST:
         return FailedRequestError(Kind.REDIRECT, f"status {answer.status} to {location or 'nowhere'}", answer.status)

@@ -1,8 +1,8 @@
 """The process that sends the requests: Locust, headless, in one process or as master or worker.
 
 It is a process of its own because Locust patches the standard library with gevent when it is imported. It reads the
-plan from the first line of its standard input and stops when that is closed; what it measures goes to its standard
-output (see `messages`).
+plan from the first line of standard input, stops when that is closed, and writes its measurements to standard output
+(see `messages`).
 """
 
 import argparse
@@ -23,7 +23,7 @@ from lab.load.user import TodoUser
 from lab.load.worker import Worker
 
 WORKERS_JOIN_SECONDS = 30.0
-# What was stopped tells within so long what came of its requests.
+# Seconds that a stopped worker has to report the outcomes of its requests.
 STOP_SECONDS = 1.2
 
 
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def work_for(master: str, port: int) -> None:
-    """Is a worker until the master quits."""
+    """Runs a worker until the master quits."""
     environment = Environment(user_classes=[TodoUser])
     runner = environment.create_worker_runner(master, port)
     TodoUser.worker = Worker(runner)
@@ -51,7 +51,7 @@ def work_for(master: str, port: int) -> None:
 
 
 def lead(plan: Plan, workers: int, bind: str, port: int) -> None:
-    """Coordinates the plan: alone, or with workers that join at `bind`:`port`."""
+    """Runs the plan: alone, or with workers that connect to `bind`:`port`."""
     output = Output()
     environment = Environment(user_classes=[TodoUser], host=plan.host)
     runner: LocalRunner | MasterRunner

@@ -1,4 +1,4 @@
-"""Whether the figures tell of the service, or of a generator that could not send what was due."""
+"""Detects a load generator that is itself the bottleneck, so that its figures do not describe the service."""
 
 from collections.abc import Sequence
 
@@ -6,17 +6,17 @@ from lab.runs.second import Second
 
 # A request that starts later than this is late.
 LATE_SECONDS = 0.1
-# A process that uses more of its core measures its own queue as well.
+# A process that uses more of its core also measures its own queue.
 BUSY_CPU = 0.9
-# A share of the requests (or of the seconds, for the processor), since one that is late by chance limits nothing.
+# A share of the requests (or seconds, for the CPU), because a few late ones are no bottleneck.
 TOLERATED_SHARE = 0.01
 LEAST_SECONDS = 2
 
 
 def limit_of(seconds: Sequence[Second]) -> str | None:
-    """`generator` where it was too slow itself, `users` where no user was free, None where neither held it up.
+    """`generator` if it was too slow itself, `users` if no user was free, None if neither.
 
-    Either has to be so in two seconds at least, and for more than a hundredth of the requests.
+    Either must be so in at least two seconds, and for more than 1 % of the requests.
     """
     offered = sum(each.offered for each in seconds)
     busy = sum(each.cpu > BUSY_CPU for each in seconds)

@@ -1,4 +1,4 @@
-"""All that was measured in a run, as it grows."""
+"""The measurements of a run in progress."""
 
 from msgspec import Struct, field
 
@@ -12,14 +12,14 @@ from lab.runs.tally import Failure, Tally, service_levels
 
 
 class Measured(Struct):
-    """The sums over a run and its seconds. What was sent to prepare it is no part of the load and not in here."""
+    """The totals of a run, and its seconds. Requests of the preparation are not included."""
 
     total: Sample = field(default_factory=Sample)
     latest: Sample = field(default_factory=Sample)
     seconds: list[Second] = field(default_factory=list)
 
     def add(self, sample: Sample) -> None:
-        """Takes in a sample of about a second."""
+        """Adds a sample of about one second."""
         self.latest = sample
         by_kind = {True: Histogram(), False: Histogram()}
         for tally in sample.tallies:
@@ -50,7 +50,7 @@ class Measured(Struct):
         self.total.merge(sample)
 
     def close(self) -> None:
-        """The generator says nothing more: what it offered and did not tell the end of has failed."""
+        """Called when the generator has ended: requests without a reported outcome count as failed."""
         untold = self.total.offered - sum(each.ended for each in self.total.tallies)
         if untold > 0:
             oldest = self.latest.oldest
@@ -60,30 +60,30 @@ class Measured(Struct):
 
     @property
     def answered(self) -> int:
-        """Requests that were answered as they should be."""
+        """Requests with an expected response."""
         return sum(each.answered for each in self.total.tallies)
 
     @property
     def failed(self) -> int:
-        """Requests that failed and should not have."""
+        """Requests that failed."""
         return sum(each.failed for each in self.total.tallies)
 
     @property
     def dropped(self) -> int:
-        """Requests that were never sent, since no user was free or their worker was lost."""
+        """Requests that were never sent, because no user was free or their worker was lost."""
         return sum(each.dropped for each in self.total.tallies)
 
     @property
     def latencies(self) -> Latencies:
-        """Of all requests that ended."""
+        """The latencies of all requests that ended."""
         return merged(each.latencies for each in self.total.tallies)
 
     @property
     def service_levels(self) -> ServiceLevels:
-        """Over all requests that ended."""
+        """The service levels over all requests that ended."""
         return service_levels(self.total.tallies)
 
     @property
     def limit(self) -> str | None:
-        """What in the generator bounded the load, if anything."""
+        """What limited the generator, if anything."""
         return limit_of(self.seconds)

@@ -1,4 +1,4 @@
-"""What the generator's processes and the command tell each other, as JSON: one message a line."""
+"""The messages between the generator's processes and the command, as JSON lines."""
 
 import msgspec
 from msgspec import Struct, field
@@ -10,9 +10,9 @@ from lab.runs.tally import Failure, Tally, merge_failures
 
 
 class Plan(Struct, frozen=True, tag="plan"):
-    """To the generator, once: what to do. `tasks` are the id and the ETag of each prepared task.
+    """To the generator, once: the load to run. `tasks` are id and ETag of each prepared task.
 
-    `phases` is None for a profile that looks for a rate, whose rounds follow from what comes of them.
+    `phases` is None for a profile that searches for a rate: each round depends on the one before.
     """
 
     profile: str
@@ -28,7 +28,7 @@ class Plan(Struct, frozen=True, tag="plan"):
 
 
 class Round(Struct, frozen=True, tag="round"):
-    """From the coordinator to each worker: send your share of the arrivals of these phases, beginning now."""
+    """From the coordinator to each worker: send your share of the arrivals of these phases, starting now."""
 
     plan: Plan
     number: int
@@ -39,7 +39,7 @@ class Round(Struct, frozen=True, tag="round"):
 
 
 class Sample(Struct, tag="sample"):
-    """What happened since the sample before it, in one worker or in all.
+    """What happened since the previous sample, in one worker or in all.
 
     Times are in seconds. `sent` counts requests that were written to a connection, `resent` those that had to be
     written to a second one because the first was closed while idle. `lag` is the age of the oldest request that waits
@@ -74,7 +74,7 @@ class Sample(Struct, tag="sample"):
     finished: bool = False
 
     def merge(self, other: "Sample") -> None:
-        """Adds what another worker counted, or the same one later; takes nothing of `other` over. Time stays."""
+        """Adds the counts of another worker, or of the same one later, without sharing objects. Keeps the time."""
         self.offered += other.offered
         self.sent += other.sent
         self.resent += other.resent
@@ -96,19 +96,19 @@ class Sample(Struct, tag="sample"):
 
 
 class End(Struct, frozen=True, tag="end"):
-    """The generator's last word: the rate that the profile found, and where the service collapsed, if it did."""
+    """The generator's last message: the rate that the profile has found, and the one at which the service collapsed."""
 
     found: float | None = None
     collapsed: float | None = None
 
 
 class Failed(Struct, frozen=True, tag="failed"):
-    """The generator cannot go on, and why."""
+    """The generator cannot go on; says why."""
 
     reason: str
 
 
-# From the coordinator to each worker, without content: send nothing more. (Locust's own "stop" ends the users.)
+# From the coordinator to each worker, without content: send nothing more. (Locust's own "stop" would end the users.)
 STOP = "end-load"
 
 FromGenerator = Sample | End | Failed

@@ -1,4 +1,4 @@
-"""The generator's own metrics. Each series has the label `run` as well, which `RemoteWriter` adds."""
+"""The generator's own metrics. `RemoteWriter` adds the label `run`."""
 
 from collections.abc import Iterator
 
@@ -12,12 +12,12 @@ from lab.runs.service_levels import BUCKETS
 from lab.runs.tally import Tally
 
 LABELS = ["http_request_method", "http_route"]
-# The seconds that decide whether the generator is the bottleneck at the moment.
+# The seconds that decide whether the generator is the bottleneck now.
 RECENT = 5
 
 
 def metrics(measured: Measured, profile: str, phase: str, prepared: int = 0) -> Iterator[Metric]:
-    """The metrics of a run so far; every counter of a run is there from its beginning."""
+    """The current metrics of a run. All counters exist from its start."""
     total, now = measured.total, measured.latest
     yield _counter("load_requests_offered", "Requests that came due.", total.offered)
     yield _counter("load_requests_sent", "Requests that were written to a connection.", total.sent)

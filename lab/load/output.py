@@ -1,4 +1,4 @@
-"""The generator's way to the command that started it: one JSON message a line."""
+"""Writes the generator's messages to the command that started it, as JSON lines."""
 
 import sys
 
@@ -9,6 +9,6 @@ class Output:
     """Writes messages to standard output."""
 
     def write(self, message: FromGenerator) -> None:
-        """Writes one message at once."""
+        """Writes and flushes one message."""
         sys.stdout.buffer.write(encode(message) + b"\n")
         sys.stdout.buffer.flush()

@@ -1,4 +1,4 @@
-"""The tasks that are there when the run begins."""
+"""Creates the tasks that exist when a run starts."""
 
 import random
 import threading
@@ -12,16 +12,16 @@ from lab.load.errors import CannotRunError
 from lab.load.requests import WORDS
 
 CLIENTS = 4
-# a limit of some requests a second is waited for, one of a minute is not
+# waits for a rate limit of requests a second, but not of requests a minute
 LONGEST_WAIT_SECONDS = 2
-# a stack that is busy, such as just after its start, is asked again
+# retries while the stack is busy, as just after its start
 MOST_BUSY_ANSWERS = 5
 
 
 def prepare(
     host: str, count: int, seed: int, is_stopped: Callable[[], bool] = lambda: False
 ) -> tuple[list[tuple[str, str]], int]:
-    """Creates `count` tasks; gives their ids and ETags, and how many requests that took. Raises `CannotRunError`."""
+    """Creates `count` tasks. Returns their ids and ETags, and how many requests it took. Raises `CannotRunError`."""
     draw = random.Random(f"{seed}/prepared")  # noqa: S311 (no secret)
     texts = [" ".join(draw.choices(WORDS, k=draw.randint(2, 12))) for _ in range(count)]
     sent = 0

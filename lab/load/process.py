@@ -1,4 +1,4 @@
-"""The generator's processes, seen from the command that starts them."""
+"""Starts and stops the generator's processes."""
 
 import subprocess
 import sys
@@ -9,7 +9,7 @@ from typing import IO, Self
 
 from lab.load.messages import Failed, FromGenerator, Plan, decode_from_generator, encode
 
-# A process that was asked to stop and has not by then is killed. It waits for what is under way a part of that.
+# Seconds after which a process that does not stop is killed. It waits for outstanding requests for a part of them.
 STOP_SECONDS = 2.0
 
 
@@ -18,9 +18,9 @@ class Generator:
 
     def __init__(self, plan: Plan, workers: int, remote_workers: int, port: int, log: Path) -> None:
         self.messages: Queue[FromGenerator | None] = Queue()
-        """What the generator says; None when it has ended."""
+        """The generator's messages; None when it has ended."""
         self.worker_pids: list[int] = []
-        """The workers on this machine, in the order in which they were started."""
+        """The worker processes on this machine, in start order."""
         self._log = log
         self._processes: list[subprocess.Popen[bytes]] = []
         total = workers + remote_workers
@@ -41,12 +41,12 @@ class Generator:
         self.stop()
 
     def end_load(self) -> None:
-        """Asks the generator to send nothing more; it says what came of what it has sent, and ends."""
+        """Asks the generator to send nothing more, report the outcomes, and end."""
         if self._lead.stdin and not self._lead.stdin.closed:
             self._lead.stdin.close()
 
     def stop(self) -> None:
-        """Asks the generator to end, and sees that it does."""
+        """Asks the generator to end, and kills it if it does not."""
         self.end_load()
         for process in self._processes:
             try:

@@ -1,4 +1,4 @@
-"""The profiles: each a shape of arrivals over time and a kind of traffic."""
+"""The built-in profiles: a shape of arrivals over time, and a mix of requests."""
 
 from typing import ClassVar
 
@@ -23,19 +23,19 @@ class Profile:
     traffic: ClassVar[Traffic] = Traffic(MIX)
     begins_cold: ClassVar[bool] = False
     is_search: ClassVar[bool] = False
-    """Whether it looks for a rate, so that its rounds follow from what comes of them."""
+    """Whether it searches for a rate: each round depends on the one before."""
 
     def __init__(self, rate: float | None = None, seconds: float | None = None) -> None:
         self.rate = self.default_rate if rate is None else rate
         self.seconds = self.default_seconds if seconds is None else seconds
 
     def phases(self) -> list[Phase]:
-        """The phases of a profile whose shape is known beforehand: by default one, at the full rate."""
+        """The phases of a profile with a fixed shape: by default one, at the full rate."""
         return [Phase(self.name, self.seconds, self.rate, self.rate)]
 
 
 class Smoke(Profile):
-    """A few requests of every kind, to see that all is wired: 5 a second for 15 s."""
+    """A few requests of every kind, to check that everything works: 5 a second for 15 s."""
 
     name = "smoke"
     default_rate = 5.0
@@ -49,18 +49,18 @@ class Ramp(Profile):
     default_rate = 50.0
 
     def phases(self) -> list[Phase]:
-        """One straight line."""
+        """One linear ramp."""
         return [Phase("ramp", self.seconds, self.rate / 10, self.rate)]
 
 
 class Steady(Profile):
-    """The same rate all the time: the one to compare two runs with. 25 a second for 60 s."""
+    """A constant rate, the profile for comparing two runs: 25 a second for 60 s."""
 
     name = "steady"
 
 
 class Spike(Profile):
-    """Ten times the ordinary rate for 20 s (or a third of the time), and back: does it recover?"""
+    """Ten times the usual rate for 20 s (or a third of the time), and back: does it recover?"""
 
     name = "spike"
     default_rate = 100.0
@@ -78,7 +78,7 @@ class Spike(Profile):
 
 
 class Soak(Profile):
-    """A moderate rate for long, to find what leaks or fills up: 20 a second for 10 min, or as long as `--time` says."""
+    """A moderate rate for a long time, to find leaks: 20 a second for 10 min, or as long as `--time` says."""
 
     name = "soak"
     default_rate = 20.0
@@ -86,7 +86,7 @@ class Soak(Profile):
 
 
 class HotKey(Profile):
-    """One task takes half of the reads: Zipf's law with the exponent 1.73, at which 1/ζ(s) is a half."""
+    """Half of the reads are of one task: Zipf's law with the exponent 1.73, for which 1/ζ(s) is a half."""
 
     name = "hot-key"
     default_rate = 50.0
@@ -94,7 +94,7 @@ class HotKey(Profile):
 
 
 class ColdCache(Profile):
-    """Reads of an emptied cache: each task in turn, so that the first pass misses always and the next hit."""
+    """Reads from a flushed cache: each task in turn, so that the first pass misses and the later ones hit."""
 
     name = "cold-cache"
     default_rate = 50.0
@@ -103,7 +103,7 @@ class ColdCache(Profile):
 
 
 class WriteHeavy(Profile):
-    """Four writes to one read: what invalidation and the database cost."""
+    """Four writes for each read: the cost of invalidation and of the database."""
 
     name = "write-heavy"
     traffic = Traffic(
@@ -118,7 +118,7 @@ class WriteHeavy(Profile):
 
 
 class Abuse(Profile):
-    """One client sends nine tenths of the traffic, beside four that behave: only the one may be rejected.
+    """One client sends 90 % of the traffic, four others the rest: only the one may be rate limited.
 
     The stack's `RATE_LIMIT` must lie between what the abuser and what each of the others sends: by default 90 and
     2.5 requests a second, so `RATE_LIMIT=10/second` or `1000/minute` will do.
@@ -131,12 +131,12 @@ class Abuse(Profile):
 
 
 class Breakpoint(Profile):
-    """Rises in steps until the service levels break twice in a row, then halves the gap: says at which rate.
+    """Raises the rate in steps until the service levels are missed twice in a row, then bisects for the highest rate.
 
-    Steps of a fixed rate with a pause between, each judged alone; a step that breaks is tried again, since on a
-    shared machine a single bad one says little. The rate rises by 30 % a step, and three bisections on a logarithmic
-    scale narrow the answer to 3.3 %. A service that answers nothing at all twice in a row has collapsed, and is not
-    asked any more. `rate` bounds the search.
+    Each step has a fixed rate and is judged alone, with a pause after it. A step that misses the service levels is
+    repeated, because on a shared machine a single bad one says little. The rate rises by 30 % a step, and three
+    bisections on a logarithmic scale narrow the result to 3.3 %. If the service answers nothing at all twice in a row,
+    it has collapsed, and the search ends. `rate` is the upper bound of the search.
     """
 
     name = "breakpoint"

@@ -1,4 +1,4 @@
-"""How a run is shown while it goes on: a live panel in a terminal, plain lines elsewhere."""
+"""Shows a run in progress: a live panel in a terminal, plain lines otherwise."""
 
 from types import TracebackType
 from typing import Protocol, Self
@@ -14,7 +14,7 @@ from lab.load.measured import Measured
 from lab.load.watch import Inside
 from lab.runs.second import Second, latencies_of
 
-# Rates and percentiles are of the last seconds, so that they follow the load.
+# Rates and percentiles are of the last seconds, so that they show the current load.
 RECENT = 5
 BAR = 20
 
@@ -29,11 +29,11 @@ class Display(Protocol):
     ) -> None: ...
 
     def update(self, measured: Measured, inside: Inside) -> None:
-        """Shows the newest state."""
+        """Shows the current state."""
 
 
 def display(console: Console, profile: str, seconds: float) -> Display:
-    """The display that fits where the output goes."""
+    """The display for the kind of output: terminal or not."""
     return LivePanel(console, profile, seconds) if console.is_terminal else Lines(console, seconds)
 
 
@@ -52,7 +52,7 @@ class Recent:
 
 
 class Lines:
-    """One line about every second."""
+    """Prints about one line a second."""
 
     def __init__(self, console: Console, seconds: float) -> None:
         self._console = console
@@ -88,7 +88,7 @@ class Lines:
 
 
 class LivePanel:
-    """A bar with the time left, and the figures below it."""
+    """A progress bar with the figures below it."""
 
     def __init__(self, console: Console, profile: str, seconds: float) -> None:
         self._bar = Progress(
@@ -112,7 +112,7 @@ class LivePanel:
         self._live.__exit__(kind, error, trace)
 
     def update(self, measured: Measured, inside: Inside) -> None:
-        """Draws the newest state."""
+        """Draws the current state."""
         now = measured.latest
         self._bar.update(self._task, completed=now.elapsed, description=f"{self._profile}: {now.phase}")
         lost = [Text(each, style="bold red") for each in now.lost_workers]

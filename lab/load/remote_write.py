@@ -1,9 +1,9 @@
-"""Writes the generator's metrics to Prometheus, with its remote write receiver.
+"""Sends the generator's metrics to Prometheus' remote write receiver.
 
-One request a second with every series of the run, in the protocol's first version, which Prometheus from 2.42 to 3
-takes (https://prometheus.io/docs/specs/prw/remote_write_spec/). No scrape stands between, so a run has its own series
-by its label `run`, with the generator's own times, and ends them with a staleness marker when it ends. The three
-messages are encoded here, because a NaN that marks staleness must keep its bits, which no encoder of floats promises.
+One request a second with every series of the run, in version 1 of the protocol, which Prometheus 2.42 to 3 accept
+(https://prometheus.io/docs/specs/prw/remote_write_spec/). Unlike scraped metrics, these have the generator's own
+timestamps, and end with a staleness marker when the run ends. The protobuf messages are encoded here, because the
+staleness marker is a NaN whose bits must be kept, which encoders of floats do not guarantee.
 """
 
 import struct
@@ -28,19 +28,19 @@ Point = tuple[Labels, bytes]
 
 
 class RemoteWriter:
-    """Writes to the Prometheus at a base URL. One that is away or refuses is remembered, and never stops a load."""
+    """Writes to the Prometheus at a base URL. Failures are counted, and never stop a load."""
 
     def __init__(self, url: str, run: str) -> None:
         self.missed = 0
-        """Writes that did not arrive."""
+        """Failed writes."""
         self.reason = ""
-        """Why the newest of them did not."""
+        """Why the last one failed."""
         self._run = run
         self._live: set[Labels] = set()
         self._http = httpx.Client(base_url=url, timeout=WRITE_SECONDS, trust_env=False)
 
     def write(self, metrics: Iterable[Metric], at: float | None = None) -> bool:
-        """Writes the newest values, at unix seconds `at` or now. A series that is no longer among them ends."""
+        """Writes current values, at unix seconds `at` or now. Ends series that are no longer among them."""
         points = list(self._points(metrics))
         live = {labels for labels, _ in points}
         ended = [(labels, STALE) for labels in self._live - live]
@@ -50,7 +50,7 @@ class RemoteWriter:
         return True
 
     def end(self) -> None:
-        """Ends every series, and closes the connection."""
+        """Ends all series, and closes the connection."""
         stale = [(labels, STALE) for labels in self._live]
         for _ in range(LAST_TRIES):
             if not stale or self._send(stale, time.time()):

@@ -1,4 +1,4 @@
-"""What is asked: a stream of requests that a seed decides and the service's answers do not."""
+"""The stream of requests, which depends on a seed, but not on the service's responses."""
 
 import random
 from bisect import bisect_left
@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-# A task may be read or changed only when its creation was due this many seconds ago, so that its id is known.
+# A task is read or changed only this many seconds after its creation was due, so that its id is known.
 GRACE_SECONDS = 2.0
-# Of the reads and changes, the share that goes to what this run created, the rest going to the prepared tasks.
+# The share of reads and changes of tasks that this run created; the others are of prepared tasks.
 FRESH_SHARE = 0.1
 WORDS = (
     "water",
@@ -32,7 +32,7 @@ WORDS = (
 
 
 class Operation(StrEnum):
-    """What a client can ask for."""
+    """The operations of the API."""
 
     CREATE = "create"
     LIST = "list"
@@ -47,7 +47,7 @@ class Operation(StrEnum):
 
     @property
     def route(self) -> str:
-        """The route's template, as the service names it in its metrics."""
+        """The route's template, as in the service's metrics."""
         return "/tasks" if self in (Operation.CREATE, Operation.LIST) else "/tasks/{task_id}"
 
 
@@ -61,7 +61,7 @@ METHODS = {
 
 
 class Traffic(Struct, frozen=True):
-    """What the requests of a profile look like.
+    """The mix of requests of a profile.
 
     `mix` gives each operation its share. `prepared` tasks are made before the run; of them number n is chosen with a
     weight of 1/n**`skew` (Zipf's law), or, where `sweep` is set, each in turn. `clients` are the shares of the
@@ -89,11 +89,11 @@ class Request(NamedTuple):
 
 
 class RequestStream:
-    """Draws the requests of one worker. The same seed, worker and due times give the same requests."""
+    """Generates the requests of one worker. The same seed, worker and due times give the same requests."""
 
     def __init__(self, traffic: Traffic, seed: int, worker: int = 0, workers: int = 1) -> None:
         self._traffic = traffic
-        # Not for secrets. Streams of different workers are independent, as a text seeds all the state.
+        # Not for secrets. A string seeds the whole state, so that the streams of the workers are independent.
         self._random = random.Random(f"{seed}/{worker}")  # noqa: S311
         self._operations = list(traffic.mix)
         self._shares = list(accumulate(traffic.mix.values()))
@@ -105,7 +105,7 @@ class RequestStream:
         self._sweep = count(worker, workers)
 
     def draw(self, due_times: Iterable[float], began: float = 0.0) -> Iterator[Request]:
-        """The requests that are due at `due_times`, in a round that began `began` seconds into the run."""
+        """The requests that are due at `due_times`, in a round that started `began` seconds into the run."""
         for due in due_times:
             self._ripen(began + due)
             operation = self._operations[self._pick(self._shares)]

@@ -1,4 +1,4 @@
-"""The rounds of a load: one of known phases, or steps that look for the rate at which the service levels break."""
+"""The rounds of a load: a single one with fixed phases, or steps that search for the highest rate."""
 
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from lab.load.arrivals import Phase
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a round: did it meet the service levels, and how many requests a second were answered well."""
+    """The result of a round: whether it met the service levels, and how many good responses a second it had."""
 
     met: bool
     achieved: float
@@ -19,7 +19,7 @@ Rounds = Generator[list[Phase], Outcome, None]
 
 
 class Fixed:
-    """One round of phases that are known beforehand."""
+    """One round with fixed phases."""
 
     held: float | None = None
     collapsed: float | None = None
@@ -42,14 +42,14 @@ class BreakpointSearch:
 
     def __init__(self, rate: float, seconds: float) -> None:
         self.held: float | None = None
-        """The highest rate that held so far."""
+        """The highest rate so far at which the service levels were met."""
         self.collapsed: float | None = None
-        """The rate at which the service answered nothing any more."""
+        """The rate at which the service stopped responding."""
         self._rate = rate
         self._left = seconds
 
     def rounds(self) -> Rounds:
-        """Phases to run without a gap, again and again; told what came of them."""
+        """Yields the phases of each round, and is sent its result."""
         rate = min(self.first_rate, self._rate)
         while self._left > 0 and (yield from self._holds(rate)):
             self.held = rate
@@ -83,5 +83,5 @@ Search = Fixed | BreakpointSearch
 
 
 def search_of(phases: list[Phase] | None, rate: float, seconds: float) -> Search:
-    """One round of `phases`, or where there are none the search for the rate that holds."""
+    """One round of `phases`; if there are none, the search for the highest rate."""
     return BreakpointSearch(rate, seconds) if phases is None else Fixed(phases)

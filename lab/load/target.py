@@ -1,4 +1,4 @@
-"""Which host may be loaded, and whether it is there."""
+"""Checks the host to load: whether that is allowed, and whether it responds."""
 
 import ipaddress
 import socket
@@ -17,7 +17,7 @@ LOOK_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Address:
-    """Where to connect to, resolved once, and the address of this machine to connect from, if one is asked for."""
+    """The resolved address to connect to, and the local address to connect from, if one is given."""
 
     host: str
     family: int
@@ -26,7 +26,7 @@ class Address:
 
 
 def check_target(host: str, allow_remote: bool) -> None:
-    """Sees that the base URL `host` is a stack that may be loaded. Raises `CannotRunError`."""
+    """Checks that the base URL `host` is a stack that may be loaded. Raises `CannotRunError`."""
     parts = urlsplit(host)
     if parts.scheme != "http" or not parts.hostname:
         raise CannotRunError(f"--host {host}: must be a base URL such as http://127.0.0.1:5000")
@@ -50,14 +50,14 @@ def addresses_of(name: str) -> set[str]:
 
 
 def local_addresses() -> set[str]:
-    """The addresses of this machine's interfaces, and those of all its loopback network that a client may use."""
+    """The addresses of this machine's interfaces, and the loopback addresses that simulated clients use."""
     interfaces = psutil.net_if_addrs().values()
     found = {address.address.partition("%")[0] for each in interfaces for address in each}
     return found | {"127.0.0.1", "::1"}
 
 
 def on_loopback(host: str) -> bool:
-    """Whether the base URL `host` leads to a loopback address, so that clients can come from several addresses."""
+    """Whether the base URL `host` resolves to a loopback address, so that clients can have different addresses."""
     return all(ipaddress.ip_address(each).is_loopback for each in addresses_of(urlsplit(host).hostname or ""))
 
 
@@ -67,7 +67,7 @@ def client_address(client: int) -> str:
 
 
 def resolve(host: str, source: str | None = None) -> Address:
-    """The one address that every connection to the base URL `host` goes to: of several the first that is listened on.
+    """The address for all connections to the base URL `host`: the first on which something listens.
 
     Raises `OSError`.
     """

@@ -1,4 +1,4 @@
-"""What a worker knows of the tasks that its requests speak of."""
+"""A worker's knowledge of tasks: their ids and ETags."""
 
 
 class Tasks:
@@ -11,14 +11,14 @@ class Tasks:
         self._prepared = 0
 
     def prepared(self, tasks: list[tuple[str, str]]) -> None:
-        """The tasks that were there before the run have the numbers from 0."""
+        """Prepared tasks have the numbers from 0."""
         self._prepared = len(tasks)
         for number, (task_id, etag) in enumerate(tasks):
             self._ids[number] = task_id
             self._etags[number] = etag
 
     def stand_in(self, number: int) -> int:
-        """The number itself, or that of a prepared task where its creation failed or is not answered yet."""
+        """The number; that of a prepared task instead if its creation failed or has no response yet."""
         return number if number in self._ids else number % self._prepared
 
     def knows(self, number: int) -> bool:
@@ -34,20 +34,20 @@ class Tasks:
         return f"/tasks/{self._ids[number]}"
 
     def etag(self, number: int) -> str:
-        """The newest ETag that was seen of it."""
+        """Its last known ETag."""
         return self._etags[number]
 
     def seen(self, number: int, etag: str) -> None:
-        """An answer carried this ETag."""
+        """Sets the ETag of a response."""
         self._etags[number] = etag
 
     def created(self, number: int, location: str, etag: str) -> None:
-        """A task was created at `location`."""
+        """Sets the location of a created task."""
         self._ids[number] = location.rsplit("/", 1)[-1]
         self._etags[number] = etag
 
     def deleting(self, number: int) -> None:
-        """Its deletion is being sent: from now on it may be gone."""
+        """Marks a task whose deletion is being sent: from now on it may not exist."""
         self._deleted.add(number)
 
     def may_be_gone(self, number: int) -> bool:

@@ -1,4 +1,4 @@
-"""The Locust user: sends one request at a time and says whether the answer is one that may be expected."""
+"""The Locust user: sends one request at a time, and checks the response."""
 
 from http import HTTPStatus
 from typing import ClassVar
@@ -15,12 +15,12 @@ encode = msgspec.json.Encoder().encode
 
 
 class TodoUser(User):
-    """Takes the next due request, sends it, judges the answer, and again."""
+    """Repeatedly takes the next due request, sends it, and checks the response."""
 
     worker: ClassVar[Worker]
 
     def on_start(self) -> None:
-        """Has no connection of its own for any of the profile's clients yet."""
+        """Starts without connections."""
         self._connections: dict[int, Connection] = {}
 
     def on_stop(self) -> None:
@@ -30,7 +30,7 @@ class TodoUser(User):
 
     @task
     def send_next(self) -> None:
-        """One request."""
+        """Sends one request."""
         due = self.worker.take()
         request = due.request = self._possible(due.request)
         try:

@@ -1,4 +1,4 @@
-"""What Prometheus says of the stack while a load runs."""
+"""Reads the stack's own view from Prometheus during a load."""
 
 import threading
 import time
@@ -12,7 +12,7 @@ ASK_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Inside:
-    """The view from inside. `hit_ratio` is of the run so far; `shares` of each replica; None or empty: not known."""
+    """The stack's view: the hit ratio of the run so far, and each replica's share; None or empty if not known."""
 
     hit_ratio: float | None = None
     shares: dict[str, float] = field(default_factory=dict)
@@ -21,7 +21,7 @@ class Inside:
 
 
 class Watch:
-    """Asks in a thread of its own every two seconds, so that a slow Prometheus does not hold up the progress."""
+    """Queries Prometheus every two seconds in a thread, so that a slow one does not delay the progress."""
 
     def __init__(self, url: str) -> None:
         self.inside = Inside()
@@ -31,7 +31,7 @@ class Watch:
         threading.Thread(target=self._ask_again, daemon=True).start()
 
     def stop(self) -> None:
-        """Asks no more."""
+        """Stops the thread."""
         self._stopped.set()
 
     def _ask_again(self) -> None:
@@ -44,7 +44,7 @@ class Watch:
 
 
 def look(prometheus: Prometheus, seconds: float) -> Inside:
-    """The view from inside over the last `seconds`. Raises `PrometheusError`."""
+    """The stack's view of the last `seconds`. Raises `PrometheusError`."""
     ratio = prometheus.query(hit_ratio_query(seconds))
     shares = prometheus.query("replica:http_requests:share1m")
     alerts = prometheus.query(f'ALERTS{{alertstate="firing",{REAL_ALERTS}}}')

@@ -1,12 +1,11 @@
-"""One worker: hands each request to a free user when it is due, and counts what comes of it.
+"""A worker: passes each request to a free user when it is due, and counts the outcomes.
 
-Open loop, with one bound. A Locust user is one greenlet with one request under way, so no more requests can be
-outstanding than there are users. What comes beyond waits in the queue here, and its wait counts in its latency and
-shows as lag: the latencies stay true (no coordinated omission), only the service sees fewer requests at a time than
-it would from unbounded clients.
+This is an open loop with one bound. A Locust user is a greenlet with one request at a time, so that there are never
+more outstanding requests than users. Further requests wait in a queue here. The wait counts as latency and shows as
+lag, so that latencies remain correct (no coordinated omission); but the service sees less concurrency than without
+the bound.
 
-Nothing that came due is lost: every request ends as answered, failed or dropped, at the latest `ANSWER_SECONDS` after
-it was due.
+Every request ends as answered, failed or dropped, at the latest `ANSWER_SECONDS` after it was due.
 """
 
 import time
@@ -29,10 +28,10 @@ from lab.load.tasks import Tasks
 from lab.runs.tally import Failure, Kind, Tally, merge_failures
 
 SAMPLE_SECONDS = 1.0
-# A request without a whole answer so long after it was due has failed; one that no user took by then was dropped.
+# A request without a complete response this long after it was due has failed; if no user took it, it was dropped.
 ANSWER_SECONDS = 10.0
 DROP_SECONDS = 5.0
-# When the load is stopped, how long requests under way may still be answered.
+# When the load is stopped, how long outstanding requests may still be answered.
 GRACE_SECONDS = 0.5
 
 
@@ -47,7 +46,7 @@ class Due:
 
 
 class Worker:
-    """Sends its share of the arrivals. The users take requests from it; the coordinator gets samples every second."""
+    """Sends its share of the arrivals. Users take requests from it; it sends a sample every second."""
 
     def __init__(self, runner: Runner) -> None:
         self.tasks = Tasks()
@@ -73,7 +72,7 @@ class Worker:
         return self._addresses[client % len(self._addresses)]
 
     def take(self) -> Due:
-        """Waits for the next request that is not too old to be sent."""
+        """Waits for the next request, and drops those that are too old to be sent."""
         while True:
             due: Due = self._queue.get()
             waited = time.perf_counter() - due.moment
@@ -83,19 +82,19 @@ class Worker:
             self._drop(due)
 
     def answered(self, due: Due, status: int) -> None:
-        """A request was answered as it should be."""
+        """Counts a request with an expected response."""
         if self._ends(due):
             self._note_status(status)
             self._tally(due).answer(time.perf_counter() - due.moment)
 
     def failed(self, due: Due, kind: str, seen: str, status: int) -> None:
-        """A request failed. `status` is 0 where none came."""
+        """Counts a failed request. `status` is 0 if there was no response."""
         if self._ends(due):
             self._note_status(status)
             self._fail(due, kind, seen)
 
     def _ends(self, due: Due) -> bool:
-        """Whether it had not ended before, as it has where it was given up."""
+        """Marks a request as ended. False if it had ended before, because it was given up."""
         if due.is_ended:
             return False
         due.is_ended = True
@@ -140,7 +139,7 @@ class Worker:
         self._round = order.number
         ends = began + sum(phase.seconds for phase in order.phases)
         self._dispatch(began, self._requests(order))
-        # the round is over when its time is, not when its last request was answered, whichever comes later
+        # a round lasts for its full time, and then until its last request has ended
         given_up = ends + ANSWER_SECONDS + GRACE_SECONDS
         while not self._is_stopped and time.perf_counter() < (given_up if self._outstanding else ends):
             self._drop_old()
@@ -162,7 +161,7 @@ class Worker:
 
     def _requests(self, order: Round) -> Iterator[Request]:
         traffic = order.plan.traffic
-        # Clients that cannot be told apart by loopback addresses are told apart by the worker that plays them.
+        # Without loopback addresses, each client needs a worker of its own.
         many = len(traffic.clients) > 1
         apart = many and order.workers > 1 and not on_loopback(order.plan.host)
         worker, workers = (0, 1) if apart else (order.worker, order.workers)
@@ -194,7 +193,7 @@ class Worker:
             self._queue.put(due)
 
     def _drop_old(self) -> None:
-        """Drops what no user took in time, where no user is free to find out."""
+        """Drops requests that no user took in time, while all users are busy."""
         now = time.perf_counter()
         while not self._queue.empty() and now - self._queue.peek().moment > DROP_SECONDS:
             due = self._queue.get()
@@ -227,5 +226,5 @@ class Worker:
 
 
 def _player_of(client: int, workers: int) -> int:
-    """The worker that plays a client: the first of them the first client, the others share the rest."""
+    """The worker for a client: the first worker is the first client, the others share the rest."""
     return client and 1 + (client - 1) % (workers - 1)

@@ -129,10 +129,10 @@ def load(
     prometheus: str | None,
     runs: Path,
 ) -> None:
-    """Put a load on the stack, show it while it runs, and leave a report in runs/.
+    """Load the stack, show the run while it lasts, and write a report to runs/.
 
     PROFILE is a profile's name or the path of a file with one. Exit status 0: the service levels and thresholds were
-    met, nothing failed and nothing was dropped. 1: missed, or cut short. 2: could not run.
+    met, and nothing failed or was dropped. 1: missed, or aborted. 2: could not run.
     """
     try:
         definition = define(profile, rate, seconds)
@@ -180,7 +180,7 @@ def load(
 @click.option("--port", type=click.IntRange(1, 65535), help="The coordinator's port.  [default: LOCUST_PORT]")
 @click.option("--allow-remote", is_flag=True, help="Needed: what the coordinator loads is not this machine.")
 def worker(coordinator: str, port: int | None, allow_remote: bool) -> None:
-    """Be a worker of the `glasshouse load --remote-workers` that runs on the host COORDINATOR."""
+    """Run a worker for the `glasshouse load --remote-workers` on the host COORDINATOR."""
     if not allow_remote:
         click.echo("glasshouse worker: loads what COORDINATOR says, another machine: say --allow-remote", err=True)
         sys.exit(2)

@@ -1,4 +1,4 @@
-"""What a run had to meet, and whether it did."""
+"""Judges a run by its checks."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from lab.runs.service_levels import AVAILABILITY, FAST_READS, FAST_SECONDS
 
 
 def checks(measured: Measured, thresholds: Sequence[Condition]) -> list[Check]:
-    """The checks of a run whose rate was given."""
+    """The checks of a run with a given rate."""
     levels = measured.service_levels
     return [
         Check(
@@ -31,7 +31,7 @@ def checks(measured: Measured, thresholds: Sequence[Condition]) -> list[Check]:
 
 
 def search_checks(measured: Measured, found: float | None, thresholds: Sequence[Condition]) -> list[Check]:
-    """The checks of a run that looks for the rate at which the service levels break: only finding none is a failure."""
+    """The checks of a run that searches for the highest rate: it fails only if it found none."""
     was = "none" if found is None else f"{found:.0f}/s"
     held = Check("highest rate that held", was, "any", found is not None)
     return [held, *(each.check(measured.seconds) for each in thresholds)]

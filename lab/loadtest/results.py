@@ -1,4 +1,4 @@
-"""A run's result for machines: JUnit XML and JSON."""
+"""Writes a run's result for CI servers and scripts: JUnit XML and JSON."""
 
 from pathlib import Path
 from xml.etree import ElementTree
@@ -11,7 +11,7 @@ from lab.runs.record import Run
 
 
 def all_checks(run: Run) -> list[Check]:
-    """What the run was judged by, and whether it was whole."""
+    """All checks of a run, including that it was complete."""
     lost = "; ".join(run.lost_workers)
     return [
         *run.checks,

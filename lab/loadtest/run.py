@@ -1,4 +1,4 @@
-"""One run, from preparing the tasks to the record on disk."""
+"""Runs one load test, from creating the tasks to writing the record."""
 
 import queue
 import shlex
@@ -33,15 +33,15 @@ from lab.runs.record import Figures, Run
 from lab.settings import LabSettings
 from lab.stack.events import FaultLog
 
-# A generator that says nothing for so long is taken for dead.
+# Seconds without a message after which the generator counts as dead.
 SILENCE_SECONDS = 60.0
-# One that was asked to end has said all within a second and a half, unless it hangs.
+# Seconds for a generator that was asked to end; it takes a second and a half, unless it hangs.
 STOP_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
 class Options:
-    """What was asked for beside the load itself, every default filled in."""
+    """The options of a run besides the load itself, with all defaults resolved."""
 
     profile: str
     users: int
@@ -57,7 +57,7 @@ class Options:
 
 
 class LoadRun:
-    """Plays one load and keeps what came of it."""
+    """Runs one load, and keeps its record."""
 
     def __init__(
         self, definition: Definition, options: Options, settings: LabSettings, console: Console, runs: Path
@@ -74,7 +74,7 @@ class LoadRun:
         self._end = End()
 
     def play(self) -> Run:
-        """Prepares, loads, looks inside and writes the record. Raises `CannotRunError` and `OSError`."""
+        """Prepares, loads, queries Prometheus and writes the record. Raises `CannotRunError` and `OSError`."""
         name = record.run_id(time.time(), self._definition.name)
         folder = self._runs / name
         folder.mkdir(parents=True)
@@ -89,7 +89,7 @@ class LoadRun:
         options, definition = self._options, self._definition
         writer = RemoteWriter(options.prometheus, folder.name)
         watch = Watch(options.prometheus)
-        # what was asked before this moment, by whomever, is in the counters that the run begins with
+        # earlier requests, of whomever, are in the counters with which the run starts
         wait_for_first_scrapes(options.prometheus, time.time(), self._is_stopped)
         began = time.time()
         try:
@@ -115,12 +115,12 @@ class LoadRun:
             inside.missing.append(f"the generator's metrics of {writer.missed} s in Prometheus: {writer.reason}")
         run = self._record(folder.name, load_began, load_ended, inside)
         record.save(run, folder)
-        # drawing takes longer than who presses Ctrl-C wants to wait
+        # drawing the dashboards takes too long for somebody who has pressed Ctrl-C
         write_page(run, folder, None if self._is_interrupted() else options.prometheus)
         return run
 
     def _fault(self) -> AbstractContextManager[object]:
-        """A load that is a fault by itself is told as one."""
+        """Records a load that is itself a fault (the profile `abuse`)."""
         if self._options.profile == "abuse":
             return FaultLog(self._settings.url("desk")).during("load", "abuse")
         return nullcontext()
@@ -139,7 +139,7 @@ class LoadRun:
             tasks,
             options.ends_on_worker_loss,
         )
-        # workers of this machine alone need no port that anyone knows, and two runs at once no port of one another
+        # with local workers only, any free port will do, so that two runs at a time do not conflict
         port = self._settings.locust_port if options.remote_workers else _free_port()
         log = folder / "generator.log"
         with (
@@ -238,7 +238,7 @@ class LoadRun:
 
 
 def command_of(definition: Definition, options: Options) -> str:
-    """The command that repeats it."""
+    """The command that repeats the run."""
     words = ["glasshouse", "load", options.profile, f"--rate={definition.rate:g}", f"--time={definition.seconds:g}s"]
     words += [f"--users={options.users}", f"--seed={options.seed}", f"--host={options.host}"]
     words += [f"--workers={options.workers}"] if options.workers else []
@@ -251,7 +251,7 @@ def command_of(definition: Definition, options: Options) -> str:
 
 
 def _added(option: str, conditions: Iterable[Condition], own: tuple[Condition, ...]) -> list[str]:
-    """What was asked for beside what the profile's file says."""
+    """The options that differ from the profile's file."""
     return [f"{option}={each.text}" for each in conditions if each not in own]
 
 

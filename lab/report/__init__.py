@@ -1,1 +1,1 @@
-"""What is kept of a run, and how it is shown and compared."""
+"""Shows and compares the records of load tests."""

@@ -1,4 +1,4 @@
-"""Whether a figure of two runs differs by more than the noise within them."""
+"""Tests whether a figure of two runs differs by more than the noise within the runs."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ MOST_BLOCKS = 40
 
 
 class Slice(Struct):
-    """Some seconds of a run taken together. `reads` and `writes` are the counts of their histograms."""
+    """Several seconds of a run. `reads` and `writes` are the counts of their histograms."""
 
     seconds: float
     answered: int
@@ -29,10 +29,10 @@ Figure = Callable[[Slice], float]
 def intervals(
     before: Sequence[Slice], after: Sequence[Slice], figures: Sequence[Figure], seed: int = 0
 ) -> list[tuple[float, float]]:
-    """For each figure the 99 % interval of its change from one run to the other.
+    """The 99 % confidence interval of each figure's change from one run to the other.
 
-    A circular moving-block bootstrap: a run is drawn anew from blocks of consecutive seconds with replacement, and
-    each figure computed from what was drawn; the interval holds the middle 99 % of the differences of such draws.
+    A circular moving-block bootstrap: both runs are resampled from blocks of consecutive seconds, with replacement, and
+    the figures computed from the samples; the interval contains the middle 99 % of their differences.
     Blocks, and not single seconds or requests, because a slow second is often followed by another: latencies are
     correlated, and drawing them singly would make noise look smaller than it is. 99 %, because about nine figures
     are looked at together. Where the rate changes over the run, that counts as noise too, which errs on the quiet
@@ -51,13 +51,13 @@ def intervals(
 
 
 def slice_of(second: Second) -> Slice:
-    """One second as a slice."""
+    """A slice of one second."""
     bad = second.failed + second.dropped
     return Slice(second.span, second.answered, bad, second.reads.counts, second.writes.counts)
 
 
 def taken_together(seconds: Sequence[Slice]) -> Slice:
-    """All of them as one slice."""
+    """The sum of several slices."""
     whole = Slice(0.0, 0, 0, {}, {})
     for each in seconds:
         _add(whole, each)
@@ -65,7 +65,7 @@ def taken_together(seconds: Sequence[Slice]) -> Slice:
 
 
 def _blocks(seconds: Sequence[Slice]) -> tuple[list[Slice], int]:
-    """Every block of the run, one beginning at each second and the last wrapping round; and how many make a run."""
+    """All blocks of a run, one starting at each second (the last ones wrap around), and how many make up a run."""
     length = max(LEAST_BLOCK_SECONDS, -(-len(seconds) // MOST_BLOCKS))
     twice = [*seconds, *seconds]
     blocks = [taken_together(twice[start : start + length]) for start in range(len(seconds))]

@@ -55,7 +55,7 @@ def report(run: str | None, other: str | None, draw: bool, runs: Path) -> None:
 @click.option("--prune", type=click.IntRange(min=0), metavar="N", help="Remove all but the newest N runs.")
 @RUNS_OPTION
 def runs(runs: Path, prune: int | None) -> None:
-    """List the runs that were kept, oldest first."""
+    """List the runs, oldest first."""
     if prune is not None:
         old = names(runs)[: max(0, len(names(runs)) - prune)]
         for name in old:
@@ -88,7 +88,7 @@ def _row(run: Run) -> list[str]:
 
 
 def verdict(run: Run) -> str:
-    """One word or two."""
+    """The verdict in one or two words."""
     if run.cut_short:
         return "cut short"
     if run.lost_workers:
@@ -99,7 +99,7 @@ def verdict(run: Run) -> str:
 
 
 def print_comparison(console: Console, before: Run, after: Run) -> list[Change]:
-    """Prints both runs side by side and gives the changes."""
+    """Prints both runs side by side, and returns the changes."""
     changes = compare(before, after)
     table = Table(title=f"{before.id} → {after.id}", title_justify="left")
     for heading in ("", "before", "after", "change", "99 % interval", "verdict"):

@@ -1,4 +1,4 @@
-"""Two runs side by side."""
+"""Compares two runs."""
 
 import math
 from collections.abc import Callable
@@ -9,9 +9,9 @@ from lab.report.bootstrap import Slice, intervals, slice_of, taken_together
 from lab.runs.histogram import quantile_of_counts
 from lab.runs.record import Run
 
-# Of a difference between two proportions, as many standard errors as 99 % confidence asks for.
+# The standard errors of a 99 % confidence interval (normal distribution).
 Z99 = 2.576
-# Two blocks of the bootstrap; a run that is shorter has too few to draw from.
+# Two blocks of the bootstrap; a shorter run has too few to sample from.
 LEAST_SECONDS = 10.0
 
 
@@ -29,26 +29,26 @@ class Change(Struct, frozen=True):
 
     @property
     def difference(self) -> float:
-        """After less before."""
+        """The value after minus the value before."""
         return self.after - self.before
 
     @property
     def is_real(self) -> bool:
-        """Whether it is outside the noise: the interval leaves out 0, and the change is large enough to matter.
+        """Whether the change is significant: its interval excludes 0, and it is large enough to matter.
 
-        The second, because the interval knows the noise within the runs and not that between them (another layout
-        of memory, other tenants of the machine): two runs of the same thing were seen to differ by some per cent.
+        The latter because the interval covers only the noise within the runs, not that between them (memory layout,
+        other load on the machine): repeated runs of the same code were seen to differ by some per cent.
         """
         return (self.low > 0 or self.high < 0) and abs(self.difference) >= self.least
 
     @property
     def is_worse(self) -> bool:
-        """Whether it is outside the noise and for the worse."""
+        """Whether the change is significant and for the worse."""
         return self.is_real and (self.difference > 0) == self.more_is_worse
 
 
 class _Kind(Struct, frozen=True):
-    """How a figure is computed from a slice, and the least change that matters: a share of it, and an amount."""
+    """How a figure is computed from a slice, and the smallest change that matters: relative, and absolute."""
 
     name: str
     unit: str
@@ -82,7 +82,7 @@ KINDS = [
 
 
 def compare(before: Run, after: Run) -> list[Change]:
-    """The change of each figure."""
+    """The changes of all figures."""
     slices_before, slices_after = ([slice_of(each) for each in run.seconds] for run in (before, after))
     bounds = intervals(slices_before, slices_after, [kind.figure for kind in KINDS])
     old, new = taken_together(slices_before), taken_together(slices_after)
@@ -96,7 +96,7 @@ def compare(before: Run, after: Run) -> list[Change]:
 
 
 def differences_in_settings(before: Run, after: Run) -> list[str]:
-    """What was asked for differently, in words; such runs compare only so far."""
+    """The settings that differ, as text; they limit the comparison."""
     asked: list[tuple[str, object, object]] = []
     for name in ("rate", "seconds", "users", "seed", "host", "workers"):
         asked.append((name, getattr(before.settings, name), getattr(after.settings, name)))
@@ -104,7 +104,7 @@ def differences_in_settings(before: Run, after: Run) -> list[str]:
 
 
 def oddities(before: Run, after: Run) -> list[str]:
-    """Why the comparison of two runs says little, in words."""
+    """Reasons why the comparison of two runs says little, as text."""
     said = []
     if before.profile != after.profile:
         said.append(f"the profiles differ: {before.profile} and {after.profile}")
@@ -121,7 +121,7 @@ def oddities(before: Run, after: Run) -> list[str]:
 
 
 def _hit_ratio(before: Run, after: Run) -> Change | None:
-    """The hit ratio comes as one figure a run, so its noise is that of a proportion (normal approximation)."""
+    """The hit ratio's change. It is one figure for each run, so that its noise is that of a proportion."""
     one, other = before.inside, after.inside
     if one.hit_ratio is None or other.hit_ratio is None or not one.lookups or not other.lookups:
         return None

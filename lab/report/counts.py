@@ -1,15 +1,15 @@
-"""Where the counts of generator, gateway and service differ."""
+"""Explains differences between the counts of generator, gateway and service."""
 
 from lab.runs.record import Run
 
 
 def sent_in_all(run: Run) -> int:
-    """All that the generator wrote to a connection, the preparation included."""
+    """All requests that the generator sent, including the preparation."""
     return run.prepared + run.sent + run.resent
 
 
 def count_lines(run: Run) -> list[str]:
-    """The three counts, and each difference with its cause where it is known."""
+    """The three counts, and each difference with its cause if it is known."""
     inside, sent = run.inside, sent_in_all(run)
     others = sum(inside.other_runs.values())
     gateway, service = inside.gateway_requests, inside.requests

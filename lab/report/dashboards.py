@@ -1,4 +1,4 @@
-"""The Overview and Load test dashboards over a run's time, drawn by the viewer's own code."""
+"""The Overview and Load test dashboards for the time of a run, drawn by the viewer's code."""
 
 from html import escape
 
@@ -6,12 +6,12 @@ from lab.prometheus import Prometheus, PrometheusError
 from lab.viewer.snapshot import embed, snapshot
 
 UIDS = ["overview", "load-test"]
-# enough before the run and after it that its beginning and its end are seen
+# shown before and after the run, so that its start and end are visible
 MARGIN_SECONDS = 10.0
 
 
 def dashboards(prometheus_url: str, began: float, ended: float) -> str:
-    """The fragment of HTML with both dashboards; where Prometheus does not answer, a line that says so."""
+    """An HTML fragment with both dashboards; one line of text if Prometheus does not respond."""
     try:
         with Prometheus(prometheus_url) as prometheus:
             return embed(snapshot(prometheus, UIDS, began - MARGIN_SECONDS, ended + MARGIN_SECONDS))

@@ -1,4 +1,4 @@
-"""What the stack counted over a run, read from Prometheus."""
+"""Reads the stack's own counts for a run from Prometheus."""
 
 import time
 from collections.abc import Callable
@@ -11,17 +11,17 @@ from lab.runs.record import Alert, Inside, Trace
 # Longer than two scrape intervals: the last scrape before the run is in it.
 BEFORE_SECONDS = 12.0
 SCRAPE_WAIT_SECONDS = 15.0
-# a target that was not scraped for so long is down, and not waited for
+# a target that was not scraped for this long is down, and not waited for
 STALE_SECONDS = 20.0
-# of the targets whose counters are read, the one that was scraped longest ago; 0 where there is none
-# (timestamp() tells of samples only where it is asked of a plain selector)
+# the age of the oldest scrape among the targets whose counters are read; 0 if there is none
+# (timestamp() returns the sample's time only for a plain selector)
 SCRAPED = 'min(timestamp(up{job=~"todo|gateway"}) and up{job=~"todo|gateway"} == 1)'
 SLOWEST = 10
 SERVED = 'http_server_request_duration_seconds_count{http_route!~"/health.*"}'
 
 
 def wait_for_first_scrapes(prometheus_url: str, after: float, is_stopped: Callable[[], bool]) -> None:
-    """Waits for counts to begin with: what anyone asked before `after` is then in them. Not where it cannot be."""
+    """Waits until the counters include all requests before `after`. Returns at once if Prometheus does not respond."""
     with Prometheus(prometheus_url, timeout=3.0) as prometheus:
         try:
             if prometheus.value(SCRAPED) > after - STALE_SECONDS:
@@ -44,10 +44,10 @@ def _wait_for_scrapes(prometheus: Prometheus, after: float, is_stopped: Callable
 
 
 def rise(prometheus: Prometheus, selector: str, began: float, ended: float) -> dict[tuple[tuple[str, str], ...], float]:
-    """By how much each counter rose between the last scrape before `began` and the last before `ended`.
+    """The increase of each counter from the last scrape before `began` to the last before `ended`.
 
-    Read from the raw samples and not by increase(), which extrapolates to the ends of its window and so is seldom
-    whole. A value that falls is a restart, after which the counter began at 0, as did a series that was not there.
+    From the raw samples, because increase() extrapolates to the ends of its window, so that its results are no whole
+    numbers. After a restart (a value that falls), and for new series, a counter starts at 0.
     Raises `PrometheusError`.
     """
     window = round(ended - began + BEFORE_SECONDS) + 1
@@ -68,7 +68,7 @@ def _rise(points: list[list[Any]], began: float) -> float:
 def look_inside(
     prometheus_url: str, run: str, began: float, load_began: float, ended: float, is_stopped: Callable[[], bool]
 ) -> Inside:
-    """All of it for a run. What cannot be had stands in `missing`; unless stopped, waits for the last scrape."""
+    """All counts for a run, after the last scrape unless it was stopped. What is not available is in `missing`."""
     inside = Inside()
     with Prometheus(prometheus_url, timeout=3.0) as prometheus:
         try:
@@ -120,7 +120,7 @@ def _gateway_count(prometheus: Prometheus, began: float, ended: float) -> int | 
     requests = rise(prometheus, "nginx_http_requests_total", began, ended)
     if not requests:
         return None
-    # nginx counts the exporter's own question too, one for each scrape
+    # nginx also counts the exporter's own requests, one for each scrape
     return round(sum(requests.values())) - _scrapes(prometheus, "nginx_http_requests_total", began, ended)
 
 

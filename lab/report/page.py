@@ -1,4 +1,4 @@
-"""`report.html`: one file that opens anywhere, with nothing to fetch."""
+"""`report.html`: a single file that needs no server and loads nothing."""
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ STYLE = (Path(__file__).parent / "page.css").read_text
 
 
 def write_page(run: Run, folder: Path, prometheus_url: str | None) -> None:
-    """Writes `report.html`, without dashboards where there is no Prometheus to ask. Raises `OSError`."""
+    """Writes `report.html`; without dashboards if Prometheus does not respond. Raises `OSError`."""
     (folder / "report.html").write_text(page(run, prometheus_url), encoding="utf-8")
 
 
@@ -45,7 +45,7 @@ def _section(heading: str, *parts: str) -> str:
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table; the first column is text, the others figures."""
+    """A table. The first column is text, the others are numbers."""
     head = "".join(f"<th>{escape(each)}</th>" for each in heads)
     body = "".join(f"<tr>{''.join(f'<td>{escape(each)}</td>' for each in row)}</tr>" for row in rows)
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
@@ -182,7 +182,7 @@ def _repeat(run: Run) -> str:
 def _cells(figures: Figures) -> list[str]:
     times = (figures.mean, figures.p50, figures.p95, figures.p99, figures.longest)
     counts = (figures.offered, figures.answered, figures.failed, figures.dropped)
-    # what nobody measured, as with the requests of a lost worker, has no latency
+    # requests of a lost worker have no measured latency
     return [*map(str, counts), *(_ms(each if figures.longest else None) for each in times)]
 
 

@@ -1,4 +1,6 @@
-"""Lines over time as SVG: what the generator itself measured, which needs no Prometheus."""
+"""Line charts as SVG, for the generator's own measurements, which need no Prometheus.
+
+Our own, because it is forty lines. A plotting library would be a large dependency for one chart."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -12,7 +14,7 @@ Points = Sequence[tuple[float, float]]
 
 
 def line_plot(title: str, unit: str, lines: Mapping[str, Points]) -> str:
-    """A figure with one line a series; x in seconds, y from 0 in `unit`."""
+    """A chart with one line for each series; x in seconds, y from 0 in `unit`."""
     ends = [point for points in lines.values() for point in points] or [(1.0, 1.0)]
     longest = max(x for x, _ in ends) or 1.0
     highest = _round_up(max(y for _, y in ends))
@@ -41,7 +43,7 @@ def line_plot(title: str, unit: str, lines: Mapping[str, Points]) -> str:
 
 
 def _round_up(value: float) -> float:
-    """The next of 1, 2, 4, 6, 8, 10 times a power of ten, so that a quarter of it is a short number."""
+    """Rounds up to 1, 2, 4, 6, 8 or 10 times a power of ten, so that axis labels are short."""
     if value <= 0:
         return 1.0
     power = 1.0

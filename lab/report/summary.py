@@ -1,4 +1,4 @@
-"""The table at the end of a run."""
+"""The summary at the end of a run."""
 
 import sys
 
@@ -17,12 +17,12 @@ LIMITS = {
 
 
 def terminal() -> Console:
-    """The console; where it is no terminal, wide enough for a table in a log."""
+    """The console; if it is no terminal, wide enough for tables in a log."""
     return Console(width=None if sys.stdout.isatty() else 120)
 
 
 def print_summary(console: Console, run: Run) -> None:
-    """Prints what came of a run."""
+    """Prints the results of a run."""
     table = Table(title=f"{run.profile}, {run.seconds_run:.0f} s, seed {run.settings.seed}", title_justify="left")
     table.add_column("")
     for heading in ("offered", "answered", "failed", "dropped", "p50", "p95", "p99", "longest"):
@@ -84,7 +84,7 @@ def verdict_line(run: Run) -> str:
 
 
 def breakpoint_fact(run: Run) -> str:
-    """What the search for the highest rate found, in words."""
+    """The result of the search for the highest rate, as text."""
     cut = f" ({run.cut_short})" if run.cut_short else ""
     if run.found is None:
         broke = "the service levels broke at the first rate already"
@@ -100,7 +100,7 @@ def breakpoint_fact(run: Run) -> str:
 
 
 def abuse_fact(run: Run) -> str:
-    """Whether the rate limit did anything, in words."""
+    """What the rate limit did, as text."""
     rejected = run.statuses.get("429", 0)
     if not rejected:
         return "the rate limit rejected nothing: set RATE_LIMIT below the abuser's rate, such as 10/second, and restart"
@@ -110,7 +110,7 @@ def abuse_fact(run: Run) -> str:
 def _cells(figures: Figures) -> list[str]:
     times = (figures.p50, figures.p95, figures.p99, figures.longest)
     counts = (figures.offered, figures.answered, figures.failed, figures.dropped)
-    # what nobody measured, as with the requests of a lost worker, has no latency
+    # requests of a lost worker have no measured latency
     return [*map(str, counts), *(f"{seconds * 1000:.1f} ms" if figures.longest else "-" for seconds in times)]
 
 

@@ -1,1 +1,1 @@
-"""What a load test leaves: the record of a run and the figures in it. Both the load generator and the report use it."""
+"""The record of a load test and its figures, which the load generator writes and the report reads."""

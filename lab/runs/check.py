@@ -1,10 +1,10 @@
-"""What a run is judged by."""
+"""The checks of a run."""
 
 from msgspec import Struct
 
 
 class Check(Struct, frozen=True):
-    """One thing that a run had to meet: what it was, what it should have been, and whether it met it."""
+    """One criterion of a run: its name, the measured value, what was required, and whether it was met."""
 
     name: str
     was: str

@@ -1,11 +1,11 @@
-"""A latency histogram that is small to send, exact to merge and fine enough for percentiles."""
+"""A latency histogram (HdrHistogram): small to send, mergeable without loss, and precise enough for percentiles."""
 
 from collections.abc import Mapping
 from typing import Any, Self
 
 from hdrh.histogram import HdrHistogram
 
-# Microseconds; what lies outside is counted at the end of the range.
+# Microseconds; values outside are counted at the end of the range.
 LEAST = 1
 MOST = 600_000_000
 # Two significant digits: a percentile is at most 1 % above the true one, at 20 KB a histogram in memory.
@@ -36,7 +36,7 @@ class Histogram:
 
     @property
     def count(self) -> int:
-        """How many latencies there are."""
+        """The number of latencies."""
         return int(self._histogram.get_total_count())
 
     @property
@@ -50,11 +50,11 @@ class Histogram:
         self._histogram.record_value(min(MOST, max(LEAST, round(seconds * 1e6))))
 
     def merge(self, other: "Histogram") -> None:
-        """Adds all that `other` counted."""
+        """Adds the counts of `other`."""
         self._histogram.add(other._histogram)
 
     def quantile(self, q: float) -> float:
-        """The latency in seconds that a share `q` does not exceed, at most 1 % too high; 0 where there is nothing."""
+        """The quantile `q` in seconds, at most 1 % too high; 0 if it is empty."""
         return float(self._histogram.get_value_at_percentile(100 * q)) / 1e6
 
 

@@ -1,4 +1,4 @@
-"""The latencies of a kind of request: percentiles from a histogram, shares of the service's buckets exactly."""
+"""The latencies of one kind of request: percentiles from a histogram, and exact counts for the service's buckets."""
 
 from bisect import bisect_left
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from lab.runs.service_levels import BUCKETS
 
 
 class Latencies(Struct):
-    """Counts of latencies in seconds. `buckets` counts exactly up to each of `BUCKETS`, and beyond, not cumulated."""
+    """Counts of latencies in seconds. `buckets` has an exact, not cumulative, count for each of `BUCKETS` and +Inf."""
 
     histogram: Histogram = field(default_factory=Histogram)
     buckets: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS) + 1))
@@ -20,12 +20,12 @@ class Latencies(Struct):
 
     @property
     def count(self) -> int:
-        """How many latencies there are."""
+        """The number of latencies."""
         return sum(self.buckets)
 
     @property
     def mean(self) -> float:
-        """The mean in seconds; 0 where there is nothing."""
+        """The mean in seconds; 0 if it is empty."""
         return self.seconds / self.count if self.count else 0.0
 
     def add(self, seconds: float) -> None:
@@ -36,23 +36,23 @@ class Latencies(Struct):
         self.longest = max(self.longest, seconds)
 
     def merge(self, other: Self) -> None:
-        """Adds all that `other` counted."""
+        """Adds the counts of `other`."""
         self.histogram.merge(other.histogram)
         self.buckets = [mine + theirs for mine, theirs in zip(self.buckets, other.buckets, strict=True)]
         self.seconds += other.seconds
         self.longest = max(self.longest, other.longest)
 
     def quantile(self, q: float) -> float:
-        """The latency in seconds that a share `q` does not exceed, at most 1 % too high; 0 where there is nothing."""
+        """The quantile `q` in seconds, at most 1 % too high; 0 if it is empty."""
         return min(self.histogram.quantile(q), self.longest)
 
     def within(self, bound: float) -> int:
-        """How many took at most `bound` seconds, exactly; `bound` is one of `BUCKETS`."""
+        """The exact number of latencies up to `bound` seconds, which is one of `BUCKETS`."""
         return sum(self.buckets[: BUCKETS.index(bound) + 1])
 
 
 def merged(parts: Iterable[Latencies]) -> Latencies:
-    """All parts as one."""
+    """The sum of several."""
     whole = Latencies()
     for part in parts:
         whole.merge(part)

@@ -1,6 +1,6 @@
-"""PromQL that the live view of a load and the report both ask."""
+"""PromQL queries that the live view and the report share."""
 
-# all but the heartbeat that fires always
+# all alerts except the dead man's switch, which always fires
 REAL_ALERTS = 'severity!="none"'
 
 

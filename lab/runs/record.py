@@ -27,7 +27,7 @@ FORMAT = 2
 
 
 class Settings(Struct, frozen=True):
-    """How the load was asked for. `rate` is in arrivals a second, `seconds` as asked."""
+    """The settings of the load. `rate` is in arrivals a second, `seconds` the requested duration."""
 
     rate: float
     seconds: float
@@ -53,7 +53,7 @@ class Figures(Struct, frozen=True):
 
     @classmethod
     def of(cls, tallies: Sequence[Tally]) -> Self:
-        """The figures of all these requests."""
+        """The figures of several tallies."""
         latencies = merged(each.latencies for each in tallies)
         p50, p95, p99 = (latencies.quantile(q) for q in (0.5, 0.95, 0.99))
         return cls(
@@ -70,7 +70,7 @@ class Figures(Struct, frozen=True):
 
 
 class Alert(Struct, frozen=True):
-    """An alert that crossed its threshold (`pending`), or did so for long enough (`firing`). Unix seconds."""
+    """An alert that was pending or firing during the run. Unix seconds."""
 
     name: str
     severity: str
@@ -81,7 +81,7 @@ class Alert(Struct, frozen=True):
 
 
 class Trace(Struct, frozen=True):
-    """A request whose trace was kept, from an exemplar."""
+    """A request with a recorded trace, from an exemplar."""
 
     trace_id: str
     seconds: float
@@ -91,10 +91,10 @@ class Trace(Struct, frozen=True):
 
 
 class Inside(Struct):
-    """What the stack itself counted over the run, from Prometheus; `missing` says what could not be had and why.
+    """The stack's own counts for the run, from Prometheus. `missing` says what is not available, and why.
 
-    `requests` (by the service) and `gateway_requests` are without health checks and scrapes; `retries` are further
-    tries of the gateway; `other_runs` is what other runs sent in the same time, by run.
+    `requests` (by the service) and `gateway_requests` exclude health checks and scrapes; `retries` are those of the
+    gateway; `other_runs` has the requests that other runs sent in the same time, by run.
     """
 
     requests: int | None = None
@@ -114,7 +114,7 @@ class Inside(Struct):
 
 
 class Machine(Struct, frozen=True):
-    """What the generator ran on."""
+    """The machine of the generator."""
 
     system: str
     processor: str
@@ -125,9 +125,9 @@ class Machine(Struct, frozen=True):
 class Run(Struct):
     """One run of a profile. Times are unix seconds.
 
-    `prepared` requests made the tasks before it and are in no other figure. `sent` were written to a connection, and
-    `resent` once more. `found` is the rate that a search found to hold, `collapsed` the one at which nothing was
-    answered any more.
+    `prepared` requests created the tasks before the run, and are in no other figure. `sent` were written to a
+    connection, `resent` were written again. `found` is the highest rate that a search found, `collapsed` the rate at
+    which the service stopped responding.
     """
 
     id: str
@@ -165,21 +165,21 @@ class Run(Struct):
 
     @property
     def seconds_run(self) -> float:
-        """How long the load lasted."""
+        """The duration of the load, in seconds."""
         return self.seconds[-1].elapsed if self.seconds else 0.0
 
     @property
     def met(self) -> bool:
-        """Whether it met all it had to, was not cut short, and lost no worker."""
+        """Whether all checks were met, it was not aborted, and no worker was lost."""
         return all(check.met for check in self.checks) and not self.cut_short and not self.lost_workers
 
 
 class UnreadableRunError(Exception):
-    """A run that is not there or is no run; the message says which."""
+    """A run that does not exist or cannot be read; the message says which."""
 
 
 def run_id(began: float, profile: str) -> str:
-    """A name for the run and its folder that no other run has; it begins with the time in UTC, and so sorts by it."""
+    """A unique name for the run and its folder. It starts with the time in UTC, so that runs sort by time."""
     return f"{datetime.fromtimestamp(began, UTC).strftime('%Y%m%d-%H%M%S')}-{profile}-{secrets.token_hex(2)}"
 
 
@@ -190,7 +190,7 @@ def figures_by_route(tallies: Sequence[Tally]) -> dict[str, Figures]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of what took part on this side."""
+    """The versions of the generator's software."""
     found = {"python": platform.python_version(), "commit": _commit()}
     for package in ("glasshouse", "locust"):
         try:
@@ -218,12 +218,12 @@ def save(run: Run, folder: Path) -> None:
 
 
 def folder_of(name: str, runs: Path = RUNS) -> Path:
-    """The folder of a run that is given by its path or by its name in `runs`."""
+    """The folder of a run, given by its path or its name in `runs`."""
     return Path(name) if (Path(name) / "run.json").exists() else runs / name
 
 
 def load(name: str, runs: Path = RUNS) -> Run:
-    """The run in a folder, given by its path or by its name in `runs`. Raises `UnreadableRunError`."""
+    """Loads a run, given by its path or its name in `runs`. Raises `UnreadableRunError`."""
     try:
         text = (folder_of(name, runs) / "run.json").read_bytes()
         if msgspec.json.decode(text, type=_Format).format < FORMAT:

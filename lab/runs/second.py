@@ -1,4 +1,4 @@
-"""What was measured in each second of a run."""
+"""The measurements of one second of a run."""
 
 from collections.abc import Sequence
 
@@ -8,10 +8,10 @@ from lab.runs.histogram import Histogram
 
 
 class Second(Struct):
-    """The `span` seconds before `elapsed`, about one. Latencies are of what ended in it, however it ended.
+    """The `span` seconds (about one) before `elapsed`. Latencies are of all requests that ended in it.
 
-    `lag` is how long the oldest request waited to be sent, `oldest` the age of the oldest without an answer, `cpu` the
-    processor time a second of the generator's busiest process. Times in seconds.
+    `lag` is how long the oldest request waited to be sent, `oldest` the age of the oldest outstanding request, `cpu`
+    the CPU time a second of the generator's busiest process. Times in seconds.
     """
 
     elapsed: float
@@ -36,12 +36,12 @@ class Second(Struct):
 
     @property
     def ended(self) -> int:
-        """Requests that ended in it, however they ended."""
+        """Requests that ended in it, with any outcome."""
         return self.answered + self.failed + self.dropped
 
 
 def latencies_of(seconds: Sequence[Second]) -> Histogram:
-    """The latencies of all of them."""
+    """The latencies of several seconds."""
     whole = Histogram()
     for each in seconds:
         whole.merge(each.reads)

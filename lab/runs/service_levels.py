@@ -1,7 +1,7 @@
 """The service levels and the latency buckets of the lab.
 
-The service (`REQUEST_SECONDS` in service/telemetry/metrics.py) and the alerts (lab/alerts/slo.py) have the same ones;
-tests/unit/test_service_levels.py holds the three together.
+The service (`REQUEST_SECONDS` in service/telemetry/metrics.py) and the alerts (lab/alerts/slo.py) have the same;
+tests/unit/test_service_levels.py compares the three.
 """
 
 from msgspec import Struct
@@ -14,10 +14,10 @@ BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75,
 
 
 class ServiceLevels(Struct, frozen=True):
-    """Shares of all requests that were offered.
+    """Shares of all offered requests.
 
-    `availability`: answered as they should. `fast_reads`: of the reads (GET), answered so within 100 ms of when they
-    were due. 1 where nothing was offered.
+    `availability`: those with an expected response. `fast_reads`: of the reads (GET), those with an expected response
+    within 100 ms of when they were due. 1 if nothing was offered.
     """
 
     availability: float
@@ -25,5 +25,5 @@ class ServiceLevels(Struct, frozen=True):
 
     @property
     def met(self) -> bool:
-        """Whether both objectives are met."""
+        """Whether both objectives were met."""
         return self.availability >= AVAILABILITY and self.fast_reads >= FAST_READS

@@ -1,4 +1,4 @@
-"""What came of the requests of a run: offered = answered + failed + dropped."""
+"""Counts the outcomes of a run's requests: offered = answered + failed + dropped."""
 
 from collections.abc import Iterable
 from enum import StrEnum
@@ -10,7 +10,7 @@ from lab.runs.service_levels import FAST_SECONDS, ServiceLevels
 
 
 class Kind(StrEnum):
-    """Why a request failed. Any status that was not expected is a kind of its own, such as `status 503`."""
+    """Why a request failed. Every unexpected status is a kind of its own, such as `status 503`."""
 
     NO_CONNECTION = "no connection"
     CLOSED = "connection closed before the answer"
@@ -27,17 +27,17 @@ class Kind(StrEnum):
 
 
 class Failure(Struct):
-    """Failures of one kind on one route; `example` says what was seen in one of them."""
+    """Failures of one kind on one route, with details of one `example`."""
 
     count: int
     example: str
 
 
 class Tally(Struct):
-    """What came of the requests of one method and route.
+    """The outcomes of requests with one method and route.
 
-    `latencies` has all of them: what failed or was dropped counts with its age when it was given up. `fast` counts
-    what was answered as it should within 100 ms.
+    `latencies` has all of them: a failed or dropped request counts with its age at that moment. `fast` counts expected
+    responses within 100 ms.
     """
 
     method: str
@@ -50,22 +50,22 @@ class Tally(Struct):
 
     @property
     def ended(self) -> int:
-        """Requests of which is known what came of them."""
+        """Requests with a known outcome."""
         return self.answered + self.failed + self.dropped
 
     def answer(self, seconds: float) -> None:
-        """Counts a request that was answered as it should."""
+        """Counts a request with an expected response."""
         self.answered += 1
         self.fast += seconds <= FAST_SECONDS
         self.latencies.add(seconds)
 
     def fail(self, seconds: float) -> None:
-        """Counts a request that failed, at its age."""
+        """Counts a failed request, with its age."""
         self.failed += 1
         self.latencies.add(seconds)
 
     def drop(self, seconds: float) -> None:
-        """Counts a request that was never sent, at its age."""
+        """Counts a request that was never sent, with its age."""
         self.dropped += 1
         self.latencies.add(seconds)
 
@@ -91,7 +91,7 @@ def service_levels(tallies: Iterable[Tally]) -> ServiceLevels:
 
 
 def merge_failures(mine: dict[str, Failure], others: dict[str, Failure]) -> None:
-    """Adds failures, by route and kind; the first example stays."""
+    """Adds failures by route and kind, and keeps the first example."""
     for name, failure in others.items():
         if name in mine:
             mine[name].count += failure.count

@@ -1,1 +1,1 @@
-"""Traces and logs on one machine: OTLP in, SQLite, and as much of Tempo's and Loki's HTTP API as this stack asks."""
+"""A trace and log store for one machine: OTLP in, SQLite, and parts of Tempo's and Loki's HTTP API."""

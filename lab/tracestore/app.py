@@ -34,7 +34,7 @@ from lab.tracestore.traceql import QueryError
 PROTOBUF = "application/x-protobuf"
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 RETRY_SECONDS = "1"
-# bodies that are being read, decoded or written: many senders at once must not fill the memory
+# bytes of bodies that are being read, decoded or written: many concurrent senders must not fill the memory
 IN_FLIGHT_BYTES = 32 << 20
 # codes of google.rpc.Status (https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto)
 INVALID_ARGUMENT, UNAVAILABLE = 3, 14
@@ -87,7 +87,7 @@ def create_app(store: Store, metrics: Metrics, hosts: list[str]) -> Litestar:
             decoded, size = await asyncio.to_thread(
                 _decode, decode, body, request.headers.get("content-encoding", "").strip().lower()
             )
-            # answered when it is written, so that what was taken is there, after a crash too
+            # responds after the commit, so that accepted records survive a crash
             await asyncio.wrap_future(store.put(decoded, size))
         except OtlpError as error:
             return _status(413 if error.is_large else 400, INVALID_ARGUMENT, str(error))
@@ -202,7 +202,7 @@ def _text(status: int, words: str) -> Response[str]:
 
 
 def _status(status: int, code: int, message: str, headers: dict[str, str] | None = None) -> Response[bytes]:
-    """A failure as OTLP wants it: google.rpc.Status in protobuf."""
+    """An error as OTLP requires it: google.rpc.Status in protobuf."""
     body = bytes((0x08, code)) + _field(2, message.encode())
     return Response(body, status_code=status, media_type=PROTOBUF, headers=headers)
 

@@ -18,9 +18,9 @@ from lab.tracestore.metrics import Metrics
 from lab.tracestore.store import Bounds, Store
 
 HOST = "127.0.0.1"
-# connections beyond which a new one is answered 503: each may hold a request's body
+# limit of connections, beyond which the response is 503: each may hold a request's body
 MOST_CONNECTIONS = 128
-# longer than Prometheus keeps exemplars by default, as Tempo's retention is
+# longer than Prometheus keeps exemplars by default, like Tempo's retention
 MOST_HOURS = 120
 MOST_MEGABYTES = 256
 
@@ -52,9 +52,9 @@ MOST_MEGABYTES = 256
     help="Bound on its age.",
 )
 def tracestore(file: Path, port: int | None, otlp_port: int | None, most_megabytes: float, most_hours: float) -> None:
-    """Keep traces and logs where there is no Tempo: OTLP in, Tempo's HTTP API out.
+    """Store traces and logs where Tempo and Loki are not installed: receives OTLP, serves their HTTP API.
 
-    For one machine: no replication, no clustering, no access from elsewhere. Exit status 2 if it cannot start.
+    For one machine: no replication, no clustering, no remote access. Exit status 2 if it cannot start.
     """
     logging.basicConfig(level="WARNING", format="%(asctime)s %(name)s %(levelname)s %(message)s")
     disable_created_metrics()  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""The store's SQLite file: its tables, how it is opened, and what is done with one that cannot be read."""
+"""The store's SQLite file: its tables, opening it, and replacing one that cannot be read."""
 
 import logging
 import sqlite3
@@ -9,8 +9,8 @@ log = logging.getLogger("tracestore")
 VERSION = 1
 MISSING = -1
 
-# Traces and logs get rising ids as they come: the oldest have the lowest ids, and are removed as a range.
-# `origins.last_trace` and `last_log` are the newest that refer to it: an origin goes with the last of them.
+# Traces and logs get increasing ids, so that the oldest have the lowest, and are removed as a range.
+# `origins.last_trace` and `last_log` are the newest rows that refer to an origin, which is removed together with them.
 _SCHEMA = f"""
 CREATE TABLE traces (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -63,7 +63,7 @@ PRAGMA user_version = {VERSION};
 
 
 def open_to_write(file: Path) -> sqlite3.Connection:
-    """The one connection that writes. A file that is broken, or of another version, is replaced by an empty one."""
+    """The only connection that writes. A corrupt file, or one of another version, is replaced by an empty one."""
     file.parent.mkdir(parents=True, exist_ok=True)
     try:
         return _open(file)
@@ -77,7 +77,7 @@ def open_to_write(file: Path) -> sqlite3.Connection:
 
 
 def open_to_read(file: Path) -> sqlite3.Connection:
-    """A connection that reads what was committed last, whatever the writer does meanwhile."""
+    """A connection for reading: it sees the last commit, and does not wait for the writer."""
     return sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True, check_same_thread=False)
 
 
@@ -85,7 +85,7 @@ def _open(file: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False, timeout=1)
     try:
         connection.execute("PRAGMA journal_mode = WAL")
-        # a commit survives the death of this process; the loss of power may cost the last ones
+        # commits survive a crash of this process; a power failure may lose the last ones
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute(f"PRAGMA journal_size_limit = {16 << 20}")
         connection.execute("PRAGMA cache_size = -8192")

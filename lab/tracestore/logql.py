@@ -1,8 +1,7 @@
 """LogQL's plain log queries (https://grafana.com/docs/loki/latest/query/log_queries/).
 
-Known: `{label="value", …}`, then line filters (`|= != |~ !~`), label filters (`| label >= 500 and other="x"`) and
-`| line_format` with `{{.label}}` and `{{__line__}}`. Parsers, other stages and metric queries are not known, and an
-error says so.
+Supported: `{label="value", …}`, then line filters (`|= != |~ !~`), label filters (`| label >= 500 and other="x"`) and
+`| line_format` with `{{.label}}` and `{{__line__}}`. Anything else (parsers, metric queries) is an error.
 """
 
 import re
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from lab.tracestore.traceql import MOST_CHARACTERS, QueryError, check_pattern, unquoted
 
 Labels = Mapping[str, str]
-# the line after a stage, None where it is filtered out
+# a stage returns the line, or None if it is filtered out
 Stage = Callable[[Labels, str], str | None]
 
 _TOKEN = re.compile(
@@ -40,14 +39,14 @@ Test = Callable[[Labels], bool]
 
 @dataclass(frozen=True)
 class LogQuery:
-    """What a line has to be. `trace_id` is the one trace, in hexadecimal digits, of which it has to be, if it is."""
+    """A parsed query. `trace_id` is the trace (hexadecimal) that the lines must belong to, if the query has one."""
 
     selects: Test
     stages: tuple[Stage, ...]
     trace_id: str | None = None
 
     def line_of(self, labels: Labels, line: str) -> str | None:
-        """The line as the query shows it, None where it does not match."""
+        """The formatted line; None if it does not match."""
         if not self.selects(labels):
             return None
         for stage in self.stages:
@@ -59,7 +58,7 @@ class LogQuery:
 
 
 def parse_logql(text: str) -> LogQuery:
-    """Reads a query. Raises `QueryError`."""
+    """Parses a query. Raises `QueryError`."""
     if len(text) > MOST_CHARACTERS:
         raise QueryError(f"a query has at most {MOST_CHARACTERS} characters")
     return _Parser(list(_tokens(text))).query()
@@ -168,7 +167,7 @@ class _Parser:
 
 
 def _string_test(name: str, operator: str, value: str) -> Test:
-    """A label that is not there is the empty string, as in Loki."""
+    """A missing label is the empty string, as in Loki."""
     if operator == "=":
         return lambda labels: labels.get(name, "") == value
     if operator == "!=":

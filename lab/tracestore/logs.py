@@ -1,4 +1,4 @@
-"""Log lines out of the store, in the shape of Loki's HTTP API (https://grafana.com/docs/loki/latest/reference/loki-http-api/)."""
+"""Queries log lines; results have the format of Loki's HTTP API (https://grafana.com/docs/loki/latest/reference/loki-http-api/)."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -18,13 +18,13 @@ from lab.tracestore.traces import END_OF_TIME
 
 MOST_LINES = 5000
 SECOND = 1_000_000_000
-# what Loki calls the severities of https://opentelemetry.io/docs/specs/otel/logs/data-model/#field-severitynumber
+# Loki's names of the severities of https://opentelemetry.io/docs/specs/otel/logs/data-model/#field-severitynumber
 _LEVELS = ((4, "trace"), (8, "debug"), (12, "info"), (16, "warn"), (20, "error"), (24, "fatal"))
 
 
 @dataclass(frozen=True)
 class LogSearch:
-    """Which lines, between two times in nanoseconds since 1970, and how many; newest first, or oldest."""
+    """A query with its time range (nanoseconds since 1970), limit and order."""
 
     query: LogQuery
     start: int
@@ -49,7 +49,7 @@ def log_search_of(parameters: Mapping[str, str]) -> LogSearch:
 
 
 def query_range(file: Path, wanted: LogSearch) -> dict[str, Any]:
-    """The lines in streams, lines of the same labels in one. Raises `QueryError`, `TooSlowError`."""
+    """The lines, grouped into streams of equal labels. Raises `QueryError`, `TooSlowError`."""
     streams: dict[tuple[tuple[str, str], ...], list[tuple[str, str]]] = {}
     for moment, labels, line in _lines(file, wanted):
         streams.setdefault(tuple(sorted(labels.items())), []).append((str(moment), line))
@@ -116,7 +116,7 @@ def _key(trace_id: str | None) -> bytes:
 
 
 def _moment(parameters: Mapping[str, str], name: str, default: int) -> int:
-    """A time as Loki takes it: unix nanoseconds, unix seconds with or without a fraction, or RFC 3339."""
+    """Parses a time as Loki does: unix nanoseconds, unix seconds with or without a fraction, or RFC 3339."""
     text = parameters.get(name)
     if not text:
         return default

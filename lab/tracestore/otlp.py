@@ -1,4 +1,4 @@
-"""OTLP requests, decoded to the rows that the store keeps (https://opentelemetry.io/docs/specs/otlp/)."""
+"""Decodes OTLP requests into the store's rows (https://opentelemetry.io/docs/specs/otlp/)."""
 
 import gzip
 import io
@@ -28,7 +28,7 @@ Value = str | int | float | bool | list["Value"] | None
 
 
 class OtlpError(ValueError):
-    """A body that is no OTLP request. `is_large` where it is only too large."""
+    """An invalid OTLP request. `is_large` if it is valid but too large."""
 
     def __init__(self, problem: str, *, is_large: bool = False) -> None:
         super().__init__(problem)
@@ -36,7 +36,7 @@ class OtlpError(ValueError):
 
 
 class Origin(NamedTuple):
-    """What made a record: the serialized Resource and InstrumentationScope messages."""
+    """The origin of a record: the serialized Resource and InstrumentationScope messages."""
 
     resource: bytes
     scope: bytes
@@ -70,7 +70,7 @@ class LogRow(NamedTuple):
 
 
 class Decoded(NamedTuple):
-    """What a request holds: rows to keep, and how many records were refused and why (the first reason)."""
+    """A decoded request: rows to store, and how many records were rejected, with the first reason."""
 
     spans: tuple[SpanRow, ...] = ()
     logs: tuple[LogRow, ...] = ()
@@ -168,12 +168,12 @@ def value_of(pairs: Iterable[KeyValue], key: str) -> Value:
 
 
 def service_of(pairs: Iterable[KeyValue]) -> str:
-    """The service's name among a resource's attributes."""
+    """The service's name in a resource's attributes."""
     return str(value_of(pairs, "service.name") or "unknown_service")
 
 
 def text_of(value: AnyValue) -> str:
-    """A value as text, nothing where there is none."""
+    """A value as text; empty if there is none."""
     found = _value(value)
     return "" if found is None else str(found)
 
@@ -193,7 +193,7 @@ def _value(value: AnyValue) -> Value:
 
 
 def _fault(span: Span) -> str:
-    """Why a span cannot be kept, or nothing."""
+    """Why a span is rejected; empty if it is valid."""
     if not _is_id(span.trace_id, TRACE_ID_BYTES):
         return "a span whose trace id is not 16 bytes, or all zero"
     if not _is_id(span.span_id, SPAN_ID_BYTES):

@@ -15,7 +15,7 @@ SECOND = 1_000_000_000
 
 
 def search_of(parameters: Mapping[str, str]) -> Search:
-    """What is asked for: `q` or `tags`, `minDuration`, `maxDuration`, `limit`, `spss`, `start` and `end` (in seconds).
+    """Parses `q` or `tags`, `minDuration`, `maxDuration`, `limit`, `spss`, `start` and `end` (in seconds).
 
     `order=slowest` is this store's own; Tempo has no order. Raises `QueryError`.
     """
@@ -33,7 +33,7 @@ def search_of(parameters: Mapping[str, str]) -> Search:
 
 
 def _conditions(tags: str) -> str:
-    """TraceQL for the older way to search, logfmt as in `tags=service.name=todo name="GET /tasks"`."""
+    """TraceQL for the older search syntax, logfmt as in `tags=service.name=todo name="GET /tasks"`."""
     try:
         pairs = [word.partition("=") for word in shlex.split(tags)]
     except ValueError as error:

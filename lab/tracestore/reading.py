@@ -1,4 +1,4 @@
-"""Reading connections: SQL functions that look into the stored messages, and a time limit."""
+"""Connections for reading, with SQL functions that decode the stored messages, and a time limit."""
 
 import re
 import sqlite3
@@ -15,17 +15,17 @@ from lab.tracestore.database import open_to_read
 from lab.tracestore.otlp import Value, attributes_of, value_of
 
 READ_SECONDS = 5.0
-# SQLite asks so often (in steps of its virtual machine) whether the time is over
+# how often SQLite checks the time limit, in steps of its virtual machine
 _STEPS = 5000
 
 
 class TooSlowError(Exception):
-    """A read that would take longer than `READ_SECONDS`."""
+    """A query took longer than `READ_SECONDS`."""
 
 
 @contextmanager
 def reading(file: Path) -> Iterator[sqlite3.Connection]:
-    """A connection for one question. Raises `TooSlowError` out of its body where that takes too long."""
+    """A connection for one query. Its body raises `TooSlowError` if it takes too long."""
     connection = open_to_read(file)
     try:
         deadline = time.monotonic() + READ_SECONDS
@@ -54,7 +54,7 @@ def resource_attributes(data: bytes) -> dict[str, Value]:
 
 
 def scalar(value: Value) -> str | int | float | None:
-    """A value as SQL and comparisons know it; a list is its text."""
+    """A value as a type of SQL; a list becomes text."""
     return str(value) if isinstance(value, list) else value
 
 

@@ -17,20 +17,20 @@ from lab.tracestore.writing import evict_before, evict_oldest, used_bytes, write
 log = logging.getLogger("tracestore")
 
 QUEUE_BYTES = 16 << 20
-# one transaction, so that its pages fit into the cache and a reader's view is never far behind
+# rows of one transaction: small enough for the page cache, and readers are never far behind
 BATCH_BYTES = 4 << 20
-# below the bound by so much when the oldest were removed, so that not every batch removes some
+# after removing the oldest records, this share of the limit is free, so that not every batch has to remove some
 SLACK = 0.02
 HOUSEKEEPING_SECONDS = 1.0
 
 
 class QueueFullError(Exception):
-    """More waits to be written than may wait; the sender should try again later."""
+    """The queue is full; the sender should retry later."""
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """What the store keeps at most: bytes of pages in use, and seconds since a record came."""
+    """The limits of the store: bytes of used pages, and the age of records in seconds."""
 
     bytes: int
     seconds: float
@@ -44,7 +44,7 @@ class _Waiting:
 
 
 class Store:
-    """Keeps what is put into it. `close` writes what waits. One process at a time may have a file."""
+    """The store. `close` writes what is queued. Only one process at a time may use a file."""
 
     def __init__(self, file: Path, bounds: Bounds, metrics: Metrics) -> None:
         self.file = file
@@ -67,7 +67,7 @@ class Store:
         Raises `QueueFullError`; the future raises `sqlite3.Error` where they could not be written.
         """
         waiting = _Waiting(decoded, size, Future())
-        # from here on nobody cancels it: what waits is written, whether or not its sender still waits
+        # cannot be cancelled: queued records are written even if the sender has gone
         waiting.is_written.set_running_or_notify_cancel()
         with self._changed:
             if self._is_closing or self._waiting_bytes + size > QUEUE_BYTES:
@@ -80,7 +80,7 @@ class Store:
         return waiting.is_written
 
     def close(self) -> None:
-        """Writes what waits, and closes the file."""
+        """Writes what is queued, and closes the file."""
         with self._changed:
             self._is_closing = True
             self._changed.notify()
@@ -97,7 +97,7 @@ class Store:
                 self._keep_within_bounds()
 
     def _next_batch(self) -> list[_Waiting] | None:
-        """What waits, at most a batch; empty after a second in which nothing came, None when it is time to close."""
+        """The next batch; empty after a second without records, None when the store is closing."""
         with self._changed:
             if not self._waiting and not self._is_closing:
                 self._changed.wait(HOUSEKEEPING_SECONDS)
@@ -116,7 +116,7 @@ class Store:
         began = time.perf_counter()
         try:
             write(self._connection, [item.decoded for item in items], int(time.time()))
-        # whatever it is: a writer that dies would let every sender wait for ever
+        # any exception: if the writer thread died, every sender would wait for ever
         except Exception as error:
             log.warning("could not write: %r", error)
             for item in items:

@@ -1,8 +1,8 @@
-"""TraceQL's plain conditions, compiled to SQL (https://grafana.com/docs/tempo/latest/traceql/).
+"""Compiles simple TraceQL queries to SQL (https://grafana.com/docs/tempo/latest/traceql/).
 
-Known: one `{ … }` of comparisons joined by `&&` and `||`, with parentheses, and after it `| select(…)`. Of fields the
-intrinsics below and attributes (`span.`, `resource.`, or `.` for either). Structural operators, aggregates, arithmetic
-and metrics are not known, and an error says so.
+Supported: one `{ … }` with comparisons joined by `&&` and `||`, with parentheses, then `| select(…)`. Fields are the
+intrinsics below and attributes (`span.`, `resource.`, or `.` for either). Anything else (structural operators,
+aggregates, arithmetic, metrics) is an error.
 """
 
 import re
@@ -59,7 +59,7 @@ _OPERATORS = {"=", "!=", ">", ">=", "<", "<=", "=~", "!~"}
 
 
 class QueryError(ValueError):
-    """A query that is wrong, or that asks what is not known here; the message says where."""
+    """An invalid or unsupported query; the message says where."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class _Token:
 
 
 def parse(text: str) -> Query:
-    """A query's conditions. An empty one matches everything. Raises `QueryError`."""
+    """Parses a query. An empty one matches everything. Raises `QueryError`."""
     if len(text) > MOST_CHARACTERS:
         raise QueryError(f"a query has at most {MOST_CHARACTERS} characters")
     if not text.strip():
@@ -210,7 +210,7 @@ class _Parser:
         if operator in ("=", "!="):
             return f"{sql} {operator} ?"
         if parameters:
-            # SQLite finds every text greater than any number, and TraceQL compares only what is of one kind
+            # SQLite orders text after numbers; TraceQL compares only values of the same type
             sql = f"{'as_text' if isinstance(value, str) else 'as_number'}({sql})"
         return f"{sql} {operator} ?"
 
@@ -243,14 +243,14 @@ def _value(field: str, token: _Token) -> str | int | float:
 
 
 def unquoted(text: str) -> str:
-    """What a string in double quotes or backquotes says."""
+    """The value of a string in double quotes or backquotes."""
     if text.startswith("`"):
         return text[1:-1]
     return re.sub(r"\\(.)", lambda found: {"n": "\n", "t": "\t"}.get(found[1], found[1]), text[1:-1])
 
 
 def check_pattern(pattern: str) -> None:
-    """Raises `QueryError` where a regular expression is none."""
+    """Raises `QueryError` if a regular expression is invalid."""
     try:
         re.compile(pattern)
     except re.error as error:

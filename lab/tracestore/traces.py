@@ -1,4 +1,4 @@
-"""Traces out of the store, in the shapes of Tempo's HTTP API (https://grafana.com/docs/tempo/latest/api_docs/)."""
+"""Queries traces; results have the format of Tempo's HTTP API (https://grafana.com/docs/tempo/latest/api_docs/)."""
 
 import sqlite3
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from lab.tracestore.otlp import Value, attributes_of
 from lab.tracestore.reading import reading, resource_attributes
 from lab.tracestore.traceql import INTRINSIC_NAMES, KINDS, STATUSES, Query, QueryError, field_sql, parse
 
-# tags and their values are read off so many of the newest spans
+# how many of the newest spans are scanned for tags and their values
 TAGS_FROM_SPANS = 2000
 TRACE_ID_DIGITS = 32
 END_OF_TIME = (1 << 63) - 1
@@ -21,7 +21,7 @@ END_OF_TIME = (1 << 63) - 1
 
 @dataclass(frozen=True)
 class Search:
-    """What is searched for. Durations and times in nanoseconds since 1970."""
+    """A search. Durations in nanoseconds, times in nanoseconds since 1970."""
 
     query: Query = field(default_factory=lambda: parse(""))
     start: int = 0
@@ -34,7 +34,7 @@ class Search:
 
 
 def trace(file: Path, trace_id: str) -> TracesData | None:
-    """A trace by its id in hexadecimal digits, None where it is not there. Raises `QueryError`, `TooSlowError`."""
+    """A trace by its hexadecimal id; None if it does not exist. Raises `QueryError`, `TooSlowError`."""
     try:
         key = bytes.fromhex(trace_id.zfill(TRACE_ID_DIGITS))
     except ValueError:

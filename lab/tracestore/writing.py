@@ -1,4 +1,4 @@
-"""What the writer does to the database: write a batch, remove the oldest."""
+"""Writing: storing a batch, and removing the oldest records."""
 
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -9,7 +9,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from lab.tracestore.otlp import Decoded, LogRow, Origin, SpanRow
 
-# removed in one transaction at most, so that new records never wait long
+# how many are removed in one transaction at most, so that new records do not wait long
 EVICTED_AT_ONCE = 500
 
 _TABLES = ("traces", "logs")
@@ -24,7 +24,7 @@ ON CONFLICT (trace_id) DO UPDATE SET
     root_rank = min(root_rank, excluded.root_rank)
 RETURNING id
 """
-# a sender that heard no answer sends again: the same span is one span
+# a sender without a response retries: the same span is stored once
 _PUT_SPAN = "INSERT OR REPLACE INTO spans VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _PUT_ORIGIN = """
 INSERT INTO origins (resource, scope) VALUES (?, ?)
@@ -48,7 +48,7 @@ def write(connection: sqlite3.Connection, batch: Sequence[Decoded], received: in
 
 
 def evict_before(connection: sqlite3.Connection, received: int) -> tuple[int, int]:
-    """Removes what came before `received`, in unix seconds: (spans, log records) removed, at most some at once."""
+    """Removes some records received before `received`, in unix seconds. Returns how many (spans, log records)."""
     trace, record = (
         _one(
             connection,
@@ -62,7 +62,7 @@ def evict_before(connection: sqlite3.Connection, received: int) -> tuple[int, in
 
 
 def evict_oldest(connection: sqlite3.Connection) -> tuple[int, int]:
-    """Removes a twentieth, or some, of the oldest of whichever signal is older: (spans, log records) removed."""
+    """Removes some of the oldest records of the signal with the older ones. Returns how many (spans, log records)."""
     oldest = []
     for table in _TABLES:
         first, last = _one(connection, f"SELECT min(id), max(id) FROM {table}")  # noqa: S608
@@ -73,12 +73,12 @@ def evict_oldest(connection: sqlite3.Connection) -> tuple[int, int]:
         (received,) = _one(connection, f"SELECT max(received) FROM {table} WHERE id <= ?", until)  # noqa: S608
         oldest.append((received or 0, until))
     (trace_age, trace), (record_age, record) = oldest
-    # both where they are of one age, as in a flood
+    # of both if they are equally old, as in a flood
     return _evict(connection, trace if trace_age <= record_age else None, record if record_age <= trace_age else None)
 
 
 def used_bytes(connection: sqlite3.Connection) -> int:
-    """Bytes of the pages that hold something. The file does not shrink: what was removed makes room for what comes."""
+    """The bytes of used pages. The file does not shrink: free pages are reused."""
     (size,), (pages,), (free,) = (
         _one(connection, f"PRAGMA {name}") for name in ("page_size", "page_count", "freelist_count")
     )
@@ -132,7 +132,7 @@ def _origin(connection: sqlite3.Connection, origin: Origin, known: dict[Origin, 
 
 
 def _rank(span: SpanRow) -> int:
-    """How much of a root a span is, less being more: without a parent, then a server's, whose parent is elsewhere."""
+    """Ranks spans as the trace's root, lowest first: no parent, then server spans, whose parents are elsewhere."""
     if not span.parent_id:
         return 0
     return 1 if span.kind == Span.SPAN_KIND_SERVER else 2

@@ -1,1 +1,1 @@
-"""The dashboards of `observability/grafana/dashboards` drawn in a browser, without Grafana."""
+"""Shows the dashboards of `observability/grafana/dashboards` in a browser, without Grafana."""

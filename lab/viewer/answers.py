@@ -1,4 +1,4 @@
-"""What a panel's queries answer, in the shape that the page draws: names filled in, values on one row of times."""
+"""Runs a panel's queries and prepares the results for drawing: interpolated names, values on a common time axis."""
 
 import json
 import math
@@ -24,7 +24,7 @@ Choices = Mapping[str, Sequence[str]]
 
 
 class Line(msgspec.Struct, frozen=True, rename="camel"):
-    """One series. `values` has one for each of the answer's times, or one alone for an instant query; None is a gap."""
+    """One series. `values` has one value for each time, or a single one for an instant query; None is a gap."""
 
     name: str
     labels: Mapping[str, str]
@@ -32,7 +32,7 @@ class Line(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Exemplar(msgspec.Struct, frozen=True, rename="camel"):
-    """One request behind a figure; time in unix seconds."""
+    """An exemplar; time in unix seconds."""
 
     time: float
     value: float | None
@@ -41,9 +41,9 @@ class Exemplar(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Result(msgspec.Struct, frozen=True, rename="camel"):
-    """What one query answered. `problem` says why there is nothing, and is None where there is something.
+    """The result of one query. `problem` says why there is no data; None if there is.
 
-    `is_empty`: the query is well, and found nothing.
+    `is_empty`: the query succeeded, and returned nothing.
     """
 
     ref_id: str
@@ -58,7 +58,7 @@ class Result(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Answer(msgspec.Struct, frozen=True, rename="camel"):
-    """What a panel's queries answered. Times are unix seconds: `start`, and then one every `step`, `count` in all."""
+    """The results of a panel's queries. Their times, in unix seconds: `start`, then every `step`, `count` in total."""
 
     start: float
     step: float
@@ -85,7 +85,7 @@ def answer(
     window: Window,
     logs: Logs | None = None,
 ) -> Answer:
-    """Asks every query of a panel. What fails becomes a `problem` of its result, so that it never raises."""
+    """Runs all queries of a panel. Never raises: a failure becomes the `problem` of its result."""
     with_exemplars = {item.get("refId", "") for item in panel.source.get("targets", []) if item.get("exemplar")}
     results = [
         _log_lines(logs, dashboard, target, chosen, window)
@@ -97,7 +97,7 @@ def answer(
 
 
 def marks(prometheus: Prometheus, dashboard: Dashboard, chosen: Choices, window: Window) -> list[Mark]:
-    """The moments that the dashboard's annotations mark, joined where they are a step apart. Raises `PrometheusError`.
+    """The dashboard's annotations, with adjacent times joined. Raises `PrometheusError`.
 
     A series of an annotation's query marks the times at which it has a value.
     """
@@ -110,7 +110,7 @@ def marks(prometheus: Prometheus, dashboard: Dashboard, chosen: Choices, window:
 
 
 def values_of(prometheus: Prometheus, dashboard: Dashboard, window: Window) -> dict[str, list[str]]:
-    """The values that each variable of the dashboard can have. Raises `PrometheusError`."""
+    """The possible values of each variable of a dashboard. Raises `PrometheusError`."""
     return {
         variable.name: prometheus.get(
             f"label/{variable.label}/values",
@@ -154,7 +154,7 @@ def _log_lines(logs: Logs, dashboard: Dashboard, target: Target, chosen: Choices
     query = target.query
     try:
         query = expand(target.query, dashboard.variables, chosen, window)
-        # none is no problem: nothing was logged
+        # no lines is not a problem: nothing was logged
         lines = logs.query(query, window.start, window.end + window.step)
         return Result(target.ref_id, query, target.format, target.is_instant, logs=lines)
     except (TracingError, DashboardError) as error:
@@ -168,7 +168,7 @@ def _exemplars(prometheus: Prometheus, query: str, window: Window) -> list[Exemp
         for item in series["exemplars"]
         if "trace_id" in item["labels"]
     ]
-    # where there are more than a panel can show, the slow ones are those that somebody looks for
+    # if there are more than a panel can show, keeps the slowest
     slowest = sorted(found, key=lambda exemplar: exemplar.value or 0, reverse=True)[:MAX_EXEMPLARS]
     return sorted(slowest, key=lambda exemplar: exemplar.time)
 

@@ -1,4 +1,4 @@
-"""The viewer's own files, and how a page gets at them.
+"""The viewer's own files, and how pages load them.
 
 The scripts are modules that import each other by `glasshouse/NAME`, which an import map resolves: to the server's
 `/static/NAME`, or, in a page without a server, to the text itself.
@@ -17,13 +17,13 @@ _SERVED_MAP = json.dumps({"imports": {_PREFIX: "/static/"}})
 
 @cache
 def page() -> str:
-    """The page that every address of the viewer answers with; its script reads the address."""
+    """The HTML page for all addresses of the viewer; its script reads the address."""
     return (STATIC / "page.html").read_text().replace("{{importmap}}", _SERVED_MAP)
 
 
 @cache
 def content_security_policy() -> str:
-    """What the page may load: what this server has, and the one inline script that is its import map."""
+    """The content security policy: only this server's files, and the inline import map."""
     digest = base64.b64encode(hashlib.sha256(_SERVED_MAP.encode()).digest()).decode()
     return (
         f"default-src 'none'; script-src 'self' 'sha256-{digest}'; style-src 'self'; img-src 'self' data:; "
@@ -32,12 +32,12 @@ def content_security_policy() -> str:
 
 
 def style() -> str:
-    """The style sheet, every rule of it within the class `gh`."""
+    """The style sheet, with all rules scoped to the class `gh`."""
     return (STATIC / "style.css").read_text()
 
 
 def inline_import_map() -> str:
-    """An import map (JSON) that holds all scripts, for a page that has no server."""
+    """An import map (JSON) that contains all scripts, for a page without a server."""
     return json.dumps(
         {"imports": {_PREFIX + str(file.relative_to(STATIC)): _data(file) for file in sorted(STATIC.rglob("*.js"))}}
     )

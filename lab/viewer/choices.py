@@ -1,4 +1,4 @@
-"""What the address of a dashboard says: a time range and chosen values, in the words of Grafana's addresses."""
+"""Parses a dashboard's URL parameters, time range and variables, which are those of Grafana."""
 
 import re
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ _RELATIVE = re.compile(r"now(?:-(?P<amount>\d{1,6})(?P<unit>[smhdw]))?")
 
 
 class ChoiceError(ValueError):
-    """A time that is no time; the message says what is allowed."""
+    """An invalid time; the message says what is allowed."""
 
 
 def window(start: str, end: str, now: float) -> Window:

@@ -1,4 +1,4 @@
-"""Chromium without a window, to look at the viewer's pages as a reader does. Needs requirements/dev.txt's Selenium."""
+"""Headless Chromium, for pictures and tests of the viewer's pages. Needs Selenium (requirements/dev.txt)."""
 
 import tempfile
 from collections.abc import Iterator

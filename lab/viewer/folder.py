@@ -1,11 +1,11 @@
-"""The folder of dashboards, read again when `make dashboards` changed a file."""
+"""The folder of dashboards, reloaded when a file changes."""
 
 from functools import lru_cache
 from pathlib import Path
 
 from lab.panels import Dashboard, DashboardError, Panel, load_dashboard
 
-# the order in which somebody looks; others follow by title
+# shown in this order; others follow by title
 _ORDER = (
     "overview",
     "requests",
@@ -27,7 +27,7 @@ class Folder:
         self.path = path
 
     def all(self) -> list[Dashboard]:
-        """Every dashboard, in the order in which somebody looks. Raises `DashboardError` for an unreadable file."""
+        """All dashboards, in display order. Raises `DashboardError` for an unreadable file."""
         found = [_load(file, file.stat().st_mtime_ns) for file in self.path.glob("*.json")]
         return sorted(found, key=lambda item: (_ORDER.index(item.uid) if item.uid in _ORDER else 99, item.title))
 

@@ -1,7 +1,7 @@
 """The files of uPlot (https://github.com/leeoniya/uPlot, MIT), the chart library that the viewer draws with.
 
-They come inside the package `youplot`, of which nothing else is used. Since that package is not uPlot's own, its copy
-is held against the digest of what uPlot's author published as 1.6.31 before anything of it reaches a browser.
+They are in the package `youplot`, of which nothing else is used. Since that is not uPlot's own package, the files are
+compared with the digest of release 1.6.31 before they are served.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ _PUBLISHED = {
 
 
 class LibraryError(Exception):
-    """The chart library is not installed, or is not what its author published; the message says which."""
+    """The chart library is missing, or differs from the release; the message says which."""
 
 
 @cache

@@ -1,7 +1,7 @@
-"""The viewer's server: its page, the dashboards, and the answers to their queries.
+"""The viewer's server: its page, the dashboards, and the results of their queries.
 
-A browser names a dashboard, a panel, a time and chosen values; which PromQL is asked follows from the committed JSON
-alone. So nothing of Prometheus but what the dashboards read can be reached through here, and nothing written.
+The browser sends a dashboard, a panel, a time range and variables; the PromQL comes from the committed JSON. So a
+client can read only what the dashboards read from Prometheus, and cannot write anything.
 """
 
 import time

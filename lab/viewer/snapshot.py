@@ -1,4 +1,4 @@
-"""Dashboards of a span of time that is over, drawn in a page that needs no server, such as a report.
+"""Dashboards of a past time range, drawn in a page that needs no server, such as a report.
 
 `embed(snapshot(prometheus, ["overview"], start, end))` is a fragment of HTML to put anywhere in a body: the scripts and
 style that the viewer serves, and the answers of all panels as data. It stands once in a page, since it brings an import
@@ -28,7 +28,7 @@ class Drawn(msgspec.Struct, frozen=True):
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """What dashboards showed between `start` and `end`, in unix seconds."""
+    """The data of dashboards between `start` and `end`, in unix seconds."""
 
     start: float
     end: float
@@ -54,7 +54,7 @@ def snapshot(
 
 
 def embed(shown: Snapshot) -> str:
-    """HTML that draws a snapshot, with all it needs inside. Raises `LibraryError` if uPlot's files are missing."""
+    """Self-contained HTML that draws a snapshot. Raises `LibraryError` if uPlot's files are missing."""
     return "\n".join(
         [
             '<div class="gh">',
@@ -79,7 +79,7 @@ def _drawn(prometheus: Prometheus, folder: Folder, uid: str, chosen: Choices, wi
     try:
         marked: Sequence[Mark] = marks(prometheus, dashboard, chosen, window)
     except PrometheusError:
-        # the panels say in their places that Prometheus is away
+        # each panel says that Prometheus does not respond
         marked = ()
     answers = {str(panel.id): answer(prometheus, dashboard, panel, chosen, window) for panel in dashboard.panels}
     return Drawn(dict(dashboard.source), answers, marked)

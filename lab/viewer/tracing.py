@@ -1,4 +1,4 @@
-"""Traces and their log lines, asked of Tempo and Loki, or of the lab's store of traces, which answers as both do."""
+"""Queries traces and log lines from Tempo and Loki, or from the lab's trace store, which has the API of both."""
 
 import base64
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,11 +20,11 @@ _SHOWN = ("span.http.route", "span.http.response.status_code", "span.error.type"
 
 
 class TracingError(Exception):
-    """Tempo or Loki refused, or does not answer; the message says which and why."""
+    """Tempo or Loki returned an error or did not respond; the message says which and why."""
 
 
 class Found(msgspec.Struct, frozen=True, rename="camel"):
-    """A request that was found. Start in unix seconds, duration in seconds."""
+    """A search result. Start in unix seconds, duration in seconds."""
 
     trace_id: str
     name: str
@@ -40,7 +40,7 @@ class Found(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Event(msgspec.Struct, frozen=True):
-    """Something that happened in a span; time in unix seconds."""
+    """An event of a span; time in unix seconds."""
 
     name: str
     time: float
@@ -74,7 +74,7 @@ class LogLine(msgspec.Struct, frozen=True):
 
 
 class Traces:
-    """Asks Tempo's HTTP API (https://grafana.com/docs/tempo/latest/api_docs/)."""
+    """A client of Tempo's HTTP API (https://grafana.com/docs/tempo/latest/api_docs/)."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -84,7 +84,7 @@ class Traces:
     ) -> list[Found]:
         """Requests between two times in unix seconds, newest or slowest first. Raises `TracingError`.
 
-        Tempo has no order: of what it finds the slowest come first, and not the slowest of all.
+        Tempo cannot sort: the slowest of what it returns come first, which are not the slowest of all.
         """
         conditions = ["kind = server"]
         if route:
@@ -125,9 +125,9 @@ class Traces:
 
 
 class Logs:
-    """Asks Loki's HTTP API (https://grafana.com/docs/loki/latest/reference/loki-http-api/).
+    """A client of Loki's HTTP API (https://grafana.com/docs/loki/latest/reference/loki-http-api/).
 
-    `urls` are asked in turn until one answers: Loki, and the store of traces.
+    `urls` (Loki, the trace store) are tried in order until one responds.
     """
 
     def __init__(self, *urls: str) -> None:
@@ -155,7 +155,7 @@ class Logs:
         raise problem
 
     def of_trace(self, trace_id: str, around: float) -> list[LogLine]:
-        """The lines of a trace, oldest first, not far from a time in unix seconds. Raises `TracingError`."""
+        """The log lines of a trace near a time in unix seconds, oldest first. Raises `TracingError`."""
         query = f'{{service_name=~".+"}} | trace_id="{trace_id}" {LINE_FORMAT}'
         return self.query(query, around - LOOK_AROUND_SECONDS, around + LOOK_AROUND_SECONDS)[::-1]
 
@@ -239,7 +239,7 @@ def _shown(span: Mapping[str, Any], resource: Mapping[str, str], scope: str) -> 
 
 
 def _in_order(spans: Iterator[tuple[str, Shown]]) -> Iterator[Shown]:
-    """Each span after the one above it, brothers by their start; a span whose parent is not there stands alone."""
+    """Orders spans depth-first, siblings by start. A span whose parent is missing is a root."""
     pairs = sorted(spans, key=lambda pair: pair[1].start)
     known = {span.span_id for _, span in pairs}
     below: dict[str, list[Shown]] = {}
@@ -250,7 +250,7 @@ def _in_order(spans: Iterator[tuple[str, Shown]]) -> Iterator[Shown]:
         span, depth = waiting.pop()
         yield msgspec.structs.replace(span, depth=depth)
         waiting += [(child, depth + 1) for child in reversed(below.pop(span.span_id, []))]
-    # what a circle of parents holds
+    # spans whose parents form a cycle
     for span in (span for rest in below.values() for span in rest):
         yield span
 

@@ -1,4 +1,4 @@
-"""What the pages of traces ask the viewer's server for."""
+"""The API for the viewer's trace pages."""
 
 import re
 import time
@@ -16,7 +16,7 @@ _TRACE_ID = re.compile(r"[0-9a-f]{1,32}")
 
 
 class Waterfall(msgspec.Struct, frozen=True, rename="camel"):
-    """A trace and its log lines; `logs_problem` says why there are none to be had, if so."""
+    """A trace and its log lines; `logs_problem` says why these are not available."""
 
     trace_id: str
     spans: list[Shown]

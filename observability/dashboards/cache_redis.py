@@ -31,7 +31,7 @@ CACHE = Row(
     [
         lines(
             "Cache hit ratio",
-            "Share of reads answered by the cache. At 0: it is away. "
+            "Share of reads answered by the cache. At 0: the cache is unavailable. "
             "Below the dashed line under traffic: see its runbook.",
             "percentunit",
             [
@@ -62,7 +62,7 @@ CACHE = Row(
         ),
         lines(
             "Cache reads by result",
-            "Reads a second. Bypass: the breaker is open and the store answers. Error: Redis failed or took too long.",
+            "Reads a second. Bypass: the breaker is open and the database answers. Error: Redis failed or took too long.",
             "reqps",
             [
                 Query(f'sum(cache:requests:rate1m{{result="{result}"}}) or vector(0)', result, colour)
@@ -86,7 +86,7 @@ CACHE = Row(
         ),
         timeline(
             "Circuit breaker",
-            "Open: the replica does without Redis, reads go to the store and the rate limit lets "
+            "Open: the replica works without Redis, reads go to the database and the rate limit lets "
             "through. Fix Redis first.",
             Query(by_replica('max by (instance) (circuit_breaker_state{dependency="redis"})', "max"), "{{replica}}"),
             BREAKER_STATES,
@@ -116,8 +116,8 @@ CLUSTER = Row(
         ),
         number(
             "Cluster state",
-            "Whether every reachable node calls the cluster ok. "
-            "Failed: some slots have no master, so their keys are away.",
+            "Whether every reachable node reports the cluster as ok. "
+            "Failed: some slots have no master, so their keys are unavailable.",
             "none",
             or_zero("min(redis_cluster_state)"),
             steps=((0, BAD), (1, GOOD)),
@@ -139,22 +139,22 @@ CLUSTER = Row(
         ),
         number(
             "Evictions, 5m",
-            "Keys evicted because memory was full. If it happens: more memory, or shorter times to live.",
+            "Keys evicted because memory was full. If it happens: more memory, or shorter TTLs.",
             "short",
             or_zero("sum(increase(redis_evicted_keys_total[5m]))"),
             steps=((0, GOOD), (1, WARNING)),
         ),
         number(
             "Replication lag",
-            "Longest silence of a replica towards its master. If it grows, a failover would lose the newest writes.",
+            "Longest time since a replica last heard from its master. If it grows, a failover would lose the newest writes.",
             "s",
             or_zero("max(redis_connected_slave_lag_seconds)"),
             steps=((0, GOOD), (5, WARNING), (10, BAD)),
         ),
         timeline(
             "Role by node",
-            "Each node as master, replica or away; a change is a failover. "
-            "A replica that turns master took over from one that failed.",
+            "Each node as master, replica or down; a change is a failover. "
+            "A replica that becomes master replaces one that failed.",
             Query(
                 'max by (node) (redis_instance_info{node=~"$node", role="master"}) * 2'
                 ' or max by (node) (redis_instance_info{node=~"$node", role="slave"})'
@@ -166,7 +166,7 @@ CLUSTER = Row(
         ),
         timeline(
             "Replication link by node",
-            "Whether a replica follows its master. Down for long: its copy is old, and it must not take over.",
+            "Whether a replica is connected to its master. Down for long: its data is old, and it must not be promoted.",
             Query(
                 'min by (node) (redis_master_link_up{node=~"$node"}) + 1'
                 ' or 0 * max by (node) (up{job="redis", node=~"$node"})',

@@ -108,7 +108,7 @@ REPLICAS = Row(
         ),
         heat(
             "Query duration heatmap",
-            "Queries a second in each span of duration. A band near two seconds is the time limit.",
+            "Queries a second by duration. A band near two seconds is the time limit.",
             Query(buckets("db_client_operation_duration_seconds_bucket"), "{{le}}"),
             before="no queries in this time",
         ),

@@ -123,7 +123,7 @@ REQUESTS = Row(
         ),
         heat(
             "Request duration heatmap",
-            "Requests a second in each span of duration; a point is a trace to open. "
+            "Requests a second by duration; each point opens a trace. "
             "Two bands are hits and misses; a band near a time limit is a timeout.",
             # exemplars belong to the service's own series, which no recording rule carries on
             Query(buckets(SERVED), "{{le}}", has_exemplars=True),
@@ -132,7 +132,7 @@ REQUESTS = Row(
         lines(
             "Hit ratio by cache",
             "Share of reads answered by the cache. "
-            "A fall to 0 is a cache that is away; a slow rise from 0 is a cold start.",
+            "A drop to 0: the cache is unavailable; a slow rise from 0: a cold start.",
             "percentunit",
             [
                 Query('max(cache:requests:hit_ratio1m{cache="task"})', "single tasks", BLUE),
@@ -147,7 +147,7 @@ REQUESTS = Row(
         lines(
             "Traffic share by replica",
             "Part of the requests that each replica answers, while there is traffic. "
-            "Lines that part: one replica is slow, or just started.",
+            "Lines that diverge: one replica is slow, or has just started.",
             "percentunit",
             [share_of_replicas()],
             colours=NUMBERED,

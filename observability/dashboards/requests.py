@@ -132,7 +132,7 @@ SPREAD = Row(
     [
         heat(
             f"Duration heatmap: {route}",
-            f"Requests a second to {words} in each span of duration; a point is a trace to open. "
+            f"Requests a second to {words} by duration; each point opens a trace. "
             "A new band above the old one is a new way to be slow.",
             Query(
                 buckets(f'http_server_request_duration_seconds_bucket{{http_route="{route}"}}'),

@@ -62,7 +62,7 @@ CACHE = Row(
         ),
         lines(
             "Cache reads by result",
-            "Reads a second. Bypass: the breaker is open and the database answers. Error: Redis failed or took too long.",
+            "Reads a second. Bypass: the breaker is open, the database answers. Error: Redis failed or was too slow.",
             "reqps",
             [
                 Query(f'sum(cache:requests:rate1m{{result="{result}"}}) or vector(0)', result, colour)
@@ -146,7 +146,7 @@ CLUSTER = Row(
         ),
         number(
             "Replication lag",
-            "Longest time since a replica last heard from its master. If it grows, a failover would lose the newest writes.",
+            "Longest time since a replica last heard from its master. If it grows, a failover would lose writes.",
             "s",
             or_zero("max(redis_connected_slave_lag_seconds)"),
             steps=((0, GOOD), (5, WARNING), (10, BAD)),
@@ -166,7 +166,7 @@ CLUSTER = Row(
         ),
         timeline(
             "Replication link by node",
-            "Whether a replica is connected to its master. Down for long: its data is old, and it must not be promoted.",
+            "Whether a replica is connected to its master. Down for long: its data is too old for a failover.",
             Query(
                 'min by (node) (redis_master_link_up{node=~"$node"}) + 1'
                 ' or 0 * max by (node) (up{job="redis", node=~"$node"})',

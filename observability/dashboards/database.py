@@ -3,7 +3,7 @@
 from observability.dashboards.frame import Dashboard, Row
 from observability.dashboards.machine import part_cpu, part_memory
 from observability.dashboards.palette import BAD, BLUE, GOOD, GREEN, NUMBERED, ORANGE, PURPLE, SKY, VERMILLION, WARNING
-from observability.dashboards.panels import bars, heat, lines, number, timeline
+from observability.dashboards.panels import bars, heatmap, lines, number, timeline
 from observability.dashboards.queries import Query, bound, buckets, by_replica, measured, or_zero, threshold
 
 OPERATIONS = (("SELECT", BLUE), ("INSERT", ORANGE), ("UPDATE", PURPLE), ("DELETE", VERMILLION))
@@ -106,7 +106,7 @@ REPLICAS = Row(
             ],
             colours=NUMBERED,
         ),
-        heat(
+        heatmap(
             "Query duration heatmap",
             "Queries a second by duration. A band near two seconds is the time limit.",
             Query(buckets("db_client_operation_duration_seconds_bucket"), "{{le}}"),

@@ -15,7 +15,7 @@ from observability.dashboards.palette import (
     STATUSES,
     VERMILLION,
 )
-from observability.dashboards.panels import heat, lines, number, timeline
+from observability.dashboards.panels import heatmap, lines, number, timeline
 from observability.dashboards.queries import (
     SERVED,
     Query,
@@ -157,7 +157,7 @@ OUTSIDE_INSIDE = Row(
             width=8,
             before=NO_REQUESTS,
         ),
-        heat(
+        heatmap(
             "Client latency heatmap",
             "Requests a second in each span of latency, from when they were due. "
             "A second band above is a new way to be slow.",
@@ -165,7 +165,7 @@ OUTSIDE_INSIDE = Row(
             width=8,
             before=NO_LOAD,
         ),
-        heat(
+        heatmap(
             "Server duration heatmap",
             "The replicas' own durations over the same time, to lay beside the client's; a point is a trace to open.",
             Query(buckets(SERVED), "{{le}}", has_exemplars=True),

@@ -13,7 +13,7 @@ from observability.dashboards.palette import (
     VERMILLION,
     WARNING,
 )
-from observability.dashboards.panels import bars, dial, heat, lines, number
+from observability.dashboards.panels import bars, gauge, heatmap, lines, number
 from observability.dashboards.queries import (
     REAL_ALERTS,
     SERVED,
@@ -121,7 +121,7 @@ REQUESTS = Row(
             height=7,
             before="no requests in this time",
         ),
-        heat(
+        heatmap(
             "Request duration heatmap",
             "Requests a second by duration; each point opens a trace. "
             "Two bands are hits and misses; a band near a time limit is a timeout.",
@@ -162,7 +162,7 @@ REQUESTS = Row(
 STACK = Row(
     "Budget and saturation",
     [
-        dial(
+        gauge(
             "Error budget",
             "The part of the errors allowed in three days that is unspent. "
             "Below 10 %: no risky change until it recovers.",
@@ -173,7 +173,7 @@ STACK = Row(
             height=6,
             before=NOT_MEASURED,
         ),
-        dial(
+        gauge(
             "Latency budget",
             "The part of the slow reads allowed in three days that is unspent. Below 10 %: find what got slower.",
             "percentunit",

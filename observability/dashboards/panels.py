@@ -10,8 +10,6 @@ from typing import cast
 from grafana_foundation_sdk.builders import (
     bargauge,
     common,
-    gauge,
-    heatmap,
     prometheus,
     stat,
     statetimeline,
@@ -20,6 +18,8 @@ from grafana_foundation_sdk.builders import (
     timeseries,
 )
 from grafana_foundation_sdk.builders import dashboard as builders
+from grafana_foundation_sdk.builders import gauge as gauge_builder
+from grafana_foundation_sdk.builders import heatmap as heatmap_builder
 from grafana_foundation_sdk.models import common as looks
 from grafana_foundation_sdk.models import dashboard as model
 from grafana_foundation_sdk.models import heatmap as heatmap_model
@@ -139,7 +139,7 @@ def number(
     return panel.build()
 
 
-def dial(
+def gauge(
     title: str,
     description: str,
     unit: str,
@@ -153,7 +153,7 @@ def dial(
 ) -> model.Panel:
     """One number now, between 0 and `most`. `before` is shown while there is none."""
     panel = (
-        gauge.Panel()
+        gauge_builder.Panel()
         .title(title)
         .description(description)
         .datasource(PROMETHEUS)
@@ -206,7 +206,7 @@ def bars(
     return panel.build()
 
 
-def heat(
+def heatmap(
     title: str,
     description: str,
     query: Query,
@@ -217,7 +217,7 @@ def heat(
 ) -> model.Panel:
     """How a duration is spread: `query` gives a rate for each `le`."""
     return (
-        heatmap.Panel()
+        heatmap_builder.Panel()
         .title(title)
         .description(description)
         .datasource(PROMETHEUS)
@@ -228,7 +228,7 @@ def heat(
         .calculate(False)
         .cell_gap(1)
         .color(
-            heatmap.HeatmapColorOptions()
+            heatmap_builder.HeatmapColorOptions()
             .mode(heatmap_model.HeatmapColorMode.SCHEME)
             # Grafana inverts a scheme on light, so that a low count blends into either ground; reversed, it stands out
             .scheme("Cool")
@@ -237,9 +237,9 @@ def heat(
             .exponent(0.5)
             .steps(64)
         )
-        .cell_values(heatmap.CellValues().unit("reqps"))
-        .y_axis(heatmap.YAxisConfig().unit("s").axis_placement(looks.AxisPlacement.LEFT))
-        .filter_values(heatmap.FilterValueRange().le(1e-9))
+        .cell_values(heatmap_builder.CellValues().unit("reqps"))
+        .y_axis(heatmap_builder.YAxisConfig().unit("s").axis_placement(looks.AxisPlacement.LEFT))
+        .filter_values(heatmap_builder.FilterValueRange().le(1e-9))
         .exemplars_color(EXEMPLAR)
         .show_legend()
         .with_target(

@@ -2,7 +2,7 @@
 
 from observability.dashboards.frame import Dashboard, Row
 from observability.dashboards.palette import BLUE, ORANGE, PURPLE, ROUTES, SKY, STATUSES, VERMILLION
-from observability.dashboards.panels import heat, lines, listing
+from observability.dashboards.panels import heatmap, lines, listing
 from observability.dashboards.queries import Query, buckets, measured, quantile, threshold
 from observability.dashboards.tracing import LINE_FORMAT, log_lines
 
@@ -130,7 +130,7 @@ BY_STATUS = Row(
 SPREAD = Row(
     "Duration heatmaps",
     [
-        heat(
+        heatmap(
             f"Duration heatmap: {route}",
             f"Requests a second to {words} by duration; each point opens a trace. "
             "A new band above the old one is a new way to be slow.",

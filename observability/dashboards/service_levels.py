@@ -5,7 +5,7 @@ from grafana_foundation_sdk.models.dashboard import Panel
 from lab.alerts.slo import BURNS, LEVELS, PERIOD, Burn, Level, promql
 from observability.dashboards.frame import Dashboard, Row
 from observability.dashboards.palette import BAD, BLUE, GOOD, GREEN, ORANGE, PURPLE, SKY, WARNING
-from observability.dashboards.panels import dial, lines, number
+from observability.dashboards.panels import gauge, lines, number
 from observability.dashboards.queries import Query, bound
 
 NOT_MEASURED = "not measured yet"
@@ -30,7 +30,7 @@ def _summary(level: Level) -> list[Panel]:
             decimals=1,
             width=8,
         ),
-        dial(
+        gauge(
             f"{level.title} budget",
             f"Part of the bad requests allowed in {PERIOD} that is unspent. Below 10 %: no risky change; below zero:"
             " overspent.",

@@ -50,14 +50,23 @@ for i = 1, n do
   local size = ARGV[2 * i]
   fields[3 * i - 2], fields[3 * i - 1], fields[3 * i] = 'w' .. size, 'c' .. size, 'p' .. size
 end
-local old = redis.call('HMGET', KEYS[1], unpack(fields))
+local old = redis.pcall('HMGET', KEYS[1], unpack(fields))
+-- somebody else's value, of another type or with fields that are no counts, counts for nothing
+if old.err then
+  redis.call('DEL', KEYS[1])
+  old = {}
+end
+local function number(text)
+  local found = text and tonumber(text)
+  return found and found >= 0 and found < 1e15 and math.floor(found) or nil
+end
 local allowed, tight, least, reset, longest = 1, 1, -1, 0, 0
 local set = {}
 for i = 1, n do
   local limit, size = tonumber(ARGV[2 * i - 1]), tonumber(ARGV[2 * i])
   local window = math.floor(now / size)
   local passed = now - window * size
-  local at, count, previous = tonumber(old[3 * i - 2]), tonumber(old[3 * i - 1]) or 0, tonumber(old[3 * i]) or 0
+  local at, count, previous = number(old[3 * i - 2]), number(old[3 * i - 1]) or 0, number(old[3 * i]) or 0
   if at ~= window then
     previous = (at == window - 1) and count or 0
     count = 0

@@ -17,6 +17,8 @@ from lab.stack.native import Program, StackError
 READY_SECONDS = 180
 # how often it says what it still waits for
 SAY_SECONDS = 5
+# an exporter that asks of every process takes seconds where there are many, and little to run on
+ANSWER_SECONDS = 10
 # a part that ended this often before it was healthy does so again: supervisor waits a second longer before each start,
 # so this takes some ten seconds
 MOST_STARTS = 5
@@ -88,7 +90,7 @@ def is_ready(program: Program) -> bool:
         return subprocess.run(check, env=environment, capture_output=True, check=False).returncode == 0
     if program.ready.startswith("http"):
         try:
-            return httpx.get(program.ready, timeout=2, trust_env=False).status_code == httpx.codes.OK
+            return httpx.get(program.ready, timeout=ANSWER_SECONDS, trust_env=False).status_code == httpx.codes.OK
         except httpx.HTTPError:
             return False
     host, _, port = program.ready.rpartition(":")

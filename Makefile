@@ -21,7 +21,7 @@ export TEMPO_YAML_SUM := $(shell cksum < observability/tempo/tempo.yaml)
 export REDIS_CONF_SUM := $(shell cat redis/redis.conf redis/cluster.sh | cksum)
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # --- the stack
 up: ## Start the whole stack with Docker
@@ -54,6 +54,15 @@ clean: down ## Stop either, and remove all it kept
 	@if [ -L .stack/data/postgres ]; then rm -rf "$$(readlink .stack/data/postgres)"; fi
 	rm -rf .stack runs benchmarks/results
 	@if docker info >/dev/null 2>&1; then docker compose --profile '*' down --volumes --remove-orphans; fi
+
+k8s-up: ## Apply deploy/kubernetes/overlays/small (OVERLAY=production for another) to kubectl's cluster, and wait for it
+	@deploy/kubernetes/up.sh up $(OVERLAY)
+
+k8s-down: ## Remove it, and what it kept
+	@deploy/kubernetes/up.sh down $(OVERLAY)
+
+k8s-digests: venv ## Name every image of overlays/production by its digest (REGISTRY= where our own two are)
+	@$(BIN)/python -m lab.manifests.digests
 
 # --- the workbench
 load: venv ## The guide's ramp, 5 to 50 requests a second in 60 s (PROFILE=spike for another)
@@ -145,4 +154,4 @@ install-dev: .venv/dev
 	@$(BIN)/pip install -q --disable-pip-version-check --no-deps -e .
 	@touch $@ .venv/lab
 
-.PHONY: help up native demo down clean load view live-check reload bench dashboards docs rules manifests lint test test-long test-all dist lock install venv install-dev
+.PHONY: help up native demo down clean k8s-up k8s-down k8s-digests load view live-check reload bench dashboards docs rules manifests lint test test-long test-all dist lock install venv install-dev

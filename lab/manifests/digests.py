@@ -1,0 +1,69 @@
+"""Names every image of production by its digest, as the registries know it: `make k8s-digests`."""
+
+import os
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import yaml
+
+from lab.settings import ROOT
+
+OVERLAY = ROOT / "deploy/kubernetes/overlays/production"
+OUR_OWN = ("glasshouse-todo", "glasshouse-lab")
+HEADER = "# Which images: `make k8s-digests` writes the registries' digests here. Until then it is the tags of base.\n"
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+class DigestError(Exception):
+    """A registry did not say a digest; the message names the image."""
+
+
+def images(rendered: str) -> list[str]:
+    """The images of rendered objects, each once, without digests."""
+    found = re.findall(r"^\s*(?:- )?image: (\S+)$", rendered, re.MULTILINE)
+    return sorted({each.partition("@")[0] for each in found})
+
+
+def component(names: list[str], digest_of: Callable[[str], str], registry: str = "") -> str:
+    """The text of `images/kustomization.yaml`. Raises `DigestError`.
+
+    `registry` is where our own images are, as `registry.example.com/team`; `digest_of` gets a name with its tag.
+    """
+    entries = []
+    for each in names:
+        name, _, tag = each.rpartition(":")
+        entry = {"name": name}
+        if name in OUR_OWN and registry:
+            entry["newName"] = f"{registry.rstrip('/')}/{name}"
+        digest = digest_of(f"{entry.get('newName', name)}:{tag}")
+        if not _DIGEST.fullmatch(digest):
+            raise DigestError(f"{each}: {digest!r} is no digest")
+        entries.append({**entry, "digest": digest})
+    head = {"apiVersion": "kustomize.config.k8s.io/v1alpha1", "kind": "Component"}
+    return HEADER + yaml.safe_dump({**head, "images": entries}, sort_keys=False, width=120)
+
+
+def ask_registry(image: str) -> str:
+    """The digest of an image by its tag, of all platforms together. Raises `DigestError`."""
+    command = ["docker", "buildx", "imagetools", "inspect", image, "--format", "{{.Manifest.Digest}}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise DigestError(f"{image}: {done.stderr.strip()}")
+    return done.stdout.strip()
+
+
+def main(target: Path = OVERLAY / "images/kustomization.yaml") -> None:
+    """Writes the digests of today."""
+    # by their tags, whatever was written before
+    target.write_text(component([], ask_registry))
+    done = subprocess.run(["kubectl", "kustomize", str(OVERLAY)], capture_output=True, text=True, check=True)
+    try:
+        target.write_text(component(images(done.stdout), ask_registry, os.environ.get("REGISTRY", "")))
+    except DigestError as error:
+        raise SystemExit(f"k8s-digests: {error}") from error
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""In production every image is named by its digest, once the registries were asked."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from lab.manifests.digests import DigestError, component, images
+from lab.settings import ROOT
+from tests.kubernetes.conftest import rendered
+from tests.kubernetes.manifests import KUBERNETES, kubectl, pods, render
+
+DIGEST = "sha256:" + "0123456789abcdef" * 4
+
+
+def test_the_images_of_an_overlay_are_found_each_once() -> None:
+    text = "      - image: a:1\n        image: b/c:2\n        image: a:1\n        image: d:3@sha256:0\n"
+    assert images(text) == ["a:1", "b/c:2", "d:3"]
+
+
+def test_every_image_of_production_is_named_by_the_digest_that_its_registry_says(tmp_path: Path) -> None:
+    names = sorted({box["image"] for each in pods(rendered("production")) for box in each.all_containers})
+    asked: list[str] = []
+
+    def digest_of(image: str) -> str:
+        asked.append(image)
+        return DIGEST
+
+    # a copy of what the overlay is made of
+    for folder in ("deploy", "alerts", "observability", "redis", "gateway"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    overlay = tmp_path / KUBERNETES.relative_to(ROOT) / "overlays/production"
+    (overlay / "images/kustomization.yaml").write_text(component(names, digest_of, "registry.example.com/team"))
+    found = {box["image"] for each in pods(render(overlay)) for box in each.all_containers}
+    assert all(image.endswith(f"@{DIGEST}") for image in found)
+    assert f"registry.example.com/team/glasshouse-todo@{DIGEST}" in found
+    assert len(found) == len(asked) == len(names)
+
+
+def test_what_is_no_digest_is_refused() -> None:
+    with pytest.raises(DigestError, match="redis"):
+        component(["redis:8.0"], lambda _: "latest")
+
+
+def test_production_is_not_applied_while_an_image_has_no_digest(tmp_path: Path) -> None:
+    command = kubectl()
+    if command is None or command[-1] != "kustomize":
+        pytest.skip("no kubectl here")
+    # a kubectl that renders, and has a cluster
+    fake = tmp_path / "kubectl"
+    fake.write_text(f'#!/bin/sh\n[ "$1" != config ] || {{ echo test; exit; }}\nexec {command[0]} "$@"\n')
+    fake.chmod(0o755)
+    done = subprocess.run(
+        ["sh", str(KUBERNETES / "up.sh"), "up", "production"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+    )
+    assert done.returncode == 2
+    assert "glasshouse-todo:" in done.stderr

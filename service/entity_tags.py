@@ -23,10 +23,15 @@ def is_current(if_none_match: str, tag: str) -> bool:
     return any(f'"{opaque}"' == tag for _, opaque in _tags(if_none_match))
 
 
-def versions(if_match: str) -> set[int]:
-    """The versions in an If-Match, in any content coding. The comparison is strong: weak tags match nothing."""
-    found = (VERSION.fullmatch(opaque) for weak, opaque in _tags(if_match) if not weak)
+def versions(condition: str, *, weakly: bool = False) -> set[int]:
+    """The versions in a condition, in any content coding. If-Match compares strongly: weak tags match nothing."""
+    found = (VERSION.fullmatch(opaque) for weak, opaque in _tags(condition) if weakly or not weak)
     return {int(each[1]) for each in found if each}
+
+
+def is_of(version: int, if_match: str) -> bool:
+    """Whether an If-Match holds for a thing at this version."""
+    return if_match.strip() == "*" or version in versions(if_match)
 
 
 def _tags(header: str) -> list[tuple[str, str]]:

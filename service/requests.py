@@ -16,6 +16,7 @@ from service.coding import coding_of
 # keys of a request's ASGI scope
 ACCEPT = "service.accept"
 CODING = "service.coding"
+IF_MATCH = "service.if_match"
 FORWARDED_FOR = "service.forwarded_for"
 REFUSAL = "service.refusal"
 ELSEWHERE = "service.elsewhere"
@@ -49,6 +50,7 @@ def read(scope: Scope) -> None:
         refusal = 400, "a request has one Host header"
     scope[ACCEPT] = found.get(b"accept", b"")
     scope[CODING] = coding_of(found.get(b"accept-encoding", b""))
+    scope[IF_MATCH] = found.get(b"if-match")
     scope[FORWARDED_FOR] = found.get(b"x-forwarded-for", b"")
     scope[REFUSAL] = refusal
     scope[ELSEWHERE] = b"x-try-elsewhere" in found

@@ -1,10 +1,11 @@
 """Responses whose body is already JSON."""
 
+from litestar.exceptions import HTTPException
 from litestar.types import Receive, Scope, Send
 
 from service.coding import Coding
-from service.entity_tags import entity_tag, is_current
-from service.requests import CODING
+from service.entity_tags import entity_tag, is_current, is_of
+from service.requests import CODING, IF_MATCH
 
 # no-cache: clients may store a response but must revalidate it, so that they see every write
 HEADERS = [(b"content-type", b"application/json"), (b"cache-control", b"no-cache")]
@@ -38,6 +39,10 @@ class JsonAnswer:
         body, status = self._body, self._status
         headers = [(b"content-length", b"%d" % len(body)), *HEADERS, *self._headers]
         if self._version is not None:
+            if_match: bytes | None = scope[IF_MATCH]  # type: ignore[literal-required]
+            # of a write it was looked at before the write was done
+            if if_match is not None and scope["method"] == "GET":  # type: ignore[typeddict-item]
+                _check(self._version, if_match)
             coding: Coding = scope[CODING]  # type: ignore[literal-required]
             tag = entity_tag(self._version, coding.name_for(len(body)))
             headers.append((b"etag", tag.encode()))
@@ -46,3 +51,13 @@ class JsonAnswer:
                 headers = [pair for pair in headers if not pair[0].startswith(b"content-")]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def _check(version: int, if_match: bytes) -> None:
+    if not is_of(version, if_match.decode("latin-1")):
+        raise conflict()
+
+
+def conflict() -> HTTPException:
+    """The error for a task that is at another version than the request names."""
+    return HTTPException(status_code=412, detail="the task has been changed since: read it again")

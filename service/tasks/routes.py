@@ -10,10 +10,10 @@ from litestar.openapi.spec import Example
 from litestar.params import Body, Parameter
 from litestar.types import ASGIApp
 
-from service.entity_tags import versions
+from service.entity_tags import is_of, versions
 from service.options import options
 from service.problems import Problem
-from service.tasks.answers import JsonAnswer
+from service.tasks.answers import JsonAnswer, conflict
 from service.tasks.idempotency import idempotency
 from service.tasks.model import NewTask, Task, TaskChange, TaskPage, encode
 from service.tasks.negotiation import negotiate
@@ -43,6 +43,14 @@ IfNoneMatch = Annotated[
         header="If-None-Match",
         required=False,
         description="The ETag of the copy that the client has; if it is current, 304.",
+    ),
+]
+IfNoneMatchOfWrite = Annotated[
+    str | None,
+    Parameter(
+        header="If-None-Match",
+        required=False,
+        description="An ETag that the task must not have, or `*` for a task that must not be there; otherwise 412.",
     ),
 ]
 # printable ASCII without quotes, or the same in quotes
@@ -76,7 +84,7 @@ BAD_BODY = {
     422: _problem("The body does not fit."),
 }
 UNKNOWN = {404: _problem("There is no such task.")}
-CONFLICT = {412: _problem("The task is no longer at the version that If-Match names.")}
+CONFLICT = {412: _problem("The task is not at a version that If-Match or If-None-Match asks for.")}
 BUSY = {
     429: _problem("The client's rate limit is used up; Retry-After says for how long."),
     500: _problem("The service failed."),
@@ -141,6 +149,7 @@ def task_routes(tasks: TaskRepository) -> Router:
             304: ResponseSpec(data_container=None, description="The client's copy is current."),
             **BAD,
             **UNKNOWN,
+            **CONFLICT,
             **BUSY,
         },
         summary="Read a task",
@@ -167,12 +176,13 @@ def task_routes(tasks: TaskRepository) -> Router:
         task_id: TaskId,
         data: Annotated[TaskChange, Body(examples=[Example(value={"done": True})], schema_extra={"min_properties": 1})],
         if_match: IfMatch = None,
+        if_none_match: IfNoneMatchOfWrite = None,
     ) -> ASGIApp:
         wanted = _id(task_id)
         if not data.values():
             raise HTTPException(status_code=422, detail="nothing is to be changed: give task, done or both")
         try:
-            task = await tasks.change(wanted, data, await _expected(tasks, wanted, if_match))
+            task = await tasks.change(wanted, data, await _expected(tasks, wanted, if_match, if_none_match))
         except VersionConflict as error:
             raise conflict() from error
         if task is None:
@@ -195,11 +205,12 @@ def task_routes(tasks: TaskRepository) -> Router:
         request: Request[Any, Any, Any],
         task_id: TaskId,
         if_match: IfMatch = None,
+        if_none_match: IfNoneMatchOfWrite = None,
     ) -> None:
         wanted = _id(task_id)
         request_id = request.headers.get("x-request-id", "")[:128]
         try:
-            is_deleted = await tasks.delete(wanted, await _expected(tasks, wanted, if_match), request_id)
+            is_deleted = await tasks.delete(wanted, await _expected(tasks, wanted, if_match, if_none_match), request_id)
         except VersionConflict as error:
             raise conflict() from error
         if not is_deleted:
@@ -226,11 +237,6 @@ def _warning(stored: StoredTask | StoredPage) -> tuple[tuple[bytes, bytes], ...]
     return ((b"warning", b'110 - "Response is Stale"'),) if stored.is_stale else ()
 
 
-def conflict() -> HTTPException:
-    """The error for a task that is at another version than If-Match says."""
-    return HTTPException(status_code=412, detail="the task has been changed since: read it again")
-
-
 def unknown(task_id: str) -> NotFoundException:
     """The error for an id that no task has."""
     return NotFoundException(detail=f"there is no task {task_id[:64]}")
@@ -250,8 +256,18 @@ def _cursor(text: str) -> UUID:
         raise ClientException(detail="cursor: give the `next` of a page, as it is") from None
 
 
-async def _expected(tasks: TaskRepository, task_id: UUID, if_match: str | None) -> int | None:
-    """The version that the task must have for a write; None for any."""
+async def _expected(
+    tasks: TaskRepository, task_id: UUID, if_match: str | None, if_none_match: str | None
+) -> int | None:
+    """The version that the task must have for a write; None for any (RFC 9110, 13.2.2)."""
+    if if_none_match is not None:
+        current = await tasks.get(task_id)
+        if current is None:
+            return None
+        if if_none_match.strip() == "*" or current.version in versions(if_none_match, weakly=True):
+            return NO_VERSION
+        # exactly the version that was checked: another writer may change it to one that is excluded
+        return current.version if if_match is None or is_of(current.version, if_match) else NO_VERSION
     if if_match is None or if_match.strip() == "*":
         return None
     named = versions(if_match)

@@ -200,6 +200,34 @@ def test_a_change_may_name_the_version_in_any_coding(client: httpx.Client, codin
     assert client.delete(path, headers={"If-Match": changed.headers["etag"]}).status_code == 204
 
 
+@pytest.mark.parametrize(
+    ("headers", "read", "written"),
+    [
+        ({"If-Match": '"1"'}, 200, 200),
+        ({"If-Match": "*"}, 200, 200),
+        ({"If-Match": '"2"'}, 412, 412),
+        ({"If-Match": 'W/"1"'}, 412, 412),
+        ({"If-Match": "nonsense"}, 412, 412),
+        ({"If-None-Match": '"1"'}, 304, 412),
+        ({"If-None-Match": 'W/"1"'}, 304, 412),
+        ({"If-None-Match": "*"}, 304, 412),
+        ({"If-None-Match": '"2", "3"'}, 200, 200),
+        ({"If-Match": '"1"', "If-None-Match": '"2"'}, 200, 200),
+        ({"If-Match": '"2"', "If-None-Match": '"3"'}, 412, 412),
+    ],
+)
+def test_a_condition_holds_for_reads_and_writes(
+    client: httpx.Client, short_path: str, headers: dict[str, str], read: int, written: int
+) -> None:
+    assert client.get(short_path, headers=headers).status_code == read
+    assert client.head(short_path, headers=headers).status_code == read
+    changed = client.patch(short_path, json={"done": True}, headers=headers)
+    assert changed.status_code == written
+    if changed.status_code == 412:
+        assert client.get(short_path).json()["done"] is False
+        assert client.delete(short_path, headers=headers).status_code == 412
+
+
 def test_a_list_on_several_lines_counts_as_one(client: httpx.Client, long_path: str, short_path: str) -> None:
     def answer(method: str, path: str, name: str, *lines: str, **more: Any) -> httpx.Response:
         return client.request(method, path, headers=[*((name, line) for line in lines), *JSON.items()], **more)

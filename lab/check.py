@@ -21,8 +21,8 @@ from lab.viewer.answers import DATA_SOURCE, LOG_SOURCE
 from lab.viewer.tracing import Logs, TracingError
 
 SLOWEST_SECONDS = 0.5
-# series that exist only while an alert is pending or firing
-RARE = {"ALERTS"}
+# series that exist only while an alert is pending or firing, is held back, or has a candidate beside it
+RARE = {"ALERTS", "alert_held", "shadow_threshold"}
 # metrics of components that not every stack has: prefix → job
 OPTIONAL = {"tempo_": "tempo", "tracestore_": "tracestore", "grafana_": "grafana", "loki_": "loki"}
 

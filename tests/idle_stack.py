@@ -4,13 +4,16 @@ The service's and the desk's metrics come from their own code; those of the expo
 12's, the oldest that are supported, and hold only names that the newest have too.
 """
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 from prometheus_client import generate_latest
 
+from lab.alerts.tuning.form import load_watched
 from lab.desk.disk import Disk
 from lab.desk.gateway_log import GatewayLog
+from lab.desk.told import Told
 from lab.load.measured import Measured
 from lab.load.metrics import metrics
 from service.telemetry.metrics import Metrics
@@ -38,7 +41,8 @@ def pages() -> dict[str, Page]:
     made["/processes"] = (DATA / "processes.prom").read_bytes
     made["/alertmanager"] = (DATA / "alertmanager.prom").read_bytes
     gateway_log = GatewayLog(Path("/nonexistent"))
-    made["/desk"] = (gateway_log.exposition() + Disk(Path("/")).exposition()).encode
+    told = asyncio.run(Told(alerts=load_watched()).exposition())
+    made["/desk"] = (gateway_log.exposition() + Disk(Path("/")).exposition() + told).encode
     return made
 
 

@@ -14,6 +14,7 @@ from lab.desk.gateway_log import GatewayLog
 from lab.desk.inbox import Inbox, Message
 from lab.desk.page import render
 from lab.desk.runbooks import Runbooks
+from lab.desk.told import Told
 from lab.desk.verdicts import verdict_handlers
 
 MOST_BODY_BYTES = 2 << 20
@@ -26,10 +27,10 @@ SECURITY_HEADERS = {
 }
 
 
-def create_app(inbox: Inbox, log: GatewayLog, disk: Disk, runbooks: Runbooks) -> Litestar:
+def create_app(inbox: Inbox, log: GatewayLog, disk: Disk, runbooks: Runbooks, told: Told | None = None) -> Litestar:
     """The desk."""
 
-    faults = Faults()
+    faults, told = Faults(), told or Told()
 
     @get("/", media_type=MediaType.HTML)
     async def page() -> str:
@@ -56,7 +57,9 @@ def create_app(inbox: Inbox, log: GatewayLog, disk: Disk, runbooks: Runbooks) ->
 
     @post("/alerts", status_code=204)
     async def take_alerts(request: Request[Any, Any, Any]) -> None:
-        inbox.put(_message(await request.body()))
+        message = _message(await request.body())
+        inbox.put(message)
+        told.count(message)
 
     @post("/heartbeat", status_code=204)
     async def take_heartbeat(request: Request[Any, Any, Any]) -> None:
@@ -66,7 +69,8 @@ def create_app(inbox: Inbox, log: GatewayLog, disk: Disk, runbooks: Runbooks) ->
     @get("/metrics")
     async def metrics() -> Response[bytes]:
         parts = (log, disk, faults)
-        return Response("".join(each.exposition() for each in parts).encode(), media_type=METRICS_TYPE)
+        text = "".join(each.exposition() for each in parts) + await told.exposition()
+        return Response(text.encode(), media_type=METRICS_TYPE)
 
     return Litestar(
         [

@@ -7,11 +7,13 @@ import click
 import uvicorn
 from prometheus_client import disable_created_metrics
 
+from lab.alerts.tuning.form import load_watched
 from lab.desk.app import create_app
 from lab.desk.disk import Disk
 from lab.desk.gateway_log import GatewayLog
 from lab.desk.inbox import Inbox
 from lab.desk.runbooks import Runbooks
+from lab.desk.told import Told
 from lab.settings import SettingError, load_settings
 
 
@@ -32,7 +34,15 @@ from lab.settings import SettingError, load_settings
     help="File of the inbox.  [default: in memory]",
 )
 @click.option("--dashboards", envvar="DASHBOARDS_URL", help="Where dashboards are; by default Grafana's port here.")
-def desk(host: str, port: int | None, request_log: Path, database: Path | None, dashboards: str | None) -> None:
+@click.option("--alertmanager", envvar="ALERTMANAGER_URL", help="Base URL of Alertmanager; by default its port here.")
+def desk(
+    host: str,
+    port: int | None,
+    request_log: Path,
+    database: Path | None,
+    dashboards: str | None,
+    alertmanager: str | None,
+) -> None:
     """Run the desk: the alert inbox, and metrics of the gateway's requests.
 
     Exit status 2: a setting is invalid, the inbox file is broken, or the port is taken.
@@ -53,6 +63,7 @@ def desk(host: str, port: int | None, request_log: Path, database: Path | None, 
         GatewayLog(request_log),
         Disk(request_log.parent),
         Runbooks((dashboards or settings.url("grafana")).rstrip("/")),
+        Told((alertmanager or settings.url("alertmanager")).rstrip("/"), load_watched()),
     )
     server = uvicorn.Server(
         uvicorn.Config(app, host=host, port=port or settings.desk_port, access_log=False, log_level="warning")

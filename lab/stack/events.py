@@ -8,6 +8,9 @@ import httpx
 import msgspec
 
 PUSH_SECONDS = 2.0
+# a desk that was broken itself is up again within this, and must know that the fault has ended
+END_SECONDS = 15.0
+AGAIN_SECONDS = 0.5
 # what ends a fault of which kind
 ENDS = {"start": {"stop"}, "resume": {"pause"}, "restart": {"stop", "pause", "kill"}}
 
@@ -39,7 +42,7 @@ class FaultLog:
     def end(self, event: FaultEvent) -> FaultEvent:
         """It ends now."""
         ended = msgspec.structs.replace(event, end=time.time())
-        self._put(ended)
+        self._put(ended, END_SECONDS)
         return ended
 
     def standing(self) -> list[FaultEvent]:
@@ -71,14 +74,20 @@ class FaultLog:
             if each.part == part and each.kind in ENDS.get(action, set()) and not each.drill:
                 self.end(each)
 
-    def _put(self, event: FaultEvent) -> None:
-        try:
-            httpx.put(
-                f"{self._url}/faults",
-                content=msgspec.json.encode(event),
-                headers={"content-type": "application/json"},
-                timeout=PUSH_SECONDS,
-                trust_env=False,
-            ).raise_for_status()
-        except httpx.HTTPError:
-            self.missed += 1
+    def _put(self, event: FaultEvent, within: float = 0.0) -> None:
+        deadline = time.monotonic() + within
+        while True:
+            try:
+                httpx.put(
+                    f"{self._url}/faults",
+                    content=msgspec.json.encode(event),
+                    headers={"content-type": "application/json"},
+                    timeout=PUSH_SECONDS,
+                    trust_env=False,
+                ).raise_for_status()
+                return
+            except httpx.HTTPError:
+                if time.monotonic() > deadline:
+                    self.missed += 1
+                    return
+                time.sleep(AGAIN_SECONDS)

@@ -1,17 +1,19 @@
 """Drills are whole, mend what they broke, and tell the desk what was a fault."""
 
+import re
 import time
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from click.testing import CliRunner
 from litestar.testing import TestClient
 
 from lab.alerts.drills.causes import caused
 from lab.alerts.drills.command import drill
-from lab.alerts.drills.definition import LONG_MEMORY, Cause, Drill, DrillError, expectations, load_drills
-from lab.alerts.drills.play import Outcome
+from lab.alerts.drills.definition import LONG_MEMORY, Cause, Drill, DrillError, by_fault, expectations, load_drills
+from lab.alerts.drills.play import Level, Outcome
 from lab.alerts.drills.report import summary, write
 from lab.alerts.tuning.form import load_watched
 from lab.alerts.tuning.truth import Expected, Fault
@@ -108,6 +110,36 @@ def test_a_fault_by_hand_may_raise_what_its_drill_may_and_must_raise_nothing() -
     assert found.of(Fault("redis-9", "pause", 0, 1)) is None
 
 
+def test_drills_of_the_same_fault_are_one_fault_that_must_raise_the_alert_of_each() -> None:
+    stop = Cause("stop", ["postgres"])
+    drills = {
+        "A": Drill(stop, within="60s", may=["X"], clears="60s"),
+        "B": Drill(Cause("pause", ["postgres"])),
+        "C": Drill(stop, within="90s", may=["Y"], clears="180s"),
+    }
+    assert [list(each) for each in by_fault(drills)] == [["A", "C"], ["B"]]
+    expected = expectations(drills).of(Fault("postgres", "stop", 0, 1, drill="A,C"))
+    assert expected == Expected({"A": 60_000, "C": 90_000}, LONG_MEMORY | {"X", "Y"}, 180_000)
+
+
+def test_a_desk_that_was_broken_itself_is_told_of_the_end_once_it_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Any] = []
+
+    def put(url: str, content: bytes, **_: object) -> httpx.Response:
+        told.append(content)
+        if len(told) in {2, 3}:
+            raise httpx.ConnectError("away")
+        return httpx.Response(204, request=httpx.Request("PUT", url))
+
+    monkeypatch.setattr(events.httpx, "put", put)
+    monkeypatch.setattr(events, "AGAIN_SECONDS", 0.0)
+    log = FaultLog("http://desk")
+    with log.during("desk", "stop"):
+        pass
+    assert len(told) == 4
+    assert log.missed == 0
+
+
 def test_the_desk_exposes_a_fault_while_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     app = create_app(Inbox(), GatewayLog(tmp_path / "none"), Disk(tmp_path), Runbooks("http://127.0.0.1:3000"))
     client = TestClient[Any](app, base_url="http://127.0.0.1:8060")
@@ -141,7 +173,8 @@ def test_the_desk_exposes_a_fault_while_it_stands(tmp_path: Path, monkeypatch: p
     assert log.missed == 0
 
 
-def test_a_desk_that_is_away_keeps_nothing_from_being_broken() -> None:
+def test_a_desk_that_is_away_keeps_nothing_from_being_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "END_SECONDS", 0.0)
     log = FaultLog("http://127.0.0.1:9")
     with log.during("redis-1", "pause"):
         assert log.standing() == []
@@ -150,15 +183,30 @@ def test_a_desk_that_is_away_keeps_nothing_from_being_broken() -> None:
 
 def test_a_report_has_a_row_for_each_drill_and_counts_what_failed(tmp_path: Path) -> None:
     outcomes = [
-        Outcome("A", "stop", "a", fires=12.0, told=20.0, cleared=9.0, beside=["B"]),
+        Outcome(
+            "A",
+            "stop",
+            "a",
+            fires=12.0,
+            told=20.0,
+            cleared=9.0,
+            beside=["B"],
+            before=Level(100, 1, 0.9),
+            after=Level(300, 151, -2.5),
+        ),
+        Outcome("E", "stop", "a", fires=12.0, held=True, cleared=9.0, before=Level(100, 1, 0.9), after=Level(5, 0)),
         Outcome("<C>", "stop", "c", wrong=["did not fire within 60s"]),
         Outcome("D", skipped="cannot be caused: why"),
     ]
     write(outcomes, tmp_path / "drills", "native")
     page = (tmp_path / "drills/report.html").read_text()
     assert "12 s" in page
+    assert "held back" in page
+    # the desk was started anew for the second, and counts from 0
+    assert re.findall(r"\d+ of \d+", page) == ["150 of 200"]
+    assert "90.0% → -250.0%" in page
     assert "&lt;C&gt;" in page
-    assert summary(outcomes) == "1 passed, 1 failed, 1 not played; recall 0.50"
+    assert summary(outcomes) == "2 passed, 1 failed, 1 not played; recall 0.67"
 
 
 def test_a_drill_without_a_stack_or_of_no_alert_is_refused_in_one_line(

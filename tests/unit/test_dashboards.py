@@ -58,6 +58,10 @@ WATCHERS = {
     "ALERTS",
     # of the desk, while a fault stands
     "fault_active",
+    # and while an alert is held back
+    "alert_held",
+    # of a candidate's rules, while it runs
+    "shadow_threshold",
     "up",
     "scrape_duration_seconds",
     "scrape_samples_scraped",

@@ -21,7 +21,9 @@ CONFIG = ROOT / "observability/alertmanager/alertmanager.yml"
 def test_a_shadow_is_the_candidate_with_its_numbers_until_its_end(tmp_path: Path) -> None:
     candidate = ALERTS["ErrorRatioHigh"].turned(threshold=0.02, floor=7, hold=20_000)
     started = shadow.start(candidate, "above 0.02", 3600, tmp_path)
-    [rule] = yaml.safe_load((tmp_path / "ErrorRatioHigh.yml").read_text())["groups"][0]["rules"]
+    rule, drawn = yaml.safe_load((tmp_path / "ErrorRatioHigh.yml").read_text())["groups"][0]["rules"]
+    assert (drawn["record"], drawn["labels"]) == ("shadow_threshold", {"alert": "ErrorRatioHigh"})
+    assert drawn["expr"].startswith("vector(0.02) and")
     assert rule["alert"] == "ErrorRatioHighShadow"
     assert rule["labels"]["severity"] == "shadow"
     assert '> 0.02 and alert_events{alert="ErrorRatioHigh"} >= 7' in rule["expr"]

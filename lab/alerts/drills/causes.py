@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
@@ -18,6 +19,8 @@ from lab.stack.native import StackError
 
 MENDED_BY = {"pause": "resume", "stop": "start"}
 STOP_SECONDS = 20
+# of a period, for what does not keep up with it
+LEAST_REST = 0.2
 
 
 @contextmanager
@@ -30,13 +33,13 @@ def caused(stack: Stack, cause: Cause, settings: LabSettings) -> Iterator[None]:
             _each(cause.parts, lambda part: stack.act(cause.do, part))
         elif cause.do == "stutter":
             mending.callback(_each, cause.parts, lambda part: _mend(stack, "resume", part))
-            mending.enter_context(_again(cause.every, lambda wait: _stutter(stack, cause, wait)))
+            mending.enter_context(_again(cause.every + cause.pause, lambda wait: _stutter(stack, cause, wait)))
         elif cause.do == "load":
             mending.enter_context(load(settings, cause.profile, cause.rate))
         elif cause.do == "sql":
             command = stack.command("postgres", settings)
             if cause.mend:
-                mending.callback(_run, [*command, cause.mend])
+                mending.callback(_run_until_done, [*command, cause.mend])
             for _ in range(cause.sessions):
                 mending.enter_context(_process([*command, cause.text]))
         else:
@@ -83,15 +86,23 @@ def _stutter(stack: Stack, cause: Cause, wait: Callable[[float], bool]) -> None:
 
 
 @contextmanager
-def _again(every: float, act: Callable[[Callable[[float], bool]], None]) -> Iterator[None]:
-    """Does it again and again, `every` so many seconds, in a thread; an attempt that fails is tried again."""
+def _again(period: float, act: Callable[[Callable[[float], bool]], None]) -> Iterator[None]:
+    """Does it every `period` seconds, in a thread; an attempt that fails is tried again.
+
+    What takes longer than its period is done again soon, but not at once.
+    """
     ends = threading.Event()
 
     def run() -> None:
+        due = time.monotonic()
         while not ends.is_set():
             with suppress(Exception):
                 act(ends.wait)
-            ends.wait(every)
+            due += period
+            now = time.monotonic()
+            if due < now:
+                due = now + LEAST_REST * period
+            ends.wait(due - now)
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
@@ -133,6 +144,17 @@ def _mend(stack: Stack, action: str, part: str) -> None:
     # a part that somebody else has mended is as good
     with suppress(StackError):
         stack.act(action, part)
+
+
+def _run_until_done(command: list[str]) -> None:
+    """Again until it succeeds: what was broken may be what lets it in."""
+    deadline = time.monotonic() + STOP_SECONDS
+    while time.monotonic() < deadline:
+        with suppress(subprocess.TimeoutExpired):
+            done = subprocess.run(command, cwd=PLACE, capture_output=True, timeout=STOP_SECONDS, check=False)
+            if done.returncode == 0:
+                return
+        time.sleep(1)
 
 
 def _run(command: list[str]) -> None:

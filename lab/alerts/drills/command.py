@@ -3,7 +3,7 @@
 import fcntl
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -12,12 +12,13 @@ import click
 from rich.console import Console
 
 from lab.alerts.drills.causes import load
-from lab.alerts.drills.definition import Drill, DrillError, load_drills
+from lab.alerts.drills.definition import Drill, DrillError, by_fault, load_drills
 from lab.alerts.drills.play import OPTIONAL, Outcome, Player
 from lab.alerts.drills.report import shown, summary, write
+from lab.alerts.tuning.command import Duration
 from lab.alerts.tuning.history import HistoryError, PrometheusHistory
 from lab.alerts.tuning.recording import FAULT, SUFFIX, Recording, save, take
-from lab.alerts.tuning.truth import Fault, samples_of
+from lab.alerts.tuning.truth import TOGETHER, Fault, samples_of
 from lab.prometheus import Prometheus, PrometheusError
 from lab.runs.record import RUNS, run_id
 from lab.settings import SettingError, load_settings
@@ -35,8 +36,9 @@ MARGIN_SECONDS = 12.0
 @click.argument("alerts", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Play the drill of every alert.")
 @click.option("--list", "listed", is_flag=True, help="List the drills, and play none.")
+@click.option("--hold", type=Duration(), default="0s", help="Let every fault stand for so long at least, such as 2m.")
 @click.option("--runs", type=click.Path(path_type=Path, file_okay=False), default=RUNS, help="Where reports are kept.")
-def drill(alerts: Sequence[str], everything: bool, listed: bool, runs: Path) -> None:
+def drill(alerts: Sequence[str], everything: bool, listed: bool, hold: int, runs: Path) -> None:
     """Cause the faults of ALERTS on the running stack, watch what fires, and mend it again.
 
     Leaves a report and a recording of each drill in runs/. Exit status: 0 each alert fired, was told where it may be,
@@ -51,7 +53,7 @@ def drill(alerts: Sequence[str], everything: bool, listed: bool, runs: Path) -> 
                 click.echo(f"{name:32} {what}")
             return
         chosen = _chosen(drills, alerts, everything)
-        outcomes, folder, way = _play(chosen, runs, console)
+        outcomes, folder, way = _play(chosen, runs, hold / 1000, console)
     except (DrillError, StackError, SettingError, PrometheusError) as error:
         click.echo(f"glasshouse drill: {error}", err=True)
         raise SystemExit(2) from error
@@ -73,7 +75,7 @@ def _chosen(drills: dict[str, Drill], names: Sequence[str], everything: bool) ->
     return {name: drills[name] for name in names}
 
 
-def _play(drills: dict[str, Drill], runs: Path, console: Console) -> tuple[list[Outcome], Path, str]:
+def _play(drills: dict[str, Drill], runs: Path, hold: float, console: Console) -> tuple[list[Outcome], Path, str]:
     settings = load_settings()
     stack = running_stack()
     with Prometheus(settings.url("prometheus")) as prometheus, _alone(), _interruptible():
@@ -84,6 +86,7 @@ def _play(drills: dict[str, Drill], runs: Path, console: Console) -> tuple[list[
             FaultLog(settings.url("desk")),
             lambda text: console.print(text, style="dim"),
             OPTIONAL - set(stack.parts()),
+            hold,
         )
         player.check()
         folder = runs / run_id(time.time(), "drill")
@@ -104,12 +107,22 @@ def _with_load(player: Player, drills: dict[str, Drill], rate: float, folder: Pa
     with load(player.settings, "steady", rate):
         player.settle(rate)
         try:
-            for name, each in drills.items():
-                outcome = player.play(name, each)
-                outcomes.append(outcome)
-                _record(player, outcome, folder)
+            for fault in by_fault(drills):
+                outcomes += _one(player, fault, folder)
         except KeyboardInterrupt:
             click.echo("glasshouse drill: stopped; what was broken is mended", err=True)
+    return outcomes
+
+
+def _one(player: Player, drills: Mapping[str, Drill], folder: Path) -> list[Outcome]:
+    """One fault and its recording; of one that breaks off, why, so that those after it are played."""
+    try:
+        outcomes = player.play(drills)
+        _record(player, outcomes[0], folder)
+    except (DrillError, StackError) as error:
+        outcomes = [Outcome(name, wrong=[f"broke off: {error}"]) for name in drills]
+    for outcome in outcomes:
+        player.say(f"{outcome.alert}: {outcome.verdict}")
     return outcomes
 
 
@@ -118,14 +131,20 @@ def _record(player: Player, outcome: Outcome, folder: Path) -> None:
     # so that the first evaluations after the end are in it
     time.sleep(MARGIN_SECONDS)
     history = PrometheusHistory(player.prometheus, outcome.calm, time.time())
-    about = f"drill {outcome.alert} on the {player.stack.way} stack: {outcome.kind} {outcome.part}"
+    names = outcome.together
+    about = f"drill {', '.join(names)} on the {player.stack.way} stack: {outcome.kind} {outcome.part}"
+    name = f"drill-{'+'.join(names)}"
     try:
-        taken = take(history, outcome.alert, about)
+        taken = take(history, name, about)
         fault = Fault(
-            outcome.part, outcome.kind, round(outcome.began * 1000), round(outcome.ended * 1000), outcome.alert
+            outcome.part,
+            outcome.kind,
+            round(outcome.began * 1000),
+            round(outcome.ended * 1000),
+            TOGETHER.join(names),
         )
         series = [*(each for each in taken.series if each.name != FAULT), samples_of(fault)]
-        save(Recording(taken.name, series, about), folder / f"drill-{outcome.alert}{SUFFIX}")
+        save(Recording(taken.name, series, about), folder / f"{name}{SUFFIX}")
     except (HistoryError, PrometheusError) as error:
         click.echo(f"glasshouse drill: no recording: {error}", err=True)
 

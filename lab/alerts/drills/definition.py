@@ -28,9 +28,9 @@ class Cause(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the fault is caused.
 
     `do` is an action of `glasshouse` (pause, stop, kill, restart) on `parts`; `stutter` pauses them for `pause`
-    seconds and lets them run for `every`, again and again; `sql` and `redis` run `text` (on the Redis nodes in
-    `parts`, several commands with ` ; ` between), again every `every` seconds if that is given, and `mend` at the end;
-    `load` puts a profile on the stack.
+    seconds and lets them run for `every`, again and again at a steady pace; `sql` and `redis` run `text` (on the Redis
+    nodes in `parts`, several commands with ` ; ` between), again every `every` seconds if that is given, and `mend` at
+    the end; `load` puts a profile on the stack.
     """
 
     do: Literal["pause", "stop", "kill", "restart", "stutter", "sql", "redis", "load"]
@@ -87,6 +87,14 @@ def load_drills(folder: Path = FOLDER) -> dict[str, Drill]:
             seconds(drill.clears)
             found[name] = drill
     return found
+
+
+def by_fault(drills: Mapping[str, Drill]) -> list[dict[str, Drill]]:
+    """Drills that cause the same fault together, so that it is caused once; in the order of the first of each."""
+    found: dict[bytes, dict[str, Drill]] = {}
+    for name, drill in drills.items():
+        found.setdefault(msgspec.json.encode(drill.cause), {})[name] = drill
+    return list(found.values())
 
 
 def expectations(drills: Mapping[str, Drill]) -> Expectations:

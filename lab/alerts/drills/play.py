@@ -1,7 +1,7 @@
-"""Plays a drill: waits for calm, causes the fault, watches what fires and is told, mends it, waits for the end."""
+"""Plays a fault: waits for calm, causes it, watches what fires and is told, mends it, waits for the end."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +11,7 @@ import httpx
 from lab.alerts.active import active_alerts, is_starting
 from lab.alerts.drills.causes import caused
 from lab.alerts.drills.definition import LONG_MEMORY, Cause, Drill, DrillError, seconds
+from lab.alerts.tuning.truth import TOGETHER
 from lab.prometheus import Prometheus, PrometheusError
 from lab.settings import LabSettings
 from lab.stack.events import FaultLog
@@ -25,8 +26,21 @@ QUIET_SECONDS = 30.0
 HEALTH_SECONDS = 20.0
 # a stack may be started without these parts
 OPTIONAL = frozenset({"grafana", "tempo", "loki"})
+# the gateway's requests of users so far, and those that failed; what is left of the availability's error budget
+REQUESTS = 'sum(gateway_request_duration_seconds_count{kind=~"read|write"})'
+FAILED = 'sum(gateway_request_duration_seconds_count{kind=~"read|write", status_class="5xx"})'
+BUDGET = "slo:availability:error_budget_remaining"
 # a load's rates are read over a minute
 SETTLE_SECONDS = 75.0
+
+
+@dataclass(frozen=True)
+class Level:
+    """What users have had: requests and how many of them failed, and the share of the error budget that is left."""
+
+    requests: float = 0.0
+    failed: float = 0.0
+    budget: float | None = None
 
 
 @dataclass
@@ -34,8 +48,9 @@ class Outcome:
     """What came of a drill. `calm`, since when nothing fired, `began` and `ended` are unix seconds; `fires`, `told` and
     `cleared` are seconds after the fault, or after its mending.
 
-    `told` is None where no notification came, as for an alert that another one inhibits. `beside` are the other alerts
-    that fired.
+    `told` is None where no notification came; `held` says that another alert inhibits it. `beside` are the other
+    alerts that fired. `together` are all whose drills cause this fault: they are played at once. `before` and `after`
+    are what users have had until the fault, and until the alerts had cleared.
     """
 
     alert: str
@@ -46,9 +61,13 @@ class Outcome:
     ended: float = 0.0
     fires: float | None = None
     told: float | None = None
+    held: bool = False
     cleared: float | None = None
     beside: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
+    together: list[str] = field(default_factory=list)
+    before: Level | None = None
+    after: Level | None = None
     skipped: str = ""
 
     @property
@@ -68,6 +87,8 @@ class Player:
     say: Callable[[str], None]
     absent: frozenset[str]
     """Jobs of parts that this stack was started without."""
+    hold: float = 0.0
+    """Seconds that every fault stands at least."""
 
     def why_not(self, drill: Drill) -> str:
         """Why this drill is not played here; empty where it can be."""
@@ -105,22 +126,37 @@ class Player:
         query = 'sum(rate(http_server_request_duration_seconds_count{http_route!~"/health.*"}[1m]))'
         self._wait(lambda: self.prometheus.value(query) > 0.7 * rate, SETTLE_SECONDS + 60, "the load to come up")
 
-    def play(self, alert: str, drill: Drill) -> Outcome:
-        """The whole drill. Raises `DrillError` and `StackError` where it cannot be played."""
-        cause = drill.cause
-        if cause is None:
-            raise DrillError(f"{alert} cannot be caused: {drill.cannot}")
-        outcome = Outcome(alert, cause.do, cause.part, calm=self._await_calm())
-        before = self._newest()
-        with self.log.during(cause.part, cause.do, alert) as event:
-            outcome.began = event.begin
-            self.say(f"{alert}: {outcome.kind} {outcome.part}")
+    def play(self, drills: Mapping[str, Drill]) -> list[Outcome]:
+        """Causes the one fault of these drills. Raises `DrillError` and `StackError` where it cannot be played."""
+        causes = [each.cause for each in drills.values()]
+        cause = causes[0]
+        if cause is None or any(each != cause for each in causes):
+            raise DrillError(f"{', '.join(drills)}: no fault that they have in common")
+        calm, before, names = self._await_calm(), self._newest(), sorted(drills)
+        outcomes = [Outcome(name, cause.do, cause.part, calm=calm, together=names) for name in drills]
+        seen: set[str] = set()
+        level = self._level()
+        with self.log.during(cause.part, cause.do, TOGETHER.join(names)) as event:
+            for outcome in outcomes:
+                outcome.began = event.begin
+            self.say(f"{', '.join(names)}: {cause.do} {cause.part}")
             with caused(self.stack, cause, self.settings):
-                self._watch(outcome, drill, before)
-        outcome.ended = time.time()
-        self._await_clear(outcome, drill)
-        self._judge(outcome, drill)
-        return outcome
+                while [
+                    each for each in outcomes if not self._is_watched(each, drills[each.alert], before, seen)
+                ] or time.time() < event.begin + self.hold:
+                    time.sleep(ASK_SECONDS)
+                    seen |= {name for name, _ in self._firing()}
+        ended = time.time()
+        for outcome in outcomes:
+            outcome.ended = ended
+        while [each for each in outcomes if not self._is_over(each, drills[each.alert], seen)]:
+            time.sleep(ASK_SECONDS)
+        after = self._level()
+        for outcome in outcomes:
+            outcome.before, outcome.after = level, after
+            outcome.beside = sorted(seen - {outcome.alert})
+            _judge(outcome, drills)
+        return outcomes
 
     def _await_calm(self) -> float:
         """Since when nothing has fired, once that is long enough to be a background to a fault."""
@@ -141,48 +177,32 @@ class Player:
             return is_starting(self.prometheus)
         return True
 
-    def _watch(self, outcome: Outcome, drill: Drill, before: int) -> None:
-        within, wanted = seconds(drill.within), {outcome.alert, *drill.with_it}
-        seen: set[str] = set()
-        while time.time() < outcome.began + within + (TOLD_SECONDS if outcome.fires is not None else 0):
+    def _is_watched(self, outcome: Outcome, drill: Drill, before: int, seen: set[str]) -> bool:
+        """Whether all that this drill waits for while the fault stands has come, or is late."""
+        passed = time.time() - outcome.began
+        if outcome.fires is None:
             fired = self._firing()
             seen |= {name for name, _ in fired}
-            outcome.beside = sorted(seen - {outcome.alert})
-            passed = time.time() - outcome.began
-            if outcome.fires is None and any(
-                name == outcome.alert and drill.where in {"", *labels} for name, labels in fired
-            ):
+            if any(name == outcome.alert and drill.where in {"", *labels} for name, labels in fired):
                 outcome.fires = passed
-            if outcome.fires is not None and outcome.told is None:
-                told = self._told(outcome.alert, before)
-                outcome.told = told - outcome.began if told else None
-            if outcome.told is not None and wanted <= seen:
-                return
-            time.sleep(ASK_SECONDS)
-
-    def _await_clear(self, outcome: Outcome, drill: Drill) -> None:
         if outcome.fires is None:
-            return
-        deadline = outcome.ended + seconds(drill.clears)
-        while time.time() < deadline:
+            return passed > seconds(drill.within)
+        if outcome.told is None:
+            told = self._told(outcome.alert, before)
+            outcome.told = told - outcome.began if told else None
+            outcome.held = outcome.told is None and self._is_inhibited(outcome.alert)
+        heard = outcome.told is not None or outcome.held or passed > outcome.fires + TOLD_SECONDS
+        return heard and ({*drill.with_it} <= seen or passed > seconds(drill.within))
+
+    def _is_over(self, outcome: Outcome, drill: Drill, seen: set[str]) -> bool:
+        """Whether the alert has cleared after the mending, or is late."""
+        passed = time.time() - outcome.ended
+        if outcome.fires is not None and outcome.cleared is None:
             fired = {name for name, _ in self._firing()}
-            outcome.beside = sorted({*outcome.beside, *(fired - {outcome.alert})})
+            seen |= fired
             if outcome.alert not in fired:
-                outcome.cleared = time.time() - outcome.ended
-                return
-            time.sleep(ASK_SECONDS)
-
-    def _judge(self, outcome: Outcome, drill: Drill) -> None:
-        if outcome.fires is None:
-            outcome.wrong.append(f"did not fire within {drill.within}")
-        elif outcome.cleared is None:
-            outcome.wrong.append(f"did not clear within {drill.clears}")
-        absent = sorted({*drill.with_it} - {*outcome.beside})
-        if absent:
-            outcome.wrong.append(f"{', '.join(absent)} did not fire with it")
-        odd = sorted({*outcome.beside} - {*drill.with_it, *drill.may})
-        if odd:
-            outcome.wrong.append(f"{', '.join(odd)} fired too")
+                outcome.cleared = passed
+        return outcome.fires is None or outcome.cleared is not None or passed > seconds(drill.clears)
 
     def _firing(self) -> list[tuple[str, Sequence[str]]]:
         """Names and label values of what fires; of a Prometheus that is away, nothing."""
@@ -214,6 +234,29 @@ class Player:
                         return float(each["received"])
         return 0.0
 
+    def _level(self) -> Level | None:
+        with suppress(PrometheusError):
+            requests, failed, budget = (self.prometheus.query(query) for query in (REQUESTS, FAILED, BUDGET))
+            return Level(
+                sum(each.value for each in requests),
+                sum(each.value for each in failed),
+                budget[0].value if budget else None,
+            )
+        return None
+
+    def _is_inhibited(self, alert: str) -> bool:
+        """Whether Alertmanager has this alert, and holds all of it back on account of another one."""
+        with suppress(httpx.HTTPError, ValueError, KeyError):
+            answer = httpx.get(
+                f"{self.settings.url('alertmanager')}/api/v2/alerts",
+                params={"filter": f'alertname="{alert}"'},
+                timeout=2,
+                trust_env=False,
+            )
+            found = answer.json()
+            return bool(found) and all(each["status"]["inhibitedBy"] for each in found)
+        return False
+
     def _wait(self, condition: Callable[[], bool], within: float, what: str) -> None:
         deadline = time.monotonic() + within
         self.say(f"waiting for {what}")
@@ -221,3 +264,19 @@ class Player:
             if time.monotonic() > deadline:
                 raise DrillError(f"waited {within:.0f} s for {what}, in vain: see `glasshouse alerts`")
             time.sleep(ASK_SECONDS)
+
+
+def _judge(outcome: Outcome, drills: Mapping[str, Drill]) -> None:
+    drill = drills[outcome.alert]
+    if outcome.fires is None:
+        outcome.wrong.append(f"did not fire within {drill.within}")
+    elif outcome.cleared is None:
+        outcome.wrong.append(f"did not clear within {drill.clears}")
+    absent = sorted({*drill.with_it} - {*outcome.beside})
+    if absent:
+        outcome.wrong.append(f"{', '.join(absent)} did not fire with it")
+    # each of those that share the fault must fire, and what one of them may raise, the fault may
+    expected = {*drills}.union(*(each.with_it + each.may for each in drills.values()))
+    odd = sorted({*outcome.beside} - expected)
+    if odd:
+        outcome.wrong.append(f"{', '.join(odd)} fired too")

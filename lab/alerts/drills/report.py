@@ -11,7 +11,7 @@ from rich.table import Table
 from lab.alerts.drills.play import Outcome
 from lab.report.page import STYLE, table
 
-HEADS = ("Alert", "Fault", "Fires", "Told", "Cleared", "Beside it", "Verdict")
+HEADS = ("Alert", "Fault", "Fires", "Told", "Cleared", "Failed requests", "Error budget left", "Beside it", "Verdict")
 
 
 def rows(outcomes: Sequence[Outcome]) -> list[tuple[str, ...]]:
@@ -21,8 +21,10 @@ def rows(outcomes: Sequence[Outcome]) -> list[tuple[str, ...]]:
             each.alert,
             f"{each.kind} {each.part}".strip(),
             _seconds(each.fires),
-            _seconds(each.told),
+            "held back" if each.held else _seconds(each.told),
             _seconds(each.cleared),
+            _failed(each),
+            _budget(each),
             ", ".join(each.beside),
             each.verdict,
         )
@@ -56,11 +58,26 @@ def write(outcomes: Sequence[Outcome], folder: Path, way: str) -> None:
         f'<meta name="viewport" content="width=device-width"><style>{STYLE()}</style></head>'
         f"<body><h1>{escape(title)} <small>{escape(folder.name)}</small></h1><section>"
         f"<p>{escape(summary(outcomes))}</p>"
-        f"<p>Seconds from the fault to firing and to the notification, and from the mending to the end.</p>"
+        f"<p>Seconds from the fault to firing and to the notification, and from the mending to the end; failed "
+        "are the requests that the gateway answered with 5xx, and the budget is that of availability.</p>"
         f"{table(HEADS, rows(outcomes))}</section></body></html>\n"
     )
     (folder / "report.html").write_text(page, encoding="utf-8")
     (folder / "drills.json").write_text(json.dumps([asdict(each) for each in outcomes], indent=1) + "\n")
+
+
+def _failed(outcome: Outcome) -> str:
+    """How many of the requests at the gateway were answered with 5xx, from the fault to the last all-clear."""
+    before, after = outcome.before, outcome.after
+    # the desk, which counts them, may itself have been what was broken
+    if before is None or after is None or after.requests < before.requests:
+        return ""
+    return f"{after.failed - before.failed:.0f} of {after.requests - before.requests:.0f}"
+
+
+def _budget(outcome: Outcome) -> str:
+    left = [each.budget for each in (outcome.before, outcome.after) if each and each.budget is not None]
+    return " → ".join(f"{each:.1%}" for each in left) if len(left) > 1 else ""
 
 
 def _seconds(value: float | None) -> str:

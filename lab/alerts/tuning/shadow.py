@@ -66,6 +66,7 @@ def _rule(candidate: Watched, shadow: Shadow) -> dict[str, Sequence[object]]:
     expression = f"{SIGNAL}{selector} {'<' if candidate.is_below else '>'} {numbers.threshold:.10g}"
     if numbers.floor is not None:
         expression += f" and {EVENTS}{selector} >= {numbers.floor:.10g}"
+    lasts = f"and on () (vector(time()) < {shadow.ends:.0f})"
     return {
         "groups": [
             {
@@ -73,7 +74,7 @@ def _rule(candidate: Watched, shadow: Shadow) -> dict[str, Sequence[object]]:
                 "rules": [
                     {
                         "alert": shadow.name,
-                        "expr": f"({expression}) and on () (vector(time()) < {shadow.ends:.0f})",
+                        "expr": f"({expression}) {lasts}",
                         "for": f"{numbers.hold}ms",
                         # `alert` is the signal's label, as in the rule in force
                         "labels": {"severity": "shadow", "alert": ""},
@@ -83,7 +84,13 @@ def _rule(candidate: Watched, shadow: Shadow) -> dict[str, Sequence[object]]:
                             "began": f"{shadow.began:.0f}",
                             "ends": f"{shadow.ends:.0f}",
                         },
-                    }
+                    },
+                    # drawn beside the signal, as the threshold in force is
+                    {
+                        "record": "shadow_threshold",
+                        "expr": f"vector({numbers.threshold:.10g}) {lasts}",
+                        "labels": {"alert": candidate.alert},
+                    },
                 ],
             }
         ]

@@ -10,13 +10,18 @@ from lab.alerts.tuning.recording import FAULT
 
 # a fault whose samples are further apart than this was two
 GAP_MS = 30_000
+# between the names of drills that one fault is played for
+TOGETHER = ","
 # between two samples of one, as Prometheus scrapes it
 STEP_MS = 5_000
 
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that the lab broke, from `begin` to `end` in unix ms; `end` is None while it still stands."""
+    """Something that the lab broke, from `begin` to `end` in unix ms; `end` is None while it still stands.
+
+    `drill` is the alert whose drill it is, or several with commas between.
+    """
 
     part: str
     kind: str
@@ -89,7 +94,17 @@ class Expectations:
 
     def of(self, fault: Fault) -> Expected | None:
         """What is expected of a fault; None where nobody has said."""
-        return self.by_drill.get(fault.drill) or self.by_kind.get((fault.part, fault.kind))
+        played = [self.by_drill[each] for each in fault.drill.split(TOGETHER) if each in self.by_drill]
+        return _together(played) if played else self.by_kind.get((fault.part, fault.kind))
+
+
+def _together(played: Sequence[Expected]) -> Expected:
+    """What one fault does that several drills share: it must raise the alert of each, and may what it may for one."""
+    return Expected(
+        {alert: within for each in played for alert, within in each.must.items()},
+        frozenset().union(*(each.may for each in played)),
+        max(each.clears for each in played),
+    )
 
 
 def standing(faults: Iterable[tuple[Fault, Expected | None]], fired: int) -> list[tuple[Fault, Expected | None]]:

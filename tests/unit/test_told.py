@@ -1,0 +1,72 @@
+"""What became of alerts on their way to people: told once for each time they began, or held back."""
+
+import asyncio
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from litestar.testing import TestClient
+
+from lab.desk import told as module
+from lab.desk.app import create_app
+from lab.desk.disk import Disk
+from lab.desk.gateway_log import GatewayLog
+from lab.desk.inbox import Inbox, Message, SentAlert
+from lab.desk.runbooks import Runbooks
+from lab.desk.told import Told, held
+from tests.unit.test_alerts_desk import notification
+
+
+def _alert(name: str, silenced: str = "", inhibited: str = "") -> dict[str, Any]:
+    status = {"silencedBy": [silenced] * bool(silenced), "inhibitedBy": [inhibited] * bool(inhibited)}
+    return {"labels": {"alertname": name}, "status": status}
+
+
+def test_an_alert_is_told_once_for_each_time_it_began(tmp_path: Path) -> None:
+    told = Told(alerts=["RedisNodeDown", "Other"])
+    app = create_app(Inbox(), GatewayLog(tmp_path / "none"), Disk(tmp_path), Runbooks("http://127.0.0.1:3000"), told)
+    desk = TestClient[Any](app, base_url="http://127.0.0.1:8060")
+    assert 'alert_told_total{alertname="Other"} 0.0' in desk.get("/metrics").text
+    message = notification(node="redis-1")
+    message["alerts"] += [{**message["alerts"][0], "labels": {"alertname": "RedisNodeDown", "node": "redis-2"}}]
+    desk.post("/alerts", json=message)
+    # told again, with others of its group, and then that it is over
+    desk.post("/alerts", json=message)
+    desk.post("/alerts", json=notification("resolved"))
+    assert 'alert_told_total{alertname="RedisNodeDown"} 1.0' in desk.get("/metrics").text
+    message["alerts"][0]["startsAt"] = "2026-01-02T04:00:00Z"
+    desk.post("/alerts", json=message)
+    assert 'alert_told_total{alertname="RedisNodeDown"} 2.0' in desk.get("/metrics").text
+
+
+def test_an_alert_is_held_back_where_all_of_it_is() -> None:
+    assert held([]) == {}
+    assert held([_alert("A", inhibited="x"), _alert("A"), _alert("B", inhibited="x"), _alert("C", silenced="s")]) == {
+        "B": "inhibition",
+        "C": "silence",
+    }
+
+
+def test_what_alertmanager_holds_back_is_exposed_while_it_does_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = [
+        httpx.Response(200, json=[_alert("A", inhibited="x")]),
+        httpx.Response(200, json=[_alert("A")]),
+        httpx.Response(503),
+    ]
+    client = httpx.AsyncClient
+    transport = httpx.MockTransport(lambda _: answers.pop(0))
+    monkeypatch.setattr(module.httpx, "AsyncClient", lambda **_: client(transport=transport))
+    told = Told("http://127.0.0.1:9093")
+    assert 'alert_held{alertname="A",by="inhibition"} 1.0' in asyncio.run(told.exposition())
+    for _ in range(2):
+        assert "alert_held{" not in asyncio.run(told.exposition())
+
+
+def test_names_are_bounded() -> None:
+    told, now = Told(), datetime.now(UTC)
+    for number in range(module.MOST_NAMES + 10):
+        alert = SentAlert("firing", {"alertname": f"A{number}"}, {}, now, now)
+        told.count(Message("firing", "ticket", {}, [alert]))
+    assert asyncio.run(told.exposition()).count("alert_told_total{") == module.MOST_NAMES

@@ -10,10 +10,9 @@ from typing import Any
 
 from prometheus_client import generate_latest
 
-from lab.alerts.tuning.form import load_watched
 from lab.desk.disk import Disk
 from lab.desk.gateway_log import GatewayLog
-from lab.desk.told import Told
+from lab.desk.told import Told, known_alerts
 from lab.load.measured import Measured
 from lab.load.metrics import metrics
 from service.telemetry.metrics import Metrics
@@ -41,7 +40,7 @@ def pages() -> dict[str, Page]:
     made["/processes"] = (DATA / "processes.prom").read_bytes
     made["/alertmanager"] = (DATA / "alertmanager.prom").read_bytes
     gateway_log = GatewayLog(Path("/nonexistent"))
-    told = asyncio.run(Told(alerts=load_watched()).exposition())
+    told = asyncio.run(Told(alerts=known_alerts()).exposition())
     made["/desk"] = (gateway_log.exposition() + Disk(Path("/")).exposition() + told).encode
     return made
 

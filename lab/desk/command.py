@@ -7,13 +7,12 @@ import click
 import uvicorn
 from prometheus_client import disable_created_metrics
 
-from lab.alerts.tuning.form import load_watched
 from lab.desk.app import create_app
 from lab.desk.disk import Disk
 from lab.desk.gateway_log import GatewayLog
 from lab.desk.inbox import Inbox
 from lab.desk.runbooks import Runbooks
-from lab.desk.told import Told
+from lab.desk.told import Told, known_alerts
 from lab.settings import SettingError, load_settings
 
 
@@ -63,7 +62,7 @@ def desk(
         GatewayLog(request_log),
         Disk(request_log.parent),
         Runbooks((dashboards or settings.url("grafana")).rstrip("/")),
-        Told((alertmanager or settings.url("alertmanager")).rstrip("/"), load_watched()),
+        Told((alertmanager or settings.url("alertmanager")).rstrip("/"), known_alerts()),
     )
     server = uvicorn.Server(
         uvicorn.Config(app, host=host, port=port or settings.desk_port, access_log=False, log_level="warning")

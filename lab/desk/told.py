@@ -3,12 +3,15 @@
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
+import yaml
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
 from lab.desk.inbox import Message
+from lab.settings import ROOT
 
 # a scrape waits no longer for Alertmanager
 ASK_SECONDS = 0.5
@@ -65,6 +68,13 @@ class Told:
                     answer = await client.get(f"{self._url}/api/v2/alerts")
                     return held(answer.raise_for_status().json())
         return {}
+
+
+def known_alerts(folder: Path = ROOT / "alerts") -> list[str]:
+    """The names in thresholds.yml; none where it cannot be read."""
+    with suppress(OSError, yaml.YAMLError, TypeError):
+        return list(yaml.safe_load((folder / "thresholds.yml").read_text()))
+    return []
 
 
 def held(alerts: Iterable[Mapping[str, Any]]) -> dict[str, str]:

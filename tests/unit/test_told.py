@@ -15,7 +15,7 @@ from lab.desk.disk import Disk
 from lab.desk.gateway_log import GatewayLog
 from lab.desk.inbox import Inbox, Message, SentAlert
 from lab.desk.runbooks import Runbooks
-from lab.desk.told import Told, held
+from lab.desk.told import Told, held, known_alerts
 from tests.unit.test_alerts_desk import notification
 
 
@@ -70,3 +70,8 @@ def test_names_are_bounded() -> None:
         alert = SentAlert("firing", {"alertname": f"A{number}"}, {}, now, now)
         told.count(Message("firing", "ticket", {}, [alert]))
     assert asyncio.run(told.exposition()).count("alert_told_total{") == module.MOST_NAMES
+
+
+def test_every_alert_is_counted_from_0_on(tmp_path: Path) -> None:
+    assert {"ErrorRatioHigh", "DeadMansSwitch"} <= {*known_alerts()}
+    assert known_alerts(tmp_path) == []

@@ -1,4 +1,4 @@
-"""`python -m benchmarks [price|guide|ceiling|growth|memory|generator|tracestore] [--quick] [--json PATH]`."""
+"""`python -m benchmarks [price|guide|ceiling|growth|memory|generator|tracestore|scale] [--quick] [--json PATH]`."""
 
 import argparse
 import signal
@@ -9,7 +9,7 @@ from pathlib import Path
 from httpx import HTTPError
 from rich.console import Console
 
-from benchmarks import ceiling, generator, growth, guide, memory, price, report, tracestore
+from benchmarks import ceiling, generator, growth, guide, memory, price, report, scale, tracestore
 from benchmarks.bench import Bench, CannotRun
 from benchmarks.part import QUICK, Part, Scale
 from benchmarks.requests import UnexpectedAnswer
@@ -23,6 +23,7 @@ PARTS: dict[str, tuple[str, Callable[[Bench, Scale], Part]]] = {
     "memory": ("a replica's memory under minutes of load", memory.measure),
     "generator": ("what one core of the load generator sends, beside wrk's", generator.measure),
     "tracestore": ("memory and disk of the store of traces under minutes of load", tracestore.measure),
+    "scale": ("what Prometheus needs for 1, 10 and 100 replicas", scale.measure),
 }
 
 
@@ -49,14 +50,14 @@ def main(arguments: list[str] | None = None) -> int:
     return 2 if failure else 0
 
 
-def _measure(names: list[str], scale: Scale, console: Console, done: dict[str, Part]) -> str:
+def _measure(names: list[str], size: Scale, console: Console, done: dict[str, Part]) -> str:
     """Measures parts one after another into `done`. What stopped it, or nothing."""
     try:
         with Bench() as bench:
             for name in names:
                 meaning, measure = PARTS[name]
                 console.print(f"[bold]{name}[/]: {meaning} …")
-                done[name] = measure(bench, scale)
+                done[name] = measure(bench, size)
                 report.show(console, done[name])
     # a server that does not come up is told of by an AssertionError of tests/servers
     except (CannotRun, WrkError, UnexpectedAnswer, AssertionError, HTTPError, OSError) as error:
@@ -68,7 +69,8 @@ def _measure(names: list[str], scale: Scale, console: Console, done: dict[str, P
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        "python -m benchmarks", description="What the service costs and how fast it is. All parts take half an hour."
+        "python -m benchmarks",
+        description="What the service costs and how fast it is. All parts take three quarters of an hour.",
     )
     parts = "; ".join(f"{name}: {meaning}" for name, (meaning, _) in PARTS.items())
     parser.add_argument("part", nargs="?", choices=PARTS, help=f"one part instead of all. {parts}")

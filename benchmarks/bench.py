@@ -4,15 +4,17 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import httpx
 
 from testbed import Postgres, Process, RedisCluster, Replica, environment, free_port, wait_for
 from testbed.process import is_listening
+from testbed.prometheus import PrometheusServer
 
 ROOT = Path(__file__).parents[1]
 # far above what one core serves in a minute: every request is counted, none is rejected
@@ -99,6 +101,21 @@ class Bench:
             port = self._receiver
             wait_for(lambda: is_listening(port), what="the receiver of traces")
         return f"http://127.0.0.1:{self._receiver}"
+
+    @contextmanager
+    def prometheus(
+        self, scrapes: Sequence[Mapping[str, Any]], rules: Sequence[Path], interval: str, folder: Path | None = None
+    ) -> Iterator[PrometheusServer]:
+        """A Prometheus on the first of the replicas' cores; in a folder that may hold `data`, or in a new one."""
+        self._started += 1
+        if folder is None:
+            folder = self.directory / f"prometheus-{self._started}"
+            folder.mkdir()
+        server = PrometheusServer(folder, scrapes, rules, interval)
+        with pinned(self._service_cores[0]):
+            server.process.start()
+        with server:
+            yield server
 
     def received_spans(self) -> int:
         """How many spans the receiver has read."""

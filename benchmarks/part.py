@@ -39,6 +39,8 @@ class Scale:
     growth_rounds: int = 4
     page_requests: int = 300
     memory_minutes: float = 10
+    watched_replicas: Sequence[int] = field(default=(1, 10, 100))
+    watch_minutes: float = 3
 
 
 QUICK = Scale(
@@ -50,4 +52,6 @@ QUICK = Scale(
     growth_rounds=1,
     page_requests=100,
     memory_minutes=1,
+    watched_replicas=(10, 100),
+    watch_minutes=2,
 )

@@ -4,6 +4,9 @@ import importlib
 
 import click
 
+# where `--kubernetes` names no namespace
+NAMESPACE = "glasshouse"
+
 # name → "module:command"
 COMMANDS: dict[str, str] = {
     "up": "lab.stack.up:up",
@@ -33,8 +36,27 @@ COMMANDS: dict[str, str] = {
 }
 
 
+# what `--kubernetes` is for, and the parts whose ports it forwards meanwhile
+ON_KUBERNETES: dict[str, tuple[str, ...]] = {
+    "status": (),
+    **dict.fromkeys(("stop", "start", "restart", "kill", "pause", "resume"), ("desk",)),
+    "check": ("gateway", "grafana", "prometheus", "alertmanager", "tempo"),
+    "alerts": ("prometheus", "alertmanager", "desk"),
+    "reload": ("prometheus", "desk"),
+    "drill": ("gateway", "prometheus", "alertmanager", "desk"),
+}
+
+
 class LazyGroup(click.Group):
     """A click group that imports a subcommand's module when the subcommand is used."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Takes `--kubernetes COMMAND` for `--kubernetes=glasshouse COMMAND`."""
+        args = [
+            f"{each}={NAMESPACE}" if each == "--kubernetes" and (after in COMMANDS or after.startswith("-")) else each
+            for each, after in zip(args, [*args[1:], "-"], strict=False)
+        ]
+        return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The names of all subcommands."""
@@ -51,5 +73,24 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="glasshouse")
-def main() -> None:
+@click.option(
+    "--kubernetes",
+    metavar="[NAMESPACE]",
+    help=f"The stack that runs on Kubernetes, in this namespace ({NAMESPACE}). For {', '.join(ON_KUBERNETES)}.",
+)
+@click.pass_context
+def main(ctx: click.Context, kubernetes: str | None) -> None:
     """Start the Glasshouse stack, load it, watch it, break it and report on it."""
+    if kubernetes is None:
+        return
+    name = str(ctx.invoked_subcommand)
+    if name not in ON_KUBERNETES:
+        raise click.UsageError(f"--kubernetes is for {', '.join(ON_KUBERNETES)}, and not for {name}")
+    from lab.stack.kubernetes import chosen  # noqa: PLC0415
+    from lab.stack.native import StackError  # noqa: PLC0415
+
+    try:
+        ctx.with_resource(chosen(kubernetes, ON_KUBERNETES[name]))
+    except StackError as error:
+        click.echo(f"{name}: {error}", err=True)
+        ctx.exit(2)

@@ -13,9 +13,11 @@ from testbed.process import Process, free_port
 
 
 class PrometheusServer:
-    """Scrapes and evaluates every second, so that a test need not wait long."""
+    """Scrapes and evaluates every second unless told otherwise, so that a test need not wait long."""
 
-    def __init__(self, folder: Path, scrapes: Sequence[Mapping[str, Any]], rules: Sequence[Path]) -> None:
+    def __init__(
+        self, folder: Path, scrapes: Sequence[Mapping[str, Any]], rules: Sequence[Path], interval: str = "1s"
+    ) -> None:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         itself = {"job_name": "prometheus", "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]}
@@ -23,7 +25,7 @@ class PrometheusServer:
         config.write_text(
             yaml.safe_dump(
                 {
-                    "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+                    "global": {"scrape_interval": interval, "evaluation_interval": interval},
                     "rule_files": [str(file) for file in rules],
                     "scrape_configs": [itself, *scrapes],
                 }

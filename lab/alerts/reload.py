@@ -16,7 +16,8 @@ from lab.alerts.rules import rule_files, stale_files, write_rules
 from lab.alerts.thresholds import ALERTS
 from lab.prometheus import Prometheus, PrometheusError
 from lab.settings import ROOT, START, STOP, LabSettings, SettingError, load_settings
-from lab.stack.native import alertmanager_config
+from lab.stack import kubernetes
+from lab.stack.native import StackError, alertmanager_config
 from lab.stack.supervisor import Supervisor
 from lab.stack.up import HOME
 
@@ -130,7 +131,7 @@ def put_in_force(settings: LabSettings, folder: Path = ALERTS) -> None:
     try:
         write_rules(folder)
         # the native way works with a copy in which the desk's address is filled in
-        if Supervisor(HOME).is_running():
+        if kubernetes.chosen_stack() is None and Supervisor(HOME).is_running():
             _routes().write_text(alertmanager_config(settings))
         _reload_both(settings)
     except ReloadError as error:
@@ -167,7 +168,15 @@ def _put_back(before: Mapping[Path, str], folder: Path) -> None:
 
 
 def _reload_both(settings: LabSettings) -> None:
-    for name in ("Prometheus", "Alertmanager"):
+    servers = ["Prometheus", "Alertmanager"]
+    if (stack := kubernetes.chosen_stack()) is not None:
+        try:
+            stack.send_rules()
+        except StackError as error:
+            raise ReloadError(str(error)) from error
+        # its ConfigMap has another name for each content: a rollout, and no reload
+        servers.remove("Alertmanager")
+    for name in servers:
         try:
             answer = httpx.post(f"{settings.url(name.lower())}/-/reload", timeout=10, trust_env=False)
         except httpx.HTTPError as error:

@@ -1,4 +1,4 @@
-"""Faults on purpose: stop, start, restart, pause, resume or kill one part of the running stack, native or Docker."""
+"""Faults on purpose: stop, start, restart, pause, resume or kill one part of the running stack, however it runs."""
 
 import subprocess
 import time
@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from lab.settings import PLACE, START, LabSettings, SettingError, load_settings
+from lab.stack import kubernetes
 from lab.stack.events import FaultLog
 from lab.stack.native import StackError
 from lab.stack.supervisor import Supervisor
@@ -159,6 +160,8 @@ def compose(*arguments: str) -> str:
 
 def running_stack() -> Stack:
     """The stack that runs. Raises `StackError` where none does."""
+    if (chosen := kubernetes.chosen_stack()) is not None:
+        return chosen
     supervisor = Supervisor(HOME)
     if supervisor.is_running():
         return NativeStack(supervisor)

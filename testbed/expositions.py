@@ -15,20 +15,28 @@ class Expositions:
 
     def __init__(self, pages: Mapping[str, Page], content_type: str = "text/plain; version=0.0.4") -> None:
         class Handler(BaseHTTPRequestHandler):
+            # a connection serves many scrapes
+            protocol_version = "HTTP/1.1"
+
             def do_GET(self) -> None:
                 page = pages.get(self.path)
+                body = page() if page else b""
                 self.send_response(200 if page else 404)
                 self.send_header("Content-Type", content_type)
-                self.end_headers()
-                if page:
-                    # a scrape that ran out of time has gone
-                    with suppress(BrokenPipeError, ConnectionResetError):
-                        self.wfile.write(page())
+                self.send_header("Content-Length", str(len(body)))
+                # a scrape that ran out of time has gone
+                with suppress(BrokenPipeError, ConnectionResetError):
+                    self.end_headers()
+                    self.wfile.write(body)
 
             def log_message(self, format: str, *args: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        class Server(ThreadingHTTPServer):
+            # those of a hundred targets at once
+            request_queue_size = 128
+
+        self._server = Server(("127.0.0.1", 0), Handler)
         self.address = f"127.0.0.1:{self._server.server_port}"
 
     def __enter__(self) -> Self:

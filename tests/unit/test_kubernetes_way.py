@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -131,8 +132,12 @@ def test_what_kubernetes_cannot_do_is_refused_with_the_reason(
 
 def test_a_forwarded_port_is_there_again_after_its_pod_has_gone_and_ends_with_the_command(cluster: Fake) -> None:
     def children() -> list[psutil.Process]:
-        found = psutil.Process().children(recursive=True)
-        return [each for each in found if "port-forward" in each.cmdline()]
+        found = []
+        for each in psutil.Process().children(recursive=True):
+            # one that ends just now, or has ended and was not waited for yet
+            with suppress(psutil.NoSuchProcess):
+                found += [each] if "port-forward" in each.cmdline() else []
+        return found
 
     with forwarded(Kubectl("glasshouse"), "prometheus") as port:
         assert port == 22001

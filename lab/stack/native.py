@@ -1,4 +1,7 @@
-"""The native stack's configuration, made from the Docker way's files by the substitutions that stand here."""
+"""The native stack's configuration, made from the files for Docker by the substitutions in this module.
+
+Not by templates: the originals are used as they are, by Docker Compose and by anyone who copies them.
+"""
 
 import os
 import re

@@ -150,64 +150,85 @@ async def test_without_the_version_check_reads_are_stale(
     assert stale
 
 
+class Traffic:
+    """Readers of all tasks at every replica, and writers of half of the tasks, until `end`."""
+
+    def __init__(self, replicas: list[TaskRepository], histories: list[History]) -> None:
+        self._replicas = replicas
+        self._histories = histories
+        self._chance = random.Random(2)
+        self._ended = asyncio.Event()
+        self._people = [asyncio.create_task(self._read(replica)) for replica in replicas for _ in range(3)]
+        self._people += [asyncio.create_task(self._write(histories[number::4])) for number in range(2)]
+
+    async def _read(self, replica: TaskRepository) -> None:
+        while not self._ended.is_set():
+            await read(replica, self._chance.choice(self._histories), replica)
+            await asyncio.sleep(0.004)
+
+    async def _write(self, share: list[History]) -> None:
+        while not self._ended.is_set():
+            history = self._chance.choice(share)
+            changed = await self._chance.choice(self._replicas).change(history.task_id, TaskChange(task="x"), None)
+            assert changed is not None
+            history.acknowledged.append((time.monotonic(), changed.version))
+            await asyncio.sleep(0.01)
+
+    @property
+    def writes(self) -> int:
+        """How many writes were acknowledged."""
+        return sum(len(history.acknowledged) for history in self._histories)
+
+    async def more_writes(self, count: int) -> None:
+        """Waits for `count` more acknowledged writes. Raises what a reader or a writer raised."""
+        goal = self.writes + count
+
+        async def enough() -> bool:
+            for each in self._people:
+                if each.done():
+                    each.result()
+            return self.writes >= goal
+
+        await until(enough, 40, f"{count} writes")
+
+    async def end(self) -> None:
+        """Ends it."""
+        self._ended.set()
+        await asyncio.gather(*self._people)
+
+
+async def _break_and_repair(cluster: RedisCluster, outage: str, traffic: Traffic) -> None:
+    """An outage of Redis during which a hundred writes are acknowledged."""
+    if outage == "failed over":
+        for master in cluster.masters():
+            master.kill()
+    else:
+        for node in cluster.nodes:
+            node.pause() if outage == "paused" else node.kill()
+    await traffic.more_writes(100)
+    for node in cluster.nodes:
+        node.resume()
+        node.start()
+    await until(lambda: asyncio.to_thread(cluster.is_well), 40, "a cluster that is well")
+
+
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("outage", ["paused", "restarted", "failed over"])
 async def test_no_old_value_comes_back_after_an_outage(
     clean_cluster: RedisCluster, database_url: str, outage: str
 ) -> None:
-    """Writes go on while their invalidations are lost. After it, nobody reads less than before."""
+    """Writes go on while their invalidations are lost. After the outage, no reader sees less than before it."""
     async with house(2, 0.004, DATABASE_URL=database_url, REDIS_URL=clean_cluster.url) as made:
-        chance = random.Random(2)
         histories = []
         for _ in range(60):
             task = await made.replicas[0].create(NewTask("0"))
             histories.append(History(task.id, [(time.monotonic(), 1)]))
-        ended = asyncio.Event()
-
-        async def reader(replica: TaskRepository) -> None:
-            while not ended.is_set():
-                await read(replica, chance.choice(histories), replica)
-                await asyncio.sleep(0.004)
-
-        async def writer(share: list[History]) -> None:
-            while not ended.is_set():
-                history = chance.choice(share)
-                changed = await chance.choice(made.replicas).change(history.task_id, TaskChange(task="x"), None)
-                assert changed is not None
-                history.acknowledged.append((time.monotonic(), changed.version))
-                await asyncio.sleep(0.01)
-
-        # half of the tasks are written, the others only read
-        people = [asyncio.create_task(reader(replica)) for replica in made.replicas for _ in range(3)]
-        people += [asyncio.create_task(writer(histories[number::4])) for number in range(2)]
-
-        async def written(count: int) -> None:
-            goal = sum(len(history.acknowledged) for history in histories) + count
-
-            async def enough() -> bool:
-                for each in people:
-                    if each.done():
-                        each.result()
-                return sum(len(history.acknowledged) for history in histories) >= goal
-
-            await until(enough, 40, f"{count} writes")
-
-        await written(50)
-        if outage == "failed over":
-            for master in clean_cluster.masters():
-                master.kill()
-        else:
-            for node in clean_cluster.nodes:
-                node.pause() if outage == "paused" else node.kill()
-        await written(100)
-        for node in clean_cluster.nodes:
-            node.resume()
-            node.start()
-        await until(lambda: asyncio.to_thread(clean_cluster.is_well), 40, "a cluster that is well")
+        traffic = Traffic(made.replicas, histories)
+        await traffic.more_writes(50)
+        await _break_and_repair(clean_cluster, outage, traffic)
         recovered = time.monotonic()
-        await written(50)
-        ended.set()
-        await asyncio.gather(*people)
+        await traffic.more_writes(50)
+        await traffic.end()
         last = time.monotonic()
 
         async def is_late() -> bool:
@@ -217,9 +238,9 @@ async def test_no_old_value_comes_back_after_an_outage(
         for replica in made.replicas:
             for history in histories:
                 await read(replica, history, replica)
-    reads = sum(len(history.reads) for history in histories)
-    print(f"\n{outage}: {reads} reads, {sum(len(history.acknowledged) for history in histories)} writes")
+    print(f"\n{outage}: {sum(len(history.reads) for history in histories)} reads, {traffic.writes} writes")
     assert [history.stale() for history in histories if history.stale()] == []
+    # half of the tasks are written, the others are only read
     quiet = [history for number, history in enumerate(histories) if number % 4 > 1]
     assert [history.went_back(0) for history in quiet if history.went_back(0)] == []
     # while it is being written, a reader may see the write of a moment ago later than the one before it

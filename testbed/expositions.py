@@ -1,5 +1,6 @@
 """Metrics pages for a real Prometheus to scrape, with fixed texts: a stack that is well, and that nobody uses."""
 
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -35,6 +36,11 @@ class Expositions:
         class Server(ThreadingHTTPServer):
             # those of a hundred targets at once
             request_queue_size = 128
+
+            def handle_error(self, request: object, client_address: object) -> None:
+                # a scraper that ended, and with it its connections
+                if not isinstance(sys.exc_info()[1], ConnectionError):
+                    super().handle_error(request, client_address)  # type: ignore[arg-type]
 
         self._server = Server(("127.0.0.1", 0), Handler)
         self.address = f"127.0.0.1:{self._server.server_port}"

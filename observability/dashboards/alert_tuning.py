@@ -6,7 +6,7 @@ from lab.alerts.catalog import Alert, load_alerts
 from observability.dashboards.frame import Dashboard, Row
 from observability.dashboards.palette import BAD, BLUE, GOOD, WARNING
 from observability.dashboards.panels import bars, lines, listing, number, timeline
-from observability.dashboards.queries import REAL_ALERTS, Query, bound, or_zero, threshold
+from observability.dashboards.queries import REAL_ALERTS, Query, or_zero, threshold
 
 # every alert that has a threshold, at 0: so that what never fired has a row too
 SILENT = '0 * max by (alertname) (label_replace(alert_threshold, "alertname", "$1", "alert", "(.+)"))'
@@ -51,7 +51,7 @@ def _panel(alert: Alert) -> Panel:
     unit = UNITS.get(definition.unit, "none")
     text = (
         f"The alert's signal and its threshold from alerts/thresholds.yml; bad is {definition.fires} it. "
-        "If the line is crossed on good days, tune it; a candidate that runs beside it has a line named shadow."
+        "If the line is crossed on good days, tune it."
     )
     if definition.events:
         text += " It also takes alert_floor bad events (alert_events) in its window."
@@ -62,7 +62,7 @@ def _panel(alert: Alert) -> Panel:
         [
             Query(f'{WORST[definition.fires]}(alert_signal{{alert="{alert.name}"}})', "signal", BLUE),
             threshold(alert.name, unit),
-            bound(f'max(shadow_threshold{{alert="{alert.name}"}})', unit, "shadow"),
+            Query(f'max(shadow_threshold{{alert="{alert.name}"}})', "shadow", WARNING, is_dashed=True),
         ],
         before="nothing to compare",
         width=8,

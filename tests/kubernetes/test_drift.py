@@ -40,8 +40,8 @@ SAME = {
 ONLY_COMPOSE = {"process-exporter", "load", "load-worker", "gateway-volume", *(f"redis-{n}" for n in range(2, 7))}
 # settings whose value has to be another, since the parts are found under other names; and what only Kubernetes has
 OTHER_SETTINGS = {"REDIS_URL", "GATEWAY_REQUEST_LOG", "NODE", "NODES", "DESK_DATABASE", "REPLICA", "WORKERS"}
-# the counter beside a gateway has no page with links
-UNUSED = {("gateway", "counter"): {"DASHBOARDS_URL"}}
+# the counter beside a gateway has no page with links, and is sent no alerts
+UNUSED = {("gateway", "counter"): {"DASHBOARDS_URL", "ALERTMANAGER_URL"}}
 BY_SECRET = {"PGPASSWORD", "POSTGRES_PASSWORD", "DATA_SOURCE_PASS"}
 
 

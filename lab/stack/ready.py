@@ -14,6 +14,7 @@ import httpx
 from lab.settings import ROOT
 from lab.stack.native import Program, StackError
 
+# without any part becoming healthy
 READY_SECONDS = 180
 # how often it says what it still waits for
 SAY_SECONDS = 5
@@ -33,7 +34,7 @@ class Watched(Protocol):
 
 
 def await_ready(supervisor: Watched, programs: Sequence[Program], logs: Path) -> None:
-    """Waits for every part. Raises `StackError` once one has failed for good, or after `READY_SECONDS`.
+    """Waits for every part. Raises `StackError` once one has failed for good, or nothing comes up any more.
 
     The message names each part that is not ready, and what it wrote last.
     """
@@ -45,12 +46,14 @@ def await_ready(supervisor: Watched, programs: Sequence[Program], logs: Path) ->
         for name, program in list(waiting.items()):
             if is_ready(program):
                 del waiting[name]
+                # whatever the machine's speed: it goes on
+                deadline = time.monotonic() + READY_SECONDS
         failed = _failed(supervisor.programs(), starts, waiting)
         if failed:
             raise StackError("; ".join(f"{name} does not start: {_last_words(name, logs, failed)}" for name in failed))
         if waiting and time.monotonic() > deadline:
             ended = "; ".join(f"{name}: {_last_words(name, logs, {})}" for name in waiting)
-            raise StackError(f"not healthy within {READY_SECONDS} s: {ended}")
+            raise StackError(f"not healthy within another {READY_SECONDS} s: {ended}")
         if waiting and time.monotonic() > said + SAY_SECONDS:
             said = time.monotonic()
             click.echo(f"up: waiting for {', '.join(waiting)}")

@@ -120,6 +120,15 @@ def raw(gateway: Gateway, sent: bytes) -> tuple[int, dict[str, str], bytes]:
         (b"POST /tasks HTTP/1.1\r\nContent-Length: 300000\r\n" + HOST + b"\r\n", {413}),
         (b"PUT /tasks HTTP/1.1\r\nContent-Length: 300000\r\n" + HOST + b"\r\n", {413}),
         (b"GET /-/problem HTTP/1.1\r\n" + HOST + b"\r\n", {404}),
+        (b"GET / HTTP/1.1\r\nX: \x00\r\n" + HOST + b"\r\n", {400}),
+        (b"GET /\x01 HTTP/1.1\r\n" + HOST + b"\r\n", {400}),
+        (b"SSH-2.0-Go\r\n\r\n", {400}),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", {400}),
+        (b"GET / HTTP/1.1\r\n" + b"Content-Length: 1\r\nContent-Length: 2\r\n" + HOST + b"\r\n", {400}),
+        (b"GET / HTTP/1.1\r\n" + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n" + HOST + b"\r\n", {400}),
+        (b"POST /tasks HTTP/1.1\r\nTransfer-Encoding: chunked\r\n" + HOST + b"\r\nzz\r\n", {400}),
+        (b"GET / HTTP/1.1\r\nHost: a\r\n" + HOST + b"\r\n", {400}),
+        (b"GET / HTTP/1.1\r\n" + b"".join(b"X-%d: y\r\n" % n for n in range(9000)) + HOST + b"\r\n", {400, 431}),
     ],
     ids=lambda each: each[:24].decode("latin-1").encode("unicode_escape").decode() if isinstance(each, bytes) else None,
 )
@@ -139,6 +148,28 @@ def test_what_the_gateway_refuses_itself_is_a_problem(
     lines = wait_for(lambda: [line for line in access(logs) if line["request_id"] == headers["x-request-id"]])
     # none of it is a failure of the gateway or of a replica
     assert [(line["status"], line["upstream_addr"]) for line in lines] == [(status, "")]
+
+
+@pytest.mark.case("request line that nginx cannot read")
+def test_a_request_without_a_version_gets_an_answer_without_a_head_and_no_replica_is_asked(
+    gateway: Gateway, stub: Stub
+) -> None:
+    asked = len(stub.asked)
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as made:
+        made.sendall(b"GET /\r\n")
+        answer = b""
+        while part := made.recv(65536):
+            answer += part
+    assert b"<html" not in answer.lower()
+    assert len(stub.asked) == asked or answer == b"{}"
+
+
+@pytest.mark.parametrize("host", ["169.254.169.254", "localhost:6379", "[::1]:5433", "metadata.internal", "a.example."])
+def test_whatever_host_is_named_the_service_is_asked_and_no_other(gateway: Gateway, stub: Stub, host: str) -> None:
+    for line in (b"GET /tasks HTTP/1.1\r\n", b"GET http://%s/tasks HTTP/1.1\r\n" % host.encode()):
+        asked = len(stub.asked)
+        status, _, _ = raw(gateway, line + b"Host: %s\r\nConnection: close\r\n\r\n" % host.encode())
+        assert (status, len(stub.asked)) == (200, asked + 1)
 
 
 def test_what_strangers_send_is_counted_apart(gateway: Gateway, logs: Path) -> None:

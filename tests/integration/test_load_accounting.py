@@ -1,6 +1,8 @@
 """Whatever a server does: offered = answered + failed + dropped, and the run says so."""
 
+import json
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -220,6 +222,42 @@ def test_an_answer_is_whole_or_it_failed(misbehaves: Misbehaviour, kind: str) ->
             connection.close()
         assert found == kind
         assert sent.times == stub.total == 1
+
+
+def test_a_mutated_answer_is_the_whole_right_one_or_a_failure_of_some_kind() -> None:
+    chance, kinds, taken = random.Random(19), set[str](), 0
+    right_ones = [lambda n, m, right: Reply(right), good_gzip, good_brotli, chunked, after_interim]
+
+    def mutates(number: int, method: str, right: bytes) -> Reply:
+        made = chance.choice(right_ones)(number, method, right)
+        assert made is not None
+        data = bytearray(made.data)
+        for _ in range(chance.randrange(4)):
+            at = chance.randrange(len(data) + 1)
+            odd = chance.choice((chance.randbytes(2), b"\r\n", b"\x00", b"9999999999", b"", b": "))
+            data[at : at + chance.choice((0, 1, 5))] = odd
+        return Reply(bytes(data), closes=True)
+
+    with TodoStub(misbehaves=mutates) as stub:
+        for _ in range(400):
+            connection, sent = Connection(resolve(stub.url)), Sent()
+            try:
+                answer = connection.ask("POST", "/tasks", b'{"task":"water plants"}', "", 1e12, sent)
+                if answer.status != 201:
+                    raise unexpected(answer)
+                check_success(Operation.CREATE, answer, text="water plants")
+                made = json.loads(answer.body)
+                assert made["task"] == "water plants"
+                assert answer.header("location").endswith(made["id"])
+                taken += 1
+            except FailedRequestError as error:
+                kinds.add(str(error.kind))
+            finally:
+                connection.close()
+            assert sent.times == 1
+        assert stub.total == 400
+    assert taken > 50
+    assert {"not HTTP", "answer broken off", "not the JSON that was expected"} <= kinds
 
 
 RUNS = [

@@ -1,11 +1,13 @@
 """Each row of ../shared/cases.md, inputs that failed on the product once, has a test.
 
-To find it: `grep -rnF '"KIND"' tests` finds `pytest.mark.case("KIND")`, and promtool's cases have `# case: KIND`.
+`python -m tests.cases` names it.
 """
 
 from pathlib import Path
 
 import pytest
+
+from tests.cases import by_kind
 
 
 @pytest.fixture(scope="module")
@@ -19,9 +21,13 @@ def kinds(root: Path) -> set[str]:
 
 
 def test_every_row_has_a_test(kinds: set[str], root: Path) -> None:
-    marked = [text for file in root.glob("tests/**/test_*.py") if "mark.case(" in (text := file.read_text())]
-    commented = [file.read_text() for file in root.glob("alerts/tests/*.yml")]
-    named = {kind for kind in kinds if any(f'"{kind}"' in text for text in marked)}
-    named |= {kind for kind in kinds if any(f"# case: {kind}\n" in text for text in commented)}
+    found = by_kind(root)
     assert len(kinds) > 40
-    assert kinds - named == set()
+    assert kinds - found.keys() == set()
+
+
+def test_the_command_names_tests_that_there_are(root: Path) -> None:
+    for kind, names in by_kind(root).items():
+        for name in names:
+            file, _, test = name.partition("::")
+            assert f"def {test}(" in (root / file).read_text() or file.startswith("alerts/"), (kind, name)

@@ -49,5 +49,5 @@ def test_what_is_not_healthy_in_time_is_named_with_its_last_line(
 ) -> None:
     monkeypatch.setattr(ready, "READY_SECONDS", 0)
     (tmp_path / "postgres.log").write_text("recovering\n")
-    with pytest.raises(StackError, match=r"not healthy within 0 s: postgres: recovering \("):
+    with pytest.raises(StackError, match=r"not healthy within another 0 s: postgres: recovering \("):
         ready.await_ready(States([state("postgres", "RUNNING")]), [never("postgres")], tmp_path)

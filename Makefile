@@ -44,7 +44,7 @@ demo: venv ## First look: start the stack (Docker where there is one, else nativ
 	@$(BIN)/glasshouse load || \
 		echo "demo: some figure missed its level, as on a small or busy machine: the report says which, and by how much"
 	@echo "demo: the stack goes on running ('make down' stops it). Where to look ('glasshouse look --open' opens it):"
-	@$(BIN)/glasshouse look
+	@$(BIN)/glasshouse look --offer
 
 down: ## Stop either
 	@if [ -x $(BIN)/glasshouse ]; then $(BIN)/glasshouse down; fi

@@ -1,6 +1,9 @@
 """`glasshouse look`: where to look at the running stack, and those pages in a browser."""
 
+import os
 import socket
+import sys
+import webbrowser
 from collections.abc import Iterator
 
 import click
@@ -23,7 +26,8 @@ DASHBOARDS = ("grafana", "viewer")
 
 @click.command("look")
 @click.option("--open", "opens", is_flag=True, help="Open the dashboards in a browser.")
-def look(opens: bool) -> None:
+@click.option("--offer", "offers", is_flag=True, help="Offer to, where there is a terminal, a display and a browser.")
+def look(opens: bool, offers: bool) -> None:
     """Print the addresses of the running stack that answer now, in whichever way it runs.
 
     Exit status 0; 1 if none answers.
@@ -41,8 +45,21 @@ def look(opens: bool) -> None:
     dashboards = next((part for _, part, _ in found if part in DASHBOARDS), None)
     if dashboards is None:
         click.echo("no dashboards are served: `glasshouse view` shows them here")
-    elif opens:
+    elif opens or (offers and can_open() and click.confirm("open the dashboards in a browser?")):
         click.launch(settings.url(dashboards))
+
+
+def can_open() -> bool:
+    """Whether somebody can answer here, and a browser can be opened."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return False
+    if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        return False
+    try:
+        webbrowser.get()
+    except webbrowser.Error:
+        return False
+    return True
 
 
 def answering(settings: LabSettings) -> Iterator[tuple[str, str, str]]:

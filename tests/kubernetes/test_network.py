@@ -35,6 +35,7 @@ WATCHING: set[Flow] = {
     ("todo", "loki", 3100),
     ("alertmanager", "alertmanager", 9094),
     ("alertmanager", "desk", 8060),
+    ("desk", "alertmanager", 9093),
     ("grafana", "prometheus", 9090),
     ("grafana", "tempo", 3200),
     ("grafana", "loki", 3100),

@@ -67,7 +67,8 @@ def main() -> int:
             time.sleep(max(0.0, begun[-1][0] + minutes * 60 / len(phases) - time.time()))
         odd = 0
         for name, labels, fired, ended in sorted(_fired(prometheus, begun[0][0], absent), key=lambda each: each[2]):
-            during = [phase for at, phase in begun if at <= fired][-1]
+            # the first point may lie up to a step before the first phase
+            during = next((phase for at, phase in reversed(begun) if at <= fired), begun[0][1])
             is_odd = name not in during.may
             odd += is_odd
             print(

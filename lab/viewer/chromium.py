@@ -50,7 +50,7 @@ def prefer(driver: webdriver.Chrome, theme: Theme) -> None:
     )
 
 
-def see_all(driver: webdriver.Chrome, most: int = 4000) -> None:
+def see_all(driver: webdriver.Chrome, most: int = 8000) -> None:
     """Makes the window as high as the page, in pixels at most `most`, so that every panel is in sight."""
     high = driver.execute_script("return document.documentElement.scrollHeight")
     driver.execute_cdp_cmd(

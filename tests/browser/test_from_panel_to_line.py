@@ -8,7 +8,6 @@ import httpx
 import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
-from selenium.webdriver.remote.webelement import WebElement
 
 from lab.panels import DASHBOARDS
 from testbed import Replica, free_port, wait_for
@@ -47,13 +46,18 @@ def followed(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Iterator[V
                     yield running
 
 
-def line(browser: webdriver.Chrome, words: str) -> WebElement:
-    """The log line of the panel with these words."""
+def line(browser: webdriver.Chrome, words: str) -> tuple[str, str]:
+    """The text of the panel's log line with these words, and its link. In one step: a refresh replaces the elements."""
 
-    def found() -> list[WebElement]:
+    def found() -> list[tuple[str, str]]:
         # only what is in sight is asked for
         browser.execute_script("document.querySelector(arguments[0])?.scrollIntoView()", PANEL)
-        return [each for each in browser.find_elements(By.CSS_SELECTOR, f"{PANEL} .gh-line") if words in each.text]
+        lines = browser.execute_script(
+            "return [...document.querySelectorAll(arguments[0])]"
+            ".map(line => [line.innerText, line.querySelector('a')?.href])",
+            f"{PANEL} .gh-line",
+        )
+        return [(text, address) for text, address in lines if words in text and address]
 
     return wait_for(found, 30, f"a line with {words}")[0]
 
@@ -70,10 +74,8 @@ def test_a_failed_request_leads_from_its_line_on_the_panel_to_why_it_failed(
     browser: webdriver.Chrome, followed: Viewer
 ) -> None:
     browser.get(f"{followed.url}/d/requests?from=now-5m&refresh=5s")
-    failed = line(browser, "503")
-    assert "database" in failed.text
-    address = failed.find_element(By.TAG_NAME, "a").get_attribute("href")
-    assert address is not None
+    text, address = line(browser, "503")
+    assert "database" in text
     lines = open_trace(browser, address, "POST /tasks")
     assert "503" in lines or "request" in lines
     span = browser.find_element(By.CSS_SELECTOR, ".gh-span")

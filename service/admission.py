@@ -67,6 +67,8 @@ class AdmissionMiddleware:
             await self._app(scope, receive, send)
             return
         if scope[ELSEWHERE] and (reason := self._why_elsewhere(scope)):
+            # if no other replica is left, nginx asks one without X-Try-Elsewhere, in the location of this name
+            added.append((b"x-accel-redirect", b"@again"))
             await self._reject(scope, send, ELSEWHERE_STATUS, reason)
             return
         if self._in_flight >= self._most:

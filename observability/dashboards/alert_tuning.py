@@ -1,12 +1,14 @@
 """Alert tuning: each alert's signal with its threshold, what fired, how often, how long, and which are noise."""
 
+from dataclasses import replace
+
 from grafana_foundation_sdk.models.dashboard import Panel
 
 from lab.alerts.catalog import Alert, load_alerts
 from observability.dashboards.frame import Dashboard, Row
 from observability.dashboards.palette import BAD, BLUE, GOOD, WARNING
 from observability.dashboards.panels import bars, lines, listing, number, timeline
-from observability.dashboards.queries import REAL_ALERTS, Query, or_zero, threshold
+from observability.dashboards.queries import REAL_ALERTS, Query, bound, or_zero, threshold
 
 # every alert that has a threshold, at 0: so that what never fired has a row too
 SILENT = '0 * max by (alertname) (label_replace(alert_threshold, "alertname", "$1", "alert", "(.+)"))'
@@ -62,7 +64,7 @@ def _panel(alert: Alert) -> Panel:
         [
             Query(f'{WORST[definition.fires]}(alert_signal{{alert="{alert.name}"}})', "signal", BLUE),
             threshold(alert.name, unit),
-            Query(f'max(shadow_threshold{{alert="{alert.name}"}})', "shadow", WARNING, is_dashed=True),
+            replace(bound(f'max(shadow_threshold{{alert="{alert.name}"}})', unit, "shadow"), colour=WARNING),
         ],
         before="nothing to compare",
         width=8,

@@ -10,7 +10,7 @@ from service.infrastructure.breaker import Unavailable
 from service.problems import send_problem
 from service.rate_limit import Clients, Decision, Limiter, limit_name, policy_header
 from service.requests import ELSEWHERE, FORWARDED_FOR, REFUSAL
-from service.responses import ADDED, ELSEWHERE_STATUS, WRITES
+from service.responses import ADDED, ELSEWHERE_STATUS
 from service.settings import Settings
 from service.telemetry.failure import Failure
 from service.telemetry.metrics import Metrics
@@ -30,13 +30,8 @@ class AdmissionMiddleware:
         limiter: Limiter | None,
         metrics: Metrics,
         template_of: Callable[[Scope], str],
-        can_write: Callable[[], bool],
     ) -> None:
-        """`template_of` finds the route of a request that is rejected before it is routed.
-
-        `can_write` says whether a write is likely to succeed on this replica.
-        """
-        self._can_write = can_write
+        """`template_of` finds the route of a request that is rejected before it is routed."""
         self._app = app
         self._template_of = template_of
         self._limiter = limiter
@@ -66,10 +61,8 @@ class AdmissionMiddleware:
         if scope["path"] in EXEMPT:
             await self._app(scope, receive, send)
             return
-        if scope[ELSEWHERE] and (reason := self._why_elsewhere(scope)):
-            # if no other replica is left, nginx asks one without X-Try-Elsewhere, in the location of this name
-            added.append((b"x-accel-redirect", b"@again"))
-            await self._reject(scope, send, ELSEWHERE_STATUS, reason)
+        if self.is_draining and scope[ELSEWHERE]:
+            await self._reject(scope, send, ELSEWHERE_STATUS, "this replica is about to stop")
             return
         if self._in_flight >= self._most:
             self._shed.inc()
@@ -91,15 +84,6 @@ class AdmissionMiddleware:
             await self._app(scope, receive, send)
         finally:
             self._in_flight -= 1
-
-    def _why_elsewhere(self, scope: Scope) -> str:
-        """Why the gateway should try another replica before this one begins; empty if this one should serve it."""
-        if self.is_draining:
-            return "this replica is about to stop"
-        # not even as the breaker's trial: a write that fails may have been executed
-        if scope["method"] in WRITES and not self._can_write():
-            return "this replica does not reach its database"
-        return ""
 
     def _in_time(self, receive: Receive) -> Receive:
         """`receive` with a time limit for the whole body: a slow client would count as in flight for ever."""

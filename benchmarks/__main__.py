@@ -59,7 +59,7 @@ def _measure(names: list[str], size: Scale, console: Console, done: dict[str, Pa
                 console.print(f"[bold]{name}[/]: {meaning} …")
                 done[name] = measure(bench, size)
                 report.show(console, done[name])
-    # a server that does not come up is told of by an AssertionError of tests/servers
+    # testbed/ raises an AssertionError if a server does not come up
     except (CannotRun, WrkError, UnexpectedAnswer, AssertionError, HTTPError, OSError) as error:
         return str(error)
     except KeyboardInterrupt:

@@ -1,9 +1,10 @@
-"""Service levels, from one table of objectives and one period: their recording rules and their burn alerts.
+"""Service levels: recording rules and burn rate alerts, generated from one table of objectives and one period.
 
-The shape is that of the Site Reliability Workbook (https://sre.google/workbook/alerting-on-slos/, "multiwindow,
-multi-burn-rate alerts"): an alert needs a fast enough burn in a long window, so that it matters, and in a short one,
-so that it ends soon after its cause. Windows are parts of the period, so that an alert has the same meaning whatever
-the period: the share of the budget that is spent when it fires, which is what alerts/thresholds.yml says.
+These are the "multiwindow, multi-burn-rate alerts" of the Site Reliability Workbook
+(https://sre.google/workbook/alerting-on-slos/). An alert requires a high burn rate in a long window, so that it is
+significant, and in a short one, so that it resolves soon after the cause is fixed. Windows are fractions of the period,
+so an alert has the same meaning for every period: its threshold in alerts/thresholds.yml is the share of the budget
+that has been spent when it fires.
 """
 
 from collections.abc import Iterator
@@ -11,11 +12,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-# for how long the budget is; Prometheus has to keep more than that (PROMETHEUS_RETENTION)
+# the period of the error budget; Prometheus' retention must be longer (PROMETHEUS_RETENTION)
 SLO_PERIOD = timedelta(days=3)
-# a shorter window would hold too few scrapes to say a rate
+# a shorter window would contain too few scrapes for a rate
 SHORTEST = timedelta(seconds=30)
-# windows from here on, which read much, are looked at once a minute
+# longer windows read many samples, so their rules are evaluated only once a minute
 LONG = timedelta(hours=1)
 
 GATEWAY = "gateway_request_duration_seconds"
@@ -25,10 +26,10 @@ FAST_SECONDS = "0.1"
 
 @dataclass(frozen=True)
 class Level:
-    """A promise: the share `objective` of requests is good.
+    """A service level: the share `objective` of requests is good.
 
-    `total` and `good` are PromQL of all requests and of the good ones, with WINDOW for the range, as the gateway
-    answered them; `replica_total` and `replica_good` the same as the replicas count them. `bad` completes "requests …".
+    `total` and `good` are PromQL for all requests and the good ones at the gateway, with WINDOW as the range;
+    `replica_total` and `replica_good` are the same at the replicas. `bad` completes the phrase "requests …".
     """
 
     name: str
@@ -44,9 +45,9 @@ class Level:
 
 @dataclass(frozen=True)
 class Burn:
-    """A pair of windows that alert together: the long one is the period's `part`th part, the short a twelfth of that.
+    """A pair of windows of one alert: the long one is the period divided by `part`, the short one a twelfth of that.
 
-    `share` of the budget is spent within the long window when the burn is `factor`.
+    At the burn rate `factor`, `share` of the budget is spent within the long window.
     """
 
     name: str
@@ -65,7 +66,7 @@ class Burn:
 
     @property
     def factor(self) -> float:
-        """How many times faster than evenly over the period the budget is spent."""
+        """The burn rate at which the alert fires: 1 spends exactly the budget within the period."""
         return self.share * self.part
 
 
@@ -75,7 +76,7 @@ def _increase(metric: str, *matchers: str) -> str:
 
 CLIENTS = 'kind=~"read|write"'
 NO_HEALTH = 'http_route!~"/health.*"'
-# a read that failed is availability's: it shall not count as a fast one for latency
+# failed reads count for availability only: for latency they must not count as fast
 READ = ('kind="read"', 'status_class!="5xx"')
 REPLICA_READ = ('http_request_method=~"GET|HEAD"', NO_HEALTH, 'http_response_status_code!~"5.."')
 LE = f'le="{FAST_SECONDS}"'
@@ -90,7 +91,7 @@ LEVELS = (
         replica_total=_increase(f"{REPLICAS}_count", NO_HEALTH),
         replica_good=_increase(f"{REPLICAS}_count", NO_HEALTH, 'http_response_status_code!~"5.."'),
         bad="answered 5xx by the gateway",
-        summary="Failed requests spend the error budget",
+        summary="Failed requests spend the error budget too fast",
     ),
     Level(
         name="latency",
@@ -101,10 +102,10 @@ LEVELS = (
         replica_total=_increase(f"{REPLICAS}_count", *REPLICA_READ),
         replica_good=_increase(f"{REPLICAS}_bucket", *REPLICA_READ, LE),
         bad="for reading that took over 100 ms at the gateway",
-        summary="Slow reads spend the latency budget",
+        summary="Slow reads spend the latency budget too fast",
     ),
 )
-# of 30 days: 1 h, 6 h, 1 d and 3 d
+# for a period of 30 days the long windows would be 1 h, 6 h, 1 d and 3 d
 BURNS = (
     Burn("Fast", 720, 0.02),
     Burn("Medium", 120, 0.05),
@@ -114,7 +115,7 @@ BURNS = (
 
 
 def promql(window: timedelta) -> str:
-    """A duration in PromQL's words, such as 7h12m."""
+    """A duration in PromQL's notation, such as 7h12m."""
     left, text = round(window.total_seconds()), ""
     for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
         count, left = divmod(left, size)
@@ -126,7 +127,7 @@ PERIOD = promql(SLO_PERIOD)
 
 
 def recordings() -> list[dict[str, Any]]:
-    """The groups of recording rules: requests, bad ones, their ratio and the burn in each window, and the budget."""
+    """The groups of recording rules: requests, bad requests, error ratio and burn rate per window, and the budget."""
     windows = sorted({window for burn in BURNS for window in (burn.short, burn.long)} | {SLO_PERIOD})
     groups: list[dict[str, Any]] = []
     for level in LEVELS:
@@ -142,7 +143,7 @@ def _recordings(level: Level, window: timedelta) -> Iterator[dict[str, str]]:
     name, slo = promql(window), f"slo:{level.name}"
     total, good = (promql_text.replace("WINDOW", name) for promql_text in (level.total, level.good))
     yield {"record": f"{slo}:requests:increase{name}", "expr": total}
-    # extrapolation may take the difference of two increases a little below nothing
+    # extrapolation can make the difference of two increases slightly negative
     yield {"record": f"{slo}:bad_requests:increase{name}", "expr": f"clamp_min(\n  {total}\n    - {good},\n  0\n)"}
     yield {
         "record": f"{slo}:error_ratio_rate{name}",
@@ -152,7 +153,7 @@ def _recordings(level: Level, window: timedelta) -> Iterator[dict[str, str]]:
         "record": f"{slo}:burn_rate{name}",
         "expr": f"{slo}:error_ratio_rate{name} / on () (1 - {slo}:objective)",
     }
-    # not over the period: three days of every replica's own series, each minute, are 50 s of work with 100 replicas
+    # Not over the whole period: with 100 replicas, evaluating three days of every replica's series takes 50 s.
     if window == BURNS[0].long:
         total, good = (text.replace("WINDOW", name) for text in (level.replica_total, level.replica_good))
         yield {
@@ -162,15 +163,15 @@ def _recordings(level: Level, window: timedelta) -> Iterator[dict[str, str]]:
 
 
 def _budget(level: Level) -> dict[str, str]:
-    """What is left of the budget; below zero where more is spent than there was."""
+    """The remaining budget; negative if it is overspent."""
     return {"record": f"slo:{level.name}:error_budget_remaining", "expr": f"1 - slo:{level.name}:burn_rate{PERIOD}"}
 
 
 def definition(level: Level, burn: Burn) -> dict[str, Any]:
-    """A burn alert as the catalog's files define theirs (`lab.alerts.catalog.Definition`)."""
+    """A burn rate alert in the form of the catalog files (`lab.alerts.catalog.Definition`)."""
     slo, short, long = f"slo:{level.name}", promql(burn.short), promql(burn.long)
     return {
-        # the slower of both burns; and a window says nothing before it has filled once
+        # the lower of both burn rates; a window has no signal until it has filled once
         "signal": (
             f"(\n  ({slo}:burn_rate{long} < on () {slo}:burn_rate{short})\n"
             f"    or ({slo}:burn_rate{short} and on () {slo}:burn_rate{long})\n"
@@ -182,7 +183,7 @@ def definition(level: Level, burn: Burn) -> dict[str, Any]:
         "allowed": {"threshold": [0.001, 1], "floor": [1, 100000]},
         "summary": level.summary,
         "description": (
-            f"Requests {level.bad}: at the pace of the last {short} and {long}, {{value}} of the error budget"
+            f"Requests {level.bad}: at the burn rate of the last {short} and {long}, {{value}} of the error budget"
             f" of {PERIOD} is spent in {long}."
         ),
         "dashboard": "service-levels",
@@ -205,8 +206,8 @@ SLO_ALERTS: dict[str, Any] = {
             + "\n) unless on () prometheus:starting == 1",
             "summary": "The service level {{ $labels.slo }} is not measured",
             "description": (
-                "The requests at the gateway that {{ $labels.slo }} is made of are absent (absent is {{ $value }}):"
-                " its budget and its alerts are blind."
+                "The gateway's requests for {{ $labels.slo }} are missing (absent is {{ $value }}):"
+                " its budget and its alerts have no data."
             ),
             "dashboard": "service-levels",
         },

@@ -1,4 +1,4 @@
-"""Cache and Redis: what the cache does for reads, and how its cluster fares."""
+"""Cache and Redis: hit ratio and latency of the cache, and the state of its Redis Cluster."""
 
 from observability.dashboards.frame import Dashboard, Row
 from observability.dashboards.machine import part_memory
@@ -19,7 +19,7 @@ from observability.dashboards.palette import (
 from observability.dashboards.panels import bars, lines, number, timeline
 from observability.dashboards.queries import Query, bound, by_replica, measured, or_zero, threshold
 
-BREAKER_STATES = {0: ("closed", GOOD), 1: ("half open", WARNING), 2: ("open", BAD)}
+BREAKER_STATES = {0: ("closed", GOOD), 1: ("half-open", WARNING), 2: ("open", BAD)}
 
 
 def _of_node(metric: str) -> str:
@@ -31,8 +31,8 @@ CACHE = Row(
     [
         lines(
             "Cache hit ratio",
-            "Share of reads answered by the cache. At 0: the cache is unavailable. "
-            "Below the dashed line under traffic: see its runbook.",
+            "Share of reads answered by the cache. At 0 the cache is unavailable. Below the dashed line under "
+            "traffic: see the runbook of CacheHitRatioLow.",
             "percentunit",
             [
                 Query('max(cache:requests:hit_ratio1m{cache="task"})', "single tasks", BLUE),
@@ -44,8 +44,8 @@ CACHE = Row(
         ),
         lines(
             "Hit ratio since start",
-            "Hits among all reads since the process began. "
-            "It climbs after a cold start and then stays; a slow fall is churn.",
+            "Share of hits among all reads since the process started. It rises after a cold start and then stays; a "
+            "slow fall means that keys are evicted or invalidated too often.",
             "percentunit",
             [
                 Query(
@@ -62,7 +62,8 @@ CACHE = Row(
         ),
         lines(
             "Cache reads by result",
-            "Reads a second. Bypass: the breaker is open, the database answers. Error: Redis failed or was too slow.",
+            "Reads per second. Bypass: the circuit breaker is open and the database answers. Error: Redis failed or "
+            "was too slow.",
             "reqps",
             [
                 Query(f'sum(cache:requests:rate1m{{result="{result}"}}) or vector(0)', result, colour)
@@ -72,7 +73,8 @@ CACHE = Row(
         ),
         lines(
             "p95 cache latency",
-            "Time that Redis takes as the replicas see it, the network included. Near 50 ms, operations time out.",
+            "Latency of Redis operations as the replicas measure it, including the network. Near 50 ms, operations "
+            "time out.",
             "s",
             [
                 Query(
@@ -86,16 +88,16 @@ CACHE = Row(
         ),
         timeline(
             "Circuit breaker",
-            "Open: the replica works without Redis, reads go to the database and the rate limit lets "
-            "through. Fix Redis first.",
+            "Open: the replica works without Redis, reads go to the database and the rate limit is not enforced. "
+            "Fix Redis first.",
             Query(by_replica('max by (instance) (circuit_breaker_state{dependency="redis"})', "max"), "{{replica}}"),
             BREAKER_STATES,
             width=8,
         ),
         lines(
             "Cache epochs raised",
-            "How often in five minutes a replica invalidated the whole cache, because invalidations were lost. "
-            "Good is 0.",
+            "How often in five minutes a replica invalidated the whole cache because single invalidations were "
+            "lost. Good is 0.",
             "short",
             [Query(by_replica("increase(cache_epoch_raised_total[5m])"), "{{replica}}")],
             colours=NUMBERED,
@@ -108,16 +110,16 @@ CLUSTER = Row(
     [
         number(
             "Nodes up",
-            "Redis nodes that answer their exporter; good is 6. "
-            "If fewer: the role panel shows which, and whether a replica took over.",
+            "Redis nodes that answer the exporter; good is 6. If fewer: the panel Role by node shows which, and "
+            "whether a replica was promoted.",
             "none",
             or_zero("sum(redis_up)"),
             steps=((0, BAD), (4, WARNING), (6, GOOD)),
         ),
         number(
             "Cluster state",
-            "Whether every reachable node reports the cluster as ok. "
-            "Failed: some slots have no master, so their keys are unavailable.",
+            "Whether every reachable node reports the cluster state as ok. Failed: some slots have no primary, so "
+            "their keys are unavailable.",
             "none",
             or_zero("min(redis_cluster_state)"),
             steps=((0, BAD), (1, GOOD)),
@@ -125,48 +127,49 @@ CLUSTER = Row(
         ),
         number(
             "Slots covered",
-            "Slots that have a healthy master, of 16,384, as the most pessimistic node sees it.",
+            "Slots with a healthy primary, out of 16,384, in the view of the node that sees the fewest.",
             "none",
             or_zero("min(redis_cluster_slots_ok)"),
             steps=((0, BAD), (16384, GOOD)),
         ),
         number(
             "Keys",
-            "Keys held by the masters. A fall to nearly nothing is a flush or a lost node: expect misses.",
+            "Keys on the primaries. A drop to almost 0 is a flush or a lost node: expect cache misses.",
             "short",
-            # a node that was restarted has a second info series for a while: one a node, or the join fails
+            # a restarted node has two info series for a while; without `sum by (node)` the join would fail
             'sum(sum by (node) (redis_db_keys) and on (node) redis_instance_info{role="master"}) or vector(0)',
         ),
         number(
             "Evictions, 5m",
-            "Keys evicted because memory was full. If it happens: more memory, or shorter TTLs.",
+            "Keys evicted because memory was full. If there are any: add memory, or shorten the TTL.",
             "short",
             or_zero("sum(increase(redis_evicted_keys_total[5m]))"),
             steps=((0, GOOD), (1, WARNING)),
         ),
         number(
             "Replication lag",
-            "Longest time since a replica last heard from its master. If it grows, a failover would lose writes.",
+            "Longest time since a replica last received data from its primary. If it grows, a failover would lose "
+            "writes.",
             "s",
             or_zero("max(redis_connected_slave_lag_seconds)"),
             steps=((0, GOOD), (5, WARNING), (10, BAD)),
         ),
         timeline(
             "Role by node",
-            "Each node as master, replica or down; a change is a failover. "
-            "A replica that becomes master replaces one that failed.",
+            "Each node as primary, replica or down; a change is a failover. A replica that becomes primary replaces "
+            "one that failed.",
             Query(
                 'max by (node) (redis_instance_info{node=~"$node", role="master"}) * 2'
                 ' or max by (node) (redis_instance_info{node=~"$node", role="slave"})'
                 ' or 0 * max by (node) (up{job="redis", node=~"$node"})',
                 "{{node}}",
             ),
-            {0: ("away", BAD), 1: ("replica", SKY), 2: ("master", BLUE)},
+            {0: ("down", BAD), 1: ("replica", SKY), 2: ("primary", BLUE)},
             height=9,
         ),
         timeline(
             "Replication link by node",
-            "Whether a replica is connected to its master. Down for long: its data is too old for a failover.",
+            "Whether a replica is connected to its primary. If down for long, its data is too old for a failover.",
             Query(
                 'min by (node) (redis_master_link_up{node=~"$node"}) + 1'
                 ' or 0 * max by (node) (up{job="redis", node=~"$node"})',
@@ -183,14 +186,14 @@ NODES = Row(
     [
         lines(
             "Command rate by node",
-            "Commands that each node runs. One master far above the others holds a hot key.",
+            "Commands per second on each node. One primary far above the others has a hot key.",
             "ops",
             [Query(f"sum by (node) (rate({_of_node('redis_commands_processed_total')}[1m]))", "{{node}}")],
             colours=NUMBERED,
         ),
         lines(
             "Memory by node",
-            "Memory in use by each node; the legend says the lowest limit, drawn once a node comes near. "
+            "Memory in use on each node; the lowest limit is in the legend and is drawn once a node comes near it. "
             "At the limit, keys are evicted.",
             "bytes",
             [
@@ -201,7 +204,8 @@ NODES = Row(
         ),
         bars(
             "Keys by node",
-            "Keys that each node holds now. A master and its replica hold the same; masters should be alike.",
+            "Keys on each node now. A primary and its replica have the same number; the primaries should have "
+            "similar numbers.",
             "short",
             Query(
                 f'sum by (node) ({_of_node("redis_db_keys")}) or 0 * max by (node) (up{{job="redis", node=~"$node"}})',
@@ -210,8 +214,8 @@ NODES = Row(
         ),
         lines(
             "Evictions by node",
-            "Keys a second that each node evicts for lack of memory; expiry is ordinary and shown as one line. "
-            "Good is 0.",
+            "Keys per second that each node evicts for lack of memory; expired keys are normal and shown as one "
+            "line. Good is 0.",
             "ops",
             [
                 Query(f"sum by (node) (rate({_of_node('redis_evicted_keys_total')}[1m]))", "evicted on {{node}}"),
@@ -221,14 +225,15 @@ NODES = Row(
         ),
         lines(
             "Connections by node",
-            "Clients connected to each node. A steady climb is a leak; a sudden fall is a node that lost its clients.",
+            "Client connections of each node. A steady rise is a leak; a sudden drop is a node that lost its clients.",
             "short",
             [Query(f"max by (node) ({_of_node('redis_connected_clients')})", "{{node}}")],
             colours=NUMBERED,
         ),
         lines(
             "CPU utilization by node",
-            "CPU time over one core, on which Redis runs its commands. Near 100 % the node is saturated.",
+            "CPU time relative to one core, because Redis runs commands on a single thread. Near 100 % the node is "
+            "saturated.",
             "percentunit",
             [
                 Query(

@@ -1,4 +1,4 @@
-"""Database: how fast it answers, and how much of it is left."""
+"""Database: latency and errors of queries, and how close PostgreSQL is to its limits."""
 
 from observability.dashboards.frame import Dashboard, Row
 from observability.dashboards.machine import part_cpu, part_memory
@@ -14,7 +14,8 @@ REPLICAS = Row(
     [
         number(
             "PostgreSQL",
-            "Whether the exporter reaches PostgreSQL. Down: cached reads go on, all else answers 503; start it again.",
+            "Whether the exporter reaches PostgreSQL. Down: cached reads succeed, everything else is answered 503; "
+            "start PostgreSQL.",
             "none",
             or_zero("min(pg_up)"),
             steps=((0, BAD), (1, GOOD)),
@@ -22,7 +23,7 @@ REPLICAS = Row(
         ),
         number(
             "p95 latency",
-            "Highest 95th percentile among the operations. High: look for locks and for a full pool below.",
+            "Highest 95th percentile among the operations. If high: look for locks and for an exhausted pool below.",
             "s",
             measured("max(operation:db_client_operation_duration_seconds:p95)"),
             steps=((0, GOOD), (0.05, WARNING), (0.5, BAD)),
@@ -30,8 +31,8 @@ REPLICAS = Row(
         ),
         number(
             "Pool utilization",
-            "Connections in use over the limit, of the fullest replica; good is under 80 %. "
-            "At 100 % queries wait for a connection.",
+            "Connections in use relative to the limit, on the replica with the fullest pool; good is under 80 %. At "
+            "100 % queries wait for a connection.",
             "percentunit",
             'max(sum by (instance) (db_client_connection_count{db_client_connection_state="used"})'
             " / sum by (instance) (db_client_connection_max)) or vector(0)",
@@ -57,15 +58,15 @@ REPLICAS = Row(
         ),
         number(
             "Deadlocks, 5m",
-            "Transactions that PostgreSQL cancelled because they waited on each other; good is 0. "
-            "If any: its log names the statements.",
+            "Transactions that PostgreSQL aborted because they waited for each other; good is 0. If there are any: "
+            "PostgreSQL's log has the statements.",
             "short",
             or_zero(f"sum(increase(pg_stat_database_deadlocks{{{OURS}}}[5m]))"),
             steps=((0, GOOD), (1, BAD)),
         ),
         lines(
             "p95 latency by operation",
-            "Waiting for a connection included. All rise: pool or disk. Only writes: a lock.",
+            "Includes the wait for a connection. All rise: pool or disk. Only writes rise: a lock.",
             "s",
             [
                 Query(
@@ -80,8 +81,8 @@ REPLICAS = Row(
         ),
         lines(
             "Query rate by operation",
-            "Statements by kind. More SELECT than usual: the cache is not answering. "
-            "None at all under traffic: breaker open.",
+            "Statements per second by kind. More SELECT than usual: the cache does not answer. None under traffic: "
+            "the circuit breaker is open.",
             "ops",
             [
                 Query(
@@ -95,7 +96,7 @@ REPLICAS = Row(
         ),
         lines(
             "Pool connections in use",
-            "Connections of each replica's pool in use. At the limit queries wait, and all durations grow.",
+            "Connections in use in each replica's pool. At the limit queries wait, and all latencies rise.",
             "short",
             [
                 Query(by_replica('db_client_connection_count{db_client_connection_state="used"}'), "{{replica}}"),
@@ -108,15 +109,15 @@ REPLICAS = Row(
         ),
         heatmap(
             "Query duration heatmap",
-            "Queries a second by duration. A band near two seconds is the time limit.",
+            "Queries per second by duration. A band near two seconds is the statement timeout.",
             Query(buckets("db_client_operation_duration_seconds_bucket"), "{{le}}"),
             before="no queries in this time",
         ),
         timeline(
             "Circuit breaker",
-            "Open: the replica answers 503 at once rather than wait. It closes by itself once the database answers.",
+            "Open: the replica answers 503 immediately instead of waiting. It closes once the database answers again.",
             Query(by_replica('max by (instance) (circuit_breaker_state{dependency="database"})', "max"), "{{replica}}"),
-            {0: ("closed", GOOD), 1: ("half open", WARNING), 2: ("open", BAD)},
+            {0: ("closed", GOOD), 1: ("half-open", WARNING), 2: ("open", BAD)},
         ),
     ],
 )
@@ -126,7 +127,7 @@ SERVER = Row(
     [
         lines(
             "Transaction rate",
-            "Transactions a second. Rolled back together with errors at the replicas: see PostgreSQL's log.",
+            "Transactions per second. Rollbacks together with errors at the replicas: see PostgreSQL's log.",
             "ops",
             [
                 Query(or_zero(f"sum(rate(pg_stat_database_xact_commit{{{OURS}}}[1m]))"), "committed", BLUE),
@@ -135,8 +136,8 @@ SERVER = Row(
         ),
         lines(
             "Connections by state",
-            "Connections by what they do. Idle in transaction holds locks while nothing runs: find "
-            "who forgot to commit.",
+            "Connections by activity. Idle in transaction holds locks while nothing runs: find the client that did "
+            "not commit.",
             "short",
             [
                 Query(or_zero('sum(pg_stat_activity_count{state="active"})'), "active", BLUE),
@@ -151,16 +152,16 @@ SERVER = Row(
         ),
         lines(
             "Longest transaction",
-            "Age of the oldest open transaction; good is under a second. "
-            "One that grows without end blocks others and vacuum.",
+            "Age of the oldest open transaction; good is under a second. One that never ends blocks other "
+            "transactions and vacuum.",
             "s",
             [Query(or_zero("max(pg_stat_activity_max_tx_duration)"), "longest", ORANGE)],
             is_log=False,
         ),
         bars(
             "Locks by mode",
-            "Locks in our database now. Access exclusive that stays blocks every query on its table: "
-            "find who holds it.",
+            "Locks in the service's database now. An access exclusive lock that stays blocks every query on its "
+            "table: find the session that holds it.",
             "short",
             Query(
                 f'sum by (mode) (pg_locks_count{{{OURS}}}) or label_replace(vector(0), "mode", "none", "", "")',
@@ -169,7 +170,7 @@ SERVER = Row(
         ),
         lines(
             "Rows written",
-            "Rows inserted, updated and deleted a second, as PostgreSQL counts them.",
+            "Rows inserted, updated and deleted per second, as counted by PostgreSQL.",
             "ops",
             [
                 Query(or_zero(f"sum(rate(pg_stat_database_tup_{name}{{{OURS}}}[1m]))"), name, colour)
@@ -180,7 +181,7 @@ SERVER = Row(
         part_memory("postgres", "PostgreSQL memory", width=12),
         lines(
             "Size on disk",
-            "Bytes that our databases take. It grows with tasks; a jump without them is bloat.",
+            "Size of the databases in bytes. It grows with the number of tasks; a jump without new tasks is bloat.",
             "bytes",
             [Query(or_zero(f"sum(pg_database_size_bytes{{{OURS}}})"), "size", GREEN)],
             width=12,

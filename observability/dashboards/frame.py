@@ -1,4 +1,4 @@
-"""What all dashboards share around their panels: variables, links, annotations, places, and the JSON."""
+"""What all dashboards share: variables, links, annotations, the layout of panels, and rendering to JSON."""
 
 import json
 import zlib
@@ -38,10 +38,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Dashboard:
-    """A dashboard. `variables` are those that it shows; the others are hidden, so that links carry them along.
+    """A dashboard. `variables` are the visible ones; the others are hidden, so that links keep their values.
 
-    One with `parameters`, text that is typed in or that a link brings, is about one thing and does not refresh.
-    `since` is where its time begins.
+    A dashboard with `parameters`, text that is typed in or set by a link, shows a single item and does not refresh.
+    `since` is the start of its default time range.
     """
 
     uid: str
@@ -54,7 +54,7 @@ class Dashboard:
 
 
 def render(dashboard: Dashboard) -> str:
-    """The dashboard's JSON as Grafana loads it: the same text for the same source."""
+    """The dashboard's JSON as Grafana loads it; deterministic."""
     builder = (
         builders.Dashboard(dashboard.title)
         .uid(dashboard.uid)
@@ -76,19 +76,19 @@ def render(dashboard: Dashboard) -> str:
         .link(_other_dashboards())
     )
     resource = builder.build()
-    # 42 is Grafana 12's and 13's, and the SDK still writes 41; the step between them concerns `hideFrom`, unused here
+    # Grafana 12 and 13 use 42, the SDK still writes 41; the migration between them concerns `hideFrom`, unused here
     resource.schema_version = 42
     resource.panels = list(_laid_out(dashboard))
     data = json.loads(json.dumps(resource, cls=JSONEncoder))
     for source, item in zip(data["annotations"]["list"], ANNOTATIONS, strict=True):
         source.update(_prometheus_annotation(item))
     _leave_out_what_grafana_13_lacks(data)
-    # (one space: `kubectl apply` keeps a copy of each dashboard in an annotation of at most 256 KiB)
+    # indented by one space: `kubectl apply` copies each dashboard into an annotation of at most 256 KiB
     return json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def _leave_out_what_grafana_13_lacks(data: dict[str, Any]) -> None:
-    """The SDK's defaults for options that were taken out of the schema since."""
+    """Removes the SDK's defaults for options that are no longer in the schema."""
     for variable in data["templating"]["list"]:
         for option in ("auto", "auto_count", "auto_min"):
             variable.pop(option, None)
@@ -109,9 +109,9 @@ class Annotation:
 
 
 def _edges(expr: str) -> str:
-    """The points at which series of `expr` begin and end, told apart by the label `edge`, and nothing between them.
+    """The points at which series of `expr` start and end, with the label `edge` set to `started` or `ended`.
 
-    `expr` has an `@` where an offset goes.
+    `@` in `expr` marks where an offset is inserted.
     """
     now, before = expr.replace("@", ""), expr.replace("@", " offset $__interval")
     return (
@@ -124,7 +124,7 @@ ANNOTATIONS = (
     Annotation("Load", _edges('max by (profile) (load:phase{phase!="idle"}@)'), "Load {{profile}}", "{{edge}}", PURPLE),
     Annotation(
         "Restarts",
-        # now there, and not what it was a step ago
+        # exists now, with another value than one step ago
         "replica:process_start_time_seconds:max > time() - 120"
         " unless replica:process_start_time_seconds:max == replica:process_start_time_seconds:max offset $__interval",
         "{{replica}}",
@@ -158,7 +158,7 @@ ANNOTATIONS = (
 
 
 def _prometheus_annotation(item: Annotation) -> dict[str, Any]:
-    """Fields of the Prometheus data source's annotations, which the SDK's model does not have."""
+    """Fields of Prometheus annotations that the SDK's model lacks."""
     return {
         "titleFormat": item.title,
         "textFormat": item.text,
@@ -208,12 +208,12 @@ def _other_dashboards() -> builders.DashboardLink:
         .as_dropdown(True)
         .include_vars(True)
         .keep_time(True)
-        .tooltip("The same time and choices on another dashboard")
+        .tooltip("Another dashboard with the same time range and variables")
     )
 
 
 def _laid_out(dashboard: Dashboard) -> Iterator[model.Panel | model.RowPanel]:
-    """Rows and panels in reading order, each with a place and with an id that stays when others come or go."""
+    """Rows and panels in reading order, each with a position and an id that does not depend on other panels."""
     top = 0
     for row in dashboard.rows:
         heading = builders.Row(row.title).build()

@@ -1,4 +1,4 @@
-"""Load test: what the generator saw outside, beside what the service saw inside, and where the limit was."""
+"""Load test: the client's view next to the server's, and where the bottleneck is."""
 
 from observability.dashboards.frame import Dashboard, Row
 from observability.dashboards.machine import machine
@@ -37,23 +37,23 @@ NOW = Row(
     [
         number(
             "Target rate",
-            "Requests a second that the profile wants now; 0 while no load runs.",
+            "Requests per second that the load profile schedules now; 0 while no load runs.",
             "reqps",
             "load:target_rate",
             decimals=1,
         ),
         number(
             "Successful rate",
-            "Requests a second that were answered without an error. "
-            "Far under the target rate: look at Saturation, below.",
+            "Requests per second that were answered without an error. Far below the target rate: see the saturation "
+            "panels below.",
             "reqps",
             'sum(load:requests:rate1m{result="answered"})',
             decimals=1,
         ),
         number(
             "Client error rate",
-            "Share of requests that failed or were dropped, over a minute; good is 0. "
-            "The server's side is beside it below.",
+            "Share of requests that failed or were dropped, over one minute; good is 0. The panel Error rate below "
+            "compares it with the server's view.",
             "percentunit",
             FAILED,
             steps=((0, GOOD), (0.001, BAD)),
@@ -61,7 +61,8 @@ NOW = Row(
         ),
         number(
             "Client p95",
-            "95th percentile of latency from when a request was due, so that waiting to be sent counts too.",
+            "95th percentile of latency, measured from the time at which a request was due, so that queueing in the "
+            "generator counts too.",
             "s",
             measured("load:request_duration_seconds:p95"),
             steps=((0, GOOD), (0.1, ORANGE), (0.5, BAD)),
@@ -69,14 +70,14 @@ NOW = Row(
         ),
         number(
             "Users",
-            "Concurrent users that the generator keeps; each has at most one request in flight.",
+            "Concurrent users of the generator; each has at most one request in flight.",
             "short",
             "load:users",
         ),
         number(
             "Generator",
-            "Whether the generator itself is the bottleneck. "
-            "If saturated, the figures describe it, and not the service.",
+            "Whether the load generator is the bottleneck. If it is saturated, the results describe the generator "
+            "rather than the service.",
             "none",
             "load:generator_saturated",
             steps=((0, GOOD), (1, BAD)),
@@ -90,8 +91,8 @@ OUTSIDE_INSIDE = Row(
     [
         lines(
             "Request rate: client, server",
-            "Requests a second that came due, that were answered, and that the replicas saw. "
-            "Where they part, is the loss.",
+            "Requests per second that were due, that were answered, and that the replicas received. Where the lines "
+            "diverge, requests are lost or wait.",
             "reqps",
             [
                 Query("load:requests_offered:rate1m", "offered", SKY),
@@ -102,7 +103,7 @@ OUTSIDE_INSIDE = Row(
         ),
         lines(
             "Failed and dropped requests",
-            "Requests a second that failed, and that were dropped because no user was free to send them; good is 0.",
+            "Requests per second that failed, and that were dropped because no user was free to send them; good is 0.",
             "reqps",
             [
                 Query('sum(load:requests:rate1m{result="failed"})', "failed", VERMILLION),
@@ -111,13 +112,15 @@ OUTSIDE_INSIDE = Row(
         ),
         lines(
             "Outstanding requests",
-            "Requests that came due and have no answer yet. It grows: the service hangs, or the users do not suffice.",
+            "Requests that were due and have no response yet. If it grows: the service hangs, or there are too few "
+            "users.",
             "short",
             [Query("load:requests_outstanding", "outstanding", ORANGE)],
         ),
         lines(
             "Error rate: client, server",
-            "Share of failed requests. Failed outside and not inside: connections that never reached a replica.",
+            "Share of failed requests. If the client sees failures that the server does not: connections that never "
+            "reached a replica.",
             "percentunit",
             [
                 Query(FAILED, "client", ORANGE),
@@ -127,8 +130,8 @@ OUTSIDE_INSIDE = Row(
         ),
         lines(
             "p95 latency: client, server",
-            "The client's view from when a request was due, and the replicas' own. "
-            "The gap is queueing before the replica.",
+            "Client: from the time at which a request was due. Server: measured by the replicas. The difference is "
+            "queueing before the replica.",
             "s",
             [
                 Query(measured("load:request_duration_seconds:p95"), "client", ORANGE),
@@ -138,7 +141,8 @@ OUTSIDE_INSIDE = Row(
         ),
         lines(
             "p99 latency: client, server",
-            "99th percentiles; the dashed line is where an alert fires. Client alone: gateway or generator.",
+            "99th percentiles; the dashed line is the alert threshold. If only the client's rises: gateway or "
+            "generator.",
             "s",
             [
                 Query(measured("load:request_duration_seconds:p99"), "client", ORANGE),
@@ -149,7 +153,8 @@ OUTSIDE_INSIDE = Row(
         ),
         lines(
             "Response rate by status",
-            "What the replicas answered a second. 429 belongs to profile abuse; 503 marks the limit.",
+            "Responses per second of the replicas, by status. 429 is expected with the profile abuse; 503 shows the "
+            "limit of the stack.",
             "reqps",
             [Query("status:http_requests:rate1m", "{{http_response_status_code}}")],
             is_stacked=True,
@@ -159,15 +164,16 @@ OUTSIDE_INSIDE = Row(
         ),
         heatmap(
             "Client latency heatmap",
-            "Requests a second in each span of latency, from when they were due. "
-            "A second band above is a new way to be slow.",
+            "Requests per second by latency, measured from the time at which they were due. A second band above is "
+            "a new kind of slow request.",
             Query('load:request_duration_seconds_bucket:rate1m{le!~"0.075|0.75"}', "{{le}}"),
             width=8,
             before=NO_LOAD,
         ),
         heatmap(
             "Server duration heatmap",
-            "The replicas' own durations over the same time, to lay beside the client's; a point is a trace to open.",
+            "Durations measured by the replicas over the same time, for comparison with the client's; a point opens "
+            "a trace.",
             Query(buckets(SERVED), "{{le}}", has_exemplars=True),
             width=8,
         ),
@@ -179,8 +185,8 @@ LIMIT = Row(
     [
         lines(
             "CPU utilization by replica",
-            "CPU time over what one event loop may use: a core, or the replica's limit where that is less. "
-            "First to reach 100 %: the replicas are the limit; add some.",
+            "CPU time relative to what one event loop can use: one core, or the replica's limit if that is lower. "
+            "If this reaches 100 % first, the replicas are the bottleneck: add some.",
             "percentunit",
             [Query('replica:process_cpu:ratio_rate1m{replica=~"$replica"}', "{{replica}}")],
             colours=NUMBERED,
@@ -188,8 +194,8 @@ LIMIT = Row(
         ),
         lines(
             "CPU throttling by replica",
-            "Part of the time in which the cgroup throttled the replica; good is 0. "
-            "Above the threshold requests wait for the CPU limit.",
+            "Share of time in which the cgroup throttled the replica; good is 0. Above the threshold requests wait "
+            "because of the CPU limit.",
             "percentunit",
             [
                 Query(by_replica("rate(process_cpu_throttled_seconds_total[1m])"), "{{replica}}"),
@@ -210,8 +216,8 @@ LIMIT = Row(
         ),
         lines(
             "Traffic share by replica",
-            "Part of the requests that each replica answers, while there is traffic. "
-            "Good is equal: one below the others is slow.",
+            "Share of the requests that each replica answers, while there is traffic. Good is equal shares: a "
+            "replica below the others is slow.",
             "percentunit",
             [share_of_replicas()],
             colours=NUMBERED,
@@ -220,7 +226,8 @@ LIMIT = Row(
         ),
         lines(
             "In-flight requests",
-            "Requests that a replica works on. At its limit, drawn once one comes near, new ones are shed with 503.",
+            "Requests that each replica is processing. At the limit, which is drawn once a replica comes near it, "
+            "new requests are shed with 503.",
             "short",
             [
                 Query(by_replica("http_server_active_requests"), "{{replica}}"),
@@ -230,8 +237,8 @@ LIMIT = Row(
         ),
         lines(
             "Gateway errors and retries",
-            "Upstream errors, requests retried on another replica, and 5xx answers, a second; good is 0. "
-            "Retries without 5xx: clients saw none.",
+            "Upstream errors, requests retried on another replica, and 5xx responses, per second; good is 0. "
+            "Retries without 5xx: clients noticed nothing.",
             "reqps",
             [
                 Query("sum(rate(gateway_upstream_errors_total[1m])) or vector(0)", "upstream errors", VERMILLION),
@@ -246,7 +253,7 @@ LIMIT = Row(
         ),
         lines(
             "Database pool utilization",
-            "Share of each replica's pool in use. At 100 % the database is the limit.",
+            "Share of each replica's pool in use. At 100 % the database is the bottleneck.",
             "percentunit",
             [
                 Query(
@@ -262,7 +269,7 @@ LIMIT = Row(
         ),
         lines(
             "Cache hit ratio",
-            "Share of reads that the cache answered. A profile of misses puts the load on the database.",
+            "Share of reads that the cache answered. A profile with many misses puts the load on the database.",
             "percentunit",
             [Query("cache:requests:hit_ratio1m_all", "hit ratio", GREEN)],
             most=1,
@@ -270,8 +277,8 @@ LIMIT = Row(
         ),
         lines(
             "Generator lag",
-            "Age of the oldest request that waits to be sent; good is under 10 ms. "
-            "It grows: the generator is the limit; use --users, --workers or another machine.",
+            "Age of the oldest request that waits to be sent; good is under 10 ms. If it grows, the generator is "
+            "the bottleneck: use --users, --workers or another machine.",
             "s",
             [Query("load:generator_lag_seconds", "lag", ORANGE)],
             before=NO_LOAD,

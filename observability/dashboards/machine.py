@@ -1,4 +1,4 @@
-"""CPU, memory and pressure of the machine and of the parts that are not ours, which several dashboards show."""
+"""Panels that several dashboards share: CPU, memory and pressure of the machine, PostgreSQL, the gateway and Redis."""
 
 from grafana_foundation_sdk.models.dashboard import Panel
 
@@ -10,12 +10,12 @@ PARTS = {**NUMBERED, "/^postgres$/": GREY, "/^gateway$/": YELLOW}
 
 
 def machine() -> list[Panel]:
-    """Where the limit was, if not in the service: utilization and pressure of the machine, then its parts."""
+    """Bottlenecks outside the service: utilization and pressure of the machine, then of its components."""
     return [
         lines(
             "Host CPU and memory",
-            "Share of all cores that is busy, and of the memory that is in use, on the machine that runs the stack. "
-            "CPU near 100 %: the machine is the limit, and the generator may be part of it.",
+            "Share of all cores that is busy, and of the memory in use, on the machine that runs the stack. CPU "
+            "near 100 %: the machine is the bottleneck, and the load generator may be one cause.",
             "percentunit",
             [
                 Query("host:cpu:utilization_rate1m", "CPU", BLUE),
@@ -26,8 +26,8 @@ def machine() -> list[Panel]:
         ),
         lines(
             "Host pressure (PSI)",
-            "Share of time in which some process waited for the resource, as the kernel counts it; good is near 0. "
-            "It rises before utilization is full.",
+            "Share of time in which some process waited for the resource, as measured by the kernel; good is near "
+            "0. It rises before utilization reaches 100 %.",
             "percentunit",
             [
                 Query(f'host:pressure:ratio_rate1m{{resource="{resource}"}}', resource, colour)
@@ -35,7 +35,7 @@ def machine() -> list[Panel]:
             ],
             most=1,
             width=12,
-            before="the kernel counts no pressure",
+            before="this kernel does not measure pressure",
         ),
         part_cpu(".*", width=12),
         part_memory(".*", width=12),
@@ -43,10 +43,10 @@ def machine() -> list[Panel]:
 
 
 def part_cpu(parts: str, title: str = "CPU by part", width: int = 8) -> Panel:
-    """Cores that parts (a regular expression) use."""
+    """CPU cores used by each component; `parts` is a regular expression of labels."""
     return lines(
         title,
-        "Cores that PostgreSQL, the gateway and each Redis node keep busy. "
+        "CPU cores used by PostgreSQL, the gateway and each Redis node. "
         "A Redis node and a gateway worker use at most one.",
         "none",
         [Query(f'part:cpu_cores:rate1m{{part=~"{parts}"}}', "{{part}}")],
@@ -56,7 +56,7 @@ def part_cpu(parts: str, title: str = "CPU by part", width: int = 8) -> Panel:
 
 
 def part_memory(parts: str, title: str = "Memory by part", width: int = 8) -> Panel:
-    """Bytes that parts (a regular expression) hold."""
+    """Resident memory of each component; `parts` is a regular expression of labels."""
     return lines(
         title,
         "Resident memory of PostgreSQL, the gateway and each Redis node. "

@@ -1,4 +1,4 @@
-"""Overview: is it well? What to look at on a wall, or first at night. It fits 1,920 x 1,080 pixels in kiosk mode."""
+"""Overview: is the service healthy? For a wall screen or the first look on call; fits 1,920 x 1,080 in kiosk mode."""
 
 from observability.dashboards.frame import Dashboard, Row
 from observability.dashboards.palette import (
@@ -41,16 +41,16 @@ NOW = Row(
         ),
         number(
             "Request rate",
-            "Requests a second that the replicas answer, health checks not counted. "
-            "0 while clients are there: look at the gateway.",
+            "Requests per second that the replicas answer, without health checks. 0 while clients send: look at the "
+            "gateway.",
             "reqps",
             "http:requests:rate1m",
             decimals=1,
         ),
         number(
             "Error rate",
-            "Share of requests answered 5xx over a minute; good is under 0.1 %. "
-            "If it rises, Requests shows the route and Database the usual cause.",
+            "Share of requests answered 5xx over one minute; good is under 0.1 %. If it rises, Requests shows the "
+            "route and Database the usual cause.",
             "percentunit",
             "http:errors:ratio_rate1m",
             steps=((0, GOOD), (0.001, WARNING), (0.01, BAD)),
@@ -58,8 +58,8 @@ NOW = Row(
         ),
         number(
             "p99 latency",
-            "99th percentile of request durations over a minute; good is under 100 ms. "
-            "If it rises, see which route on Requests.",
+            "99th percentile of request durations over one minute; good is under 100 ms. If it rises, Requests "
+            "shows which route.",
             "s",
             measured("http:request_duration_seconds:p99"),
             steps=((0, GOOD), (0.1, WARNING), (0.5, BAD)),
@@ -67,7 +67,7 @@ NOW = Row(
         ),
         number(
             "Cache hit ratio",
-            "Share of reads that the cache answered over a minute. If low, see Cache and Redis.",
+            "Share of reads that the cache answered over one minute. If low, see Cache and Redis.",
             "percentunit",
             "cache:requests:hit_ratio1m_all",
             steps=((0, WARNING), (0.5, GOOD)),
@@ -75,7 +75,7 @@ NOW = Row(
         ),
         number(
             "Replicas up",
-            "Replicas that Prometheus reaches. If fewer than were started, see Replicas and gateway.",
+            "Replicas that Prometheus can scrape. If fewer than were started, see Replicas and gateway.",
             "none",
             or_zero('sum(up{job="todo"})'),
             steps=((0, BAD), (1, WARNING), (2, GOOD)),
@@ -88,7 +88,8 @@ REQUESTS = Row(
     [
         lines(
             "Request rate by status",
-            "Answers a second by status code. 5xx is ours to fix; a surge of 429 means that the rate limit rejects.",
+            "Responses per second by status code. 5xx are server errors; many 429 mean that the rate limit rejects "
+            "clients.",
             "reqps",
             [Query("status:http_requests:rate1m", "{{http_response_status_code}}")],
             is_stacked=True,
@@ -98,8 +99,8 @@ REQUESTS = Row(
         ),
         lines(
             "5xx error rate",
-            "Share of requests answered 5xx. Above the dashed line for long enough, an alert fires: "
-            "follow its runbook.",
+            "Share of requests answered 5xx. Above the dashed line for long enough, an alert fires: follow its "
+            "runbook.",
             "percentunit",
             [
                 Query("http:errors:ratio_rate1m", "error rate", ORANGE),
@@ -110,7 +111,7 @@ REQUESTS = Row(
         ),
         lines(
             "Latency",
-            "Percentiles over a minute. All rise: saturation. Only p99: one route or replica.",
+            "Percentiles over one minute. All rise: saturation. Only p99 rises: one route or replica.",
             "s",
             [
                 Query(measured("http:request_duration_seconds:p50"), "p50", SKY),
@@ -123,9 +124,9 @@ REQUESTS = Row(
         ),
         heatmap(
             "Request duration heatmap",
-            "Requests a second by duration; each point opens a trace. "
-            "Two bands are hits and misses; a band near a time limit is a timeout.",
-            # exemplars belong to the service's own series, which no recording rule carries on
+            "Requests per second by duration; each point opens a trace. Two bands are cache hits and misses; a band "
+            "near a time limit is a timeout.",
+            # not a recording rule: recorded series have no exemplars
             Query(buckets(SERVED), "{{le}}", has_exemplars=True),
             height=6,
         ),
@@ -146,8 +147,8 @@ REQUESTS = Row(
         ),
         lines(
             "Traffic share by replica",
-            "Part of the requests that each replica answers, while there is traffic. "
-            "Lines that diverge: one replica is slow, or has just started.",
+            "Share of the requests that each replica answers, while there is traffic. Lines that diverge: one "
+            "replica is slow, or has just started.",
             "percentunit",
             [share_of_replicas()],
             colours=NUMBERED,
@@ -164,8 +165,8 @@ STACK = Row(
     [
         gauge(
             "Error budget",
-            "The part of the errors allowed in three days that is unspent. "
-            "Below 10 %: no risky change until it recovers.",
+            "Share of the errors allowed in three days that is still available. Below 10 %: no risky change until "
+            "it recovers.",
             "percentunit",
             "max(slo:availability:error_budget_remaining)",
             most=1,
@@ -175,7 +176,8 @@ STACK = Row(
         ),
         gauge(
             "Latency budget",
-            "The part of the slow reads allowed in three days that is unspent. Below 10 %: find what got slower.",
+            "Share of the slow reads allowed in three days that is still available. Below 10 %: find what became "
+            "slower.",
             "percentunit",
             "max(slo:latency:error_budget_remaining)",
             most=1,
@@ -185,7 +187,7 @@ STACK = Row(
         ),
         lines(
             "CPU utilization by replica",
-            "CPU time over what one event loop may use: a core, or the replica's limit where that is less. "
+            "CPU time relative to what one event loop can use: one core, or the replica's limit if that is lower. "
             "Near 100 % it is saturated: add replicas.",
             "percentunit",
             [Query('replica:process_cpu:ratio_rate1m{replica=~"$replica"}', "{{replica}}")],
@@ -195,11 +197,11 @@ STACK = Row(
         ),
         bars(
             "Targets up",
-            "Targets of each job that Prometheus reaches; of Redis, nodes that answer. "
-            "A part at 0 is down, or cannot be scraped.",
+            "Targets of each job that Prometheus can scrape; for Redis, nodes that answer. A job at 0 is down, or "
+            "cannot be scraped.",
             "none",
             Query(
-                # a Redis node that is down has an exporter that is up
+                # `up` of a Redis node is its exporter's, which is up even if the node is down
                 "sum by (job) (up unless on (job, instance) redis_up == 0) or 0 * max by (job) (up)",
                 "{{job}}",
             ),

@@ -1,4 +1,4 @@
-"""Colours that colour-blind readers tell apart: Okabe and Ito, https://jfly.uni-koeln.de/color/."""
+"""Colours that colour-blind readers can distinguish: Okabe and Ito, https://jfly.uni-koeln.de/color/."""
 
 BLUE = "#0072B2"
 SKY = "#56B4E9"
@@ -12,7 +12,7 @@ BLACK = "#000000"
 
 GOOD, WARNING, BAD, IDLE = GREEN, ORANGE, VERMILLION, GREY
 
-# series named by a number, such as todo-1 or redis-6: the expression that finds them, and their colour
+# the colours of series that end in a number, such as todo-1 or redis-6, by a regular expression
 NUMBERED = {
     rf"/.*-{number}$/": colour
     for number, colour in enumerate((BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILLION, YELLOW, GREY), start=1)
@@ -23,7 +23,7 @@ ROUTES = {
     r"/^\/schema.*/": GREEN,
     r"/^unmatched.*/": GREY,
 }
-# of the expressions that match, the last one counts
+# the last matching expression counts
 STATUSES = {
     r"/^2../": BLUE,
     r"/^201/": GREEN,

@@ -1,6 +1,6 @@
-"""The vocabulary of panels: every kind that a dashboard may use, in the one look that all share.
+"""The types of panels that dashboards use, in one common style.
 
-Only kinds that Grafana 9 has. A panel's place is not its own affair: `frame` lays panels out in reading order.
+Only types that Grafana 9 has. `frame` sets the positions of panels, in reading order.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,6 @@ from grafana_foundation_sdk.builders import (
     stat,
     statetimeline,
     table,
-    text,
     timeseries,
 )
 from grafana_foundation_sdk.builders import dashboard as builders
@@ -24,7 +23,6 @@ from grafana_foundation_sdk.models import common as looks
 from grafana_foundation_sdk.models import dashboard as model
 from grafana_foundation_sdk.models import heatmap as heatmap_model
 from grafana_foundation_sdk.models import statetimeline as statetimeline_model
-from grafana_foundation_sdk.models import text as text_model
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 from observability.dashboards.palette import BLUE, VERMILLION
@@ -32,12 +30,12 @@ from observability.dashboards.queries import Query
 
 PROMETHEUS = model.DataSourceRef(type_val="prometheus", uid="prometheus")
 
-# (from this value on, colour); the first pair's value is ignored, since it holds from below
+# (lower bound, colour); the first bound is ignored, because the first colour applies to all lower values
 Steps = Sequence[tuple[float, str]]
 # value → (text, colour)
 States = Mapping[int, tuple[str, str]]
 
-# an axis of nothing but zeros reaches this far, where Grafana would choose 100 (10,000 % for a ratio)
+# the top of an axis with only zeros, for which Grafana would choose 100 (10,000 % for a ratio)
 SOFT_MAX = {"percentunit": 0.01, "bytes": 2**20}
 EXEMPLAR = VERMILLION
 
@@ -58,8 +56,8 @@ def lines(
 ) -> model.Panel:
     """Signals over time. `colours` maps a regular expression on legends to a colour.
 
-    Durations have a logarithmic axis, since their thresholds lie orders of magnitude above them. `before` is shown
-    in place of the chart while there is nothing to draw.
+    Durations have a logarithmic axis, because their thresholds are orders of magnitude above them. `before` is shown
+    instead of the chart while there is no data.
     """
     panel = (
         timeseries.Panel()
@@ -85,7 +83,7 @@ def lines(
         panel = panel.min(0)
         panel = panel.max(most) if most is not None else panel.axis_soft_max(SOFT_MAX.get(unit, 1))
     if is_stacked:
-        # no line: that of a series at 0 would run along the top of those below it
+        # no outline: that of a series at 0 would cover the top of the series below it
         panel = (
             panel.stacking(common.StackingConfig().mode(looks.StackingMode.NORMAL).group("A"))
             .line_width(0)
@@ -115,7 +113,7 @@ def number(
     decimals: int | None = None,
     before: str = "",
 ) -> model.Panel:
-    """One number now, over its course in the chosen time. `before` is shown while there is none."""
+    """The current value, with a sparkline of the selected time range. `before` is shown while there is no value."""
     panel = (
         stat.Panel()
         .title(title)
@@ -151,7 +149,7 @@ def gauge(
     height: int = 4,
     before: str = "",
 ) -> model.Panel:
-    """One number now, between 0 and `most`. `before` is shown while there is none."""
+    """The current value on a scale from 0 to `most`. `before` is shown while there is no value."""
     panel = (
         gauge_builder.Panel()
         .title(title)
@@ -184,7 +182,7 @@ def bars(
     width: int = 8,
     height: int = 8,
 ) -> model.Panel:
-    """One bar a series, now."""
+    """The current value of each series as a bar."""
     panel = (
         bargauge.Panel()
         .title(title)
@@ -215,7 +213,7 @@ def heatmap(
     height: int = 8,
     before: str = "no requests in this time",
 ) -> model.Panel:
-    """How a duration is spread: `query` gives a rate for each `le`."""
+    """The distribution of a duration over time; `query` returns a rate for each `le`."""
     return (
         heatmap_builder.Panel()
         .title(title)
@@ -230,7 +228,7 @@ def heatmap(
         .color(
             heatmap_builder.HeatmapColorOptions()
             .mode(heatmap_model.HeatmapColorMode.SCHEME)
-            # Grafana inverts a scheme on light, so that a low count blends into either ground; reversed, it stands out
+            # Grafana inverts the scheme on the light theme, where low counts would vanish; reversed, they are visible
             .scheme("Cool")
             .reverse(True)
             .scale(heatmap_model.HeatmapColorScale.EXPONENTIAL)
@@ -268,7 +266,7 @@ def timeline(
         .span(width)
         .height(height)
         .unit("none")
-        # by threshold, merging equal values would show the thresholds' bounds in place of the states' names
+        # coloured by threshold, merged values would show the thresholds' bounds instead of the states' names
         .color_scheme(_by_name())
         .mappings(_mappings(states))
         .merge_values(True)
@@ -280,7 +278,7 @@ def timeline(
         .with_target(_range_targets([query])[0])
         .build()
     )
-    # no pages: what fires must not be on the second (the SDK knows no 0, which is how Grafana turns paging off)
+    # 0 turns paging off, so that no firing alert is on a second page; the SDK's builder refuses 0
     cast(statetimeline_model.Options, panel.options).per_page = 0
     return panel
 
@@ -297,9 +295,9 @@ def listing(
     height: int = 8,
     before: str = "",
 ) -> model.Panel:
-    """A table with a row for each value of `label`, headed `heading`; `columns`: heading → (unit, expression).
+    """A table with one row for each value of `label`, in the column `heading`; `columns`: heading → (unit, expression).
 
-    Grafana's `merge` joins rows whose labels are all alike, and the metric's name is one: each column is aggregated.
+    Grafana's `merge` joins rows only if all labels are equal, including the metric name, so each column is aggregated.
     """
     panel = (
         table.Panel()
@@ -309,7 +307,7 @@ def listing(
         .span(width)
         .height(height)
         .unit("none")
-        # Grafana's 150 pixels a column would push the last ones out of sight
+        # with Grafana's default of 150 pixels the last columns would not be visible
         .min_width(60)
         .sort_by([common.TableSortByFieldState().display_name(sort_by).desc(True)])
         .with_transformation(model.DataTransformerConfig(id_val="merge", options={}))
@@ -339,20 +337,6 @@ def listing(
         panel = panel.override_by_name(name, [model.DynamicConfigValue(id_val="unit", value=unit)])
         panel = panel.with_target(_instant(f"max by ({label}) ({expr})", name, PromQueryFormat.TABLE, letter))
     return panel.build()
-
-
-def note(title: str, description: str, markdown: str, *, width: int = 24, height: int = 3) -> model.Panel:
-    """Words that stay beside the figures."""
-    return (
-        text.Panel()
-        .title(title)
-        .description(description)
-        .span(width)
-        .height(height)
-        .mode(text_model.TextMode.MARKDOWN)
-        .content(markdown)
-        .build()
-    )
 
 
 def _range_targets(queries: Sequence[Query]) -> list[prometheus.Dataquery]:

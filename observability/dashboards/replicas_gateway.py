@@ -1,4 +1,4 @@
-"""Replicas and gateway: is the load shared, and has each replica room to breathe?"""
+"""Replicas and gateway: is the load balanced, and how close is each replica to its limits?"""
 
 from observability.dashboards.frame import Dashboard, Row
 from observability.dashboards.machine import part_cpu, part_memory
@@ -26,7 +26,7 @@ from observability.dashboards.queries import (
     threshold,
 )
 
-# over a handful of requests any share is chance
+# with only a few requests, shares are random
 ENOUGH_TO_SHARE = f"replica:http_requests:imbalance1m and on () {TRAFFIC}"
 
 BALANCE = Row(
@@ -34,7 +34,8 @@ BALANCE = Row(
     [
         number(
             "Imbalance",
-            "The highest traffic share over the mean: 1 is perfect balance, 3 of three replicas is one doing all.",
+            "The highest traffic share relative to the mean: 1 is perfect balance; 3 with three replicas means that "
+            "one gets everything.",
             "none",
             ENOUGH_TO_SHARE,
             steps=((0, GOOD), (1.25, WARNING), (1.5, BAD)),
@@ -43,34 +44,36 @@ BALANCE = Row(
         ),
         number(
             "Replicas up",
-            "Replicas that Prometheus reaches. If fewer than were started, see restarts below and the replica's log.",
+            "Replicas that Prometheus can scrape. If fewer than were started, see restarts below and the replica's "
+            "log.",
             "none",
             or_zero('sum(up{job="todo"})'),
             steps=((0, BAD), (1, WARNING), (2, GOOD)),
         ),
         number(
             "Newest replica",
-            "Time since the newest process started. Small without a deployment: something restarts; see its log.",
+            "Time since the newest process started. If it is small without a deployment, something restarts; see "
+            "its log.",
             "s",
             "min(time() - replica:process_start_time_seconds:max)",
         ),
         number(
             "Shed, 5m",
-            "Requests answered 503 at once because too many were in flight; good is 0. If any: "
-            "more replicas, or find what got slow.",
+            "Requests answered 503 immediately because too many were in flight; good is 0. If there are any: add "
+            "replicas, or find what became slow.",
             "short",
             or_zero("sum(increase(http_server_requests_shed_total[5m]))"),
             steps=((0, GOOD), (1, BAD)),
         ),
         number(
             "Connections",
-            "Open client connections at nginx. At its limit new clients wait.",
+            "Open client connections of nginx. At its limit new clients wait.",
             "short",
             or_zero("sum(nginx_connections_active)"),
         ),
         number(
             "Gateway up",
-            "Whether the gateway's exporter reaches nginx. Down: clients see connection errors; start it again.",
+            "Whether the gateway's exporter reaches nginx. Down: clients get connection errors; start it again.",
             "none",
             or_zero("min(nginx_up)"),
             steps=((0, BAD), (1, GOOD)),
@@ -78,8 +81,8 @@ BALANCE = Row(
         ),
         lines(
             "Traffic share by replica",
-            "Part of the requests that each replica answers, while there is traffic. "
-            "One below the others is slow or just started.",
+            "Share of the requests that each replica answers, while there is traffic. A replica below the others is "
+            "slow or has just started.",
             "percentunit",
             [share_of_replicas()],
             colours=NUMBERED,
@@ -88,8 +91,8 @@ BALANCE = Row(
         ),
         lines(
             "Imbalance over time",
-            "The highest traffic share over the mean; good is 1. "
-            "Above the dashed line one replica carries too much: compare their durations.",
+            "The highest traffic share relative to the mean; good is 1. Above the dashed line one replica gets too "
+            "much: compare the replicas' latencies.",
             "none",
             [Query(ENOUGH_TO_SHARE, "imbalance", BLUE), threshold("ReplicaImbalance")],
             before="no traffic in this time",
@@ -110,7 +113,7 @@ ROOM = Row(
     [
         lines(
             "CPU utilization by replica",
-            "CPU time over what one event loop may use: a core, or the replica's limit where that is less. "
+            "CPU time relative to what one event loop can use: one core, or the replica's limit if that is lower. "
             "Near 100 % it is saturated: add replicas.",
             "percentunit",
             [Query('replica:process_cpu:ratio_rate1m{replica=~"$replica"}', "{{replica}}")],
@@ -119,8 +122,8 @@ ROOM = Row(
         ),
         lines(
             "CPU throttling by replica",
-            "Part of the time in which the cgroup throttled the replica; good is 0. "
-            "Above the dashed line requests wait for the limit.",
+            "Share of time in which the cgroup throttled the replica; good is 0. Above the dashed line requests "
+            "wait because of the CPU limit.",
             "percentunit",
             [
                 Query(by_replica("rate(process_cpu_throttled_seconds_total[1m])"), "{{replica}}"),
@@ -130,7 +133,7 @@ ROOM = Row(
         ),
         lines(
             "Memory utilization by replica",
-            "Resident memory over the limit. A steady climb is a leak; at the limit the replica is killed.",
+            "Resident memory relative to the limit. A steady rise is a leak; at the limit the replica is killed.",
             "percentunit",
             [
                 Query(
@@ -156,7 +159,8 @@ ROOM = Row(
         ),
         lines(
             "In-flight requests",
-            "Requests that a replica works on. At its limit, drawn once one comes near, new ones are shed with 503.",
+            "Requests that each replica is processing. At the limit, which is drawn once a replica comes near it, "
+            "new requests are shed with 503.",
             "short",
             [
                 Query(by_replica("http_server_active_requests"), "{{replica}}"),
@@ -185,8 +189,8 @@ GATEWAY = Row(
     [
         lines(
             "Request rate: gateway, replicas",
-            "What nginx takes in, health checks of others included, beside what the replicas answer. "
-            "A gap is lost between.",
+            "Requests that nginx receives, including health checks from outside, and requests that the replicas "
+            "answer. The difference is lost in between.",
             "reqps",
             [
                 Query("sum(rate(nginx_http_requests_total[1m])) or vector(0)", "gateway", BLUE),
@@ -195,8 +199,8 @@ GATEWAY = Row(
         ),
         lines(
             "Connections by state",
-            "Open connections by what they do. Many writing: clients or replicas are slow. "
-            "Many waiting: idle keepalive.",
+            "Open connections by activity. Many writing: clients or replicas are slow. Many waiting: idle keepalive "
+            "connections.",
             "short",
             [
                 Query(f"sum(nginx_connections_{state}) or vector(0)", state, colour)
@@ -206,8 +210,8 @@ GATEWAY = Row(
         ),
         lines(
             "Gateway errors and retries",
-            "Upstream errors, requests retried on another replica, and 5xx answers, a second; good is 0. "
-            "Retries without 5xx: clients saw none.",
+            "Upstream errors, requests retried on another replica, and 5xx responses, per second; good is 0. "
+            "Retries without 5xx: clients noticed nothing.",
             "reqps",
             [
                 Query("sum(rate(gateway_upstream_errors_total[1m])) or vector(0)", "upstream errors", VERMILLION),

@@ -1,4 +1,4 @@
-"""Requests: which route? Rate, errors and duration by route and status, down to traces."""
+"""Requests: rate, errors and duration by route and status, with links to traces."""
 
 from observability.dashboards.frame import Dashboard, Row
 from observability.dashboards.palette import BLUE, ORANGE, PURPLE, ROUTES, SKY, STATUSES, VERMILLION
@@ -21,7 +21,8 @@ BY_ROUTE = Row(
     [
         lines(
             "Request rate by route",
-            "Rate of each route. A route that falls alone points at its clients; all at once at the gateway.",
+            "Requests per second of each route. If one route drops, look at its clients; if all drop at once, look "
+            "at the gateway.",
             "reqps",
             [Query(_of_route("route:http_requests:rate1m"), "{{http_route}}")],
             is_stacked=True,
@@ -41,8 +42,8 @@ BY_ROUTE = Row(
         ),
         lines(
             "p95 latency by route",
-            "One request in twenty of the route takes longer. "
-            "Compare with query latency on Database and hits on Cache.",
+            "One in twenty requests of the route takes longer. Compare with query latency on Database and hits on "
+            "Cache.",
             "s",
             [Query(measured(_of_route("route:http_request_duration_seconds:p95")), "{{http_route}}")],
             colours=ROUTES,
@@ -50,7 +51,7 @@ BY_ROUTE = Row(
         ),
         listing(
             "Slowest routes",
-            "Routes by their 99th percentile now. Start with the one at the top, and open its traces below.",
+            "Routes by their current 99th percentile. Start with the one at the top, and open its traces below.",
             "http_route",
             "Route",
             {
@@ -65,8 +66,8 @@ BY_ROUTE = Row(
         ),
         lines(
             "Latency with traces",
-            "Percentiles of the chosen routes. "
-            "Each point is a trace that was kept: open a high one to see where time went.",
+            "Percentiles of the selected routes. Each point is a trace that was kept: open a high one to see where "
+            "the time went.",
             "s",
             [
                 Query(quantile(0.50, DURATION), "p50", SKY),
@@ -85,8 +86,8 @@ BY_STATUS = Row(
     [
         lines(
             "Request rate by status",
-            "Answers a second of the chosen routes by status code. "
-            "503 says that a dependency or a limit turned requests away; 429 is the rate limit.",
+            "Responses per second of the selected routes by status code. 503: a dependency failed, or a limit was "
+            "reached; 429: the rate limit.",
             "reqps",
             [
                 Query(
@@ -100,7 +101,8 @@ BY_STATUS = Row(
         ),
         lines(
             "Request rate by method",
-            "Reads and writes a second of the chosen routes. More writes than usual empty the list cache more often.",
+            "Reads and writes per second of the selected routes. More writes than usual invalidate the cached lists "
+            "more often.",
             "reqps",
             [
                 Query(
@@ -114,8 +116,8 @@ BY_STATUS = Row(
         ),
         lines(
             "Rate limit decisions",
-            "Requests by what the rate limit decided. Rejected: a client is over its limit. "
-            "Bypassed: Redis does not answer.",
+            "Requests by decision of the rate limit. Rejected: a client is over its limit. Bypassed: Redis does not "
+            "answer.",
             "reqps",
             [
                 Query(
@@ -132,8 +134,8 @@ SPREAD = Row(
     [
         heatmap(
             f"Duration heatmap: {route}",
-            f"Requests a second to {words} by duration; each point opens a trace. "
-            "A new band above the old one is a new way to be slow.",
+            f"Requests per second to {words} by duration; each point opens a trace. "
+            "A new band above the old one is a new kind of slow request.",
             Query(
                 buckets(f'http_server_request_duration_seconds_bucket{{http_route="{route}"}}'),
                 "{{le}}",
@@ -149,8 +151,8 @@ LOGGED = Row(
     [
         log_lines(
             "Failed and slow requests",
-            "A line for each request that failed or was slow, and each other warning of the service: "
-            "what failed, and why. Open one for its labels and its trace.",
+            "One line for each request that failed or was slow, and for other warnings of the service: what failed, "
+            "and why. Open a line for its labels and its trace.",
             '{service_name="todo"} | severity_number >= 13 | route=~"$route" ' + LINE_FORMAT,
         ),
     ],

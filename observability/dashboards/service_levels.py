@@ -1,4 +1,4 @@
-"""Service levels: what was promised, what is left of the budget, and how fast it burns."""
+"""Service levels: the objectives, the remaining error budget, and the burn rates."""
 
 from grafana_foundation_sdk.models.dashboard import Panel
 
@@ -24,7 +24,7 @@ def _summary(level: Level) -> list[Panel]:
     return [
         number(
             f"{level.title} SLO",
-            f"What is promised: at most the rest may be {level.bad}. It is set in lab/alerts/slo.py.",
+            f"The objective: the share of requests that must not be {level.bad}. It is set in lab/alerts/slo.py.",
             "percentunit",
             f"max(slo:{level.name}:objective)",
             decimals=1,
@@ -32,8 +32,8 @@ def _summary(level: Level) -> list[Panel]:
         ),
         gauge(
             f"{level.title} budget",
-            f"Part of the bad requests allowed in {PERIOD} that is unspent. Below 10 %: no risky change; below zero:"
-            " overspent.",
+            f"Share of the bad requests allowed in {PERIOD} that is still available. Below 10 %: no risky change;"
+            " negative: overspent.",
             "percentunit",
             f"max(slo:{level.name}:error_budget_remaining)",
             most=1,
@@ -43,8 +43,8 @@ def _summary(level: Level) -> list[Panel]:
         ),
         number(
             f"{level.title} burn rate",
-            f"Over {window}. 1 spends exactly the budget in {PERIOD}; good is under 1, and {FAST.factor:g} spends"
-            f" {FAST.share:.0%} of it in {window} and pages.",
+            f"Burn rate over {window}. 1 spends exactly the budget in {PERIOD}; good is under 1;"
+            f" {FAST.factor:g} spends {FAST.share:.0%} of it in {window} and pages.",
             "none",
             _burn_rate(level, window),
             steps=((0, GOOD), (1, WARNING), (BURNS[1].factor, BAD)),
@@ -58,8 +58,8 @@ def _summary(level: Level) -> list[Panel]:
 def _budget(level: Level) -> Panel:
     return lines(
         f"{level.title} budget left",
-        "A steep fall is an outage, a slope a slow burn; below zero more was spent than there was."
-        " The annotations say what happened then.",
+        "A steep fall is an outage, a gentle slope a slow burn; a negative budget is overspent."
+        " The annotations show what happened at that time.",
         "percentunit",
         [Query(f"max(slo:{level.name}:error_budget_remaining)", "left", GREEN)],
         most=1,
@@ -71,8 +71,8 @@ def _budget(level: Level) -> Panel:
 def _ratios(level: Level) -> Panel:
     return lines(
         f"{level.title} error ratio by window",
-        f"Share of requests {level.bad} over each window, and as the replicas see it: what is more at the gateway"
-        " are its own answers, or the way to the replicas.",
+        f"Share of requests {level.bad} over each window, and the same measured at the replicas. The difference is the"
+        " gateway's own responses, or the network between gateway and replicas.",
         "percentunit",
         [
             *(Query(f"max(slo:{level.name}:error_ratio_rate{w})", w, colour) for w, colour in WINDOWS.items()),
@@ -88,8 +88,8 @@ def _burn(level: Level, burn: Burn) -> Panel:
     alert, short, long = f"{level.title}Burn{burn.name}", promql(burn.short), promql(burn.long)
     return lines(
         f"{level.title}, {short} and {long}",
-        f"How fast the budget is spent; 1 is evenly. Both lines over the threshold raise {alert}; "
-        "the short one shows that it goes on.",
+        f"How fast the budget is spent; 1 spends exactly the budget in the period. {alert} fires if both lines are "
+        "above the threshold; the short one shows that the fault still exists.",
         "none",
         [
             Query(_burn_rate(level, short), short, SKY),

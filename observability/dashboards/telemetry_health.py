@@ -1,4 +1,4 @@
-"""Telemetry health: can the other dashboards be believed?"""
+"""Telemetry health: can the other dashboards be trusted?"""
 
 from observability.dashboards.frame import Dashboard, Row
 from observability.dashboards.palette import BAD, BLUE, GOOD, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION, WARNING
@@ -19,43 +19,43 @@ NOW = Row(
     [
         number(
             "Targets down",
-            "Targets that Prometheus cannot scrape. What they would tell is missing everywhere: start them again.",
+            "Targets that Prometheus cannot scrape. Their metrics are missing on all dashboards: start them again.",
             "none",
             "count(up == 0) or vector(0)",
             steps=((0, GOOD), (1, BAD)),
         ),
         number(
             "Slowest scrape",
-            "Longest time that a target took to answer. Over five seconds, points go missing.",
+            "Longest time that a target took to answer. Beyond the timeout of four seconds, samples are lost.",
             "s",
             "max(scrape_duration_seconds)",
             steps=((0, GOOD), (1, WARNING), (4, BAD)),
         ),
         number(
             "Series",
-            "Series in Prometheus's memory. A climb under load means that some label is not bounded.",
+            "Series in Prometheus' memory. A rise under load means that a label has unbounded values.",
             "short",
             "max(prometheus_tsdb_head_series)",
         ),
         number(
             "Rule failures, 5m",
-            "Rules that could not be evaluated. "
-            "If any, panels and alerts on them are blind: see the page of Prometheus's rules.",
+            "Rules that could not be evaluated. If there are any, their panels and alerts have no data: see "
+            "Prometheus' rules page.",
             "short",
             or_zero("sum(increase(prometheus_rule_evaluation_failures_total[5m]))"),
             steps=((0, GOOD), (1, BAD)),
         ),
         number(
             "Spans lost, 5m",
-            "Spans that never reached the collector. Requests are not slowed by it; see whether Tempo is up.",
+            "Spans that never reached the collector. Requests are not slowed down by it; check whether Tempo is up.",
             "short",
             or_zero("sum(increase(telemetry_spans_dropped_total[5m]))"),
             steps=((0, GOOD), (1, WARNING)),
         ),
         number(
             "Exemplars",
-            "Links from points to traces that Prometheus keeps. "
-            "0 under traffic: no trace was kept, or the scrape drops them.",
+            "Links from samples to traces that Prometheus keeps. 0 under traffic: no trace was kept, or scrapes "
+            "drop the exemplars.",
             "short",
             or_zero("max(prometheus_tsdb_exemplar_exemplars_in_storage)"),
         ),
@@ -67,27 +67,28 @@ SCRAPES = Row(
     [
         timeline(
             "Targets by job",
-            "Each job's reachable targets: all, some or none. None: its panels show what was last known, then nothing.",
+            "Each job's reachable targets: all, some or none. None: its panels show the last known values, then "
+            "nothing.",
             Query("(min by (job) (up) + max by (job) (up))", "{{job}}"),
             {0: ("none up", BAD), 1: ("some down", WARNING), 2: ("all up", GOOD)},
             width=8,
         ),
         lines(
             "Scrape duration by job",
-            "Slowest target of each job. One that grows has too many series, or too little processor time.",
+            "Slowest target of each job. If it grows: too many series, or too little CPU time.",
             "s",
             [Query("max by (job) (scrape_duration_seconds)", "{{job}}"), threshold("ScrapeSlow", "s")],
             colours=JOBS,
         ),
         bars(
             "Samples per scrape by job",
-            "Samples that all targets of a job give at a scrape. Compare after a change: more labels cost memory.",
+            "Samples that all targets of a job return per scrape. Compare after a change: more labels cost memory.",
             "short",
             Query("sum by (job) (scrape_samples_post_metric_relabeling)", "{{job}}"),
         ),
         lines(
             "Rule evaluation time by group",
-            "How long each group took last time. A group that nears the interval of five seconds comes late.",
+            "Duration of each group's last evaluation. A group that takes nearly its interval of five seconds is late.",
             "s",
             [
                 Query(
@@ -99,8 +100,8 @@ SCRAPES = Row(
         ),
         lines(
             "Series in memory and created",
-            "Series held, and those created a second. Many new ones without a restart: "
-            "a label that changes all the time.",
+            "Series in memory, and series created per second. Many new ones without a restart: a label whose value "
+            "keeps changing.",
             "short",
             [
                 Query("max(prometheus_tsdb_head_series)", "held", BLUE),
@@ -111,7 +112,7 @@ SCRAPES = Row(
         ),
         listing(
             "Scrape cost by job",
-            "What each job costs and gives: targets up and asked, samples, and the slowest scrape.",
+            "Cost of each job: targets up, all targets, samples, and the slowest scrape.",
             "job",
             "Job",
             {
@@ -131,22 +132,22 @@ TRACES = Row(
     [
         lines(
             "Trace sampling decisions",
-            "Head: sampled as they began. Tail: failed or slow, kept as they ended. "
-            "Many of the tail: something is wrong.",
+            "Head: sampled when the request started. Tail: kept when it ended, because it failed or was slow. Many "
+            "tail decisions: something is wrong.",
             "reqps",
             [
                 Query(or_zero(f'sum(rate(telemetry_traces_total{{decision="{decision}"}}[1m]))'), words, colour)
                 for decision, words, colour in (
                     ("head", "sampled", BLUE),
-                    ("tail", "kept since failed or slow", ORANGE),
+                    ("tail", "kept: failed or slow", ORANGE),
                     ("none", "not traced", GREY),
                 )
             ],
         ),
         lines(
             "Spans sent and received",
-            "Sent counts what the collector acknowledged; Tempo is the lab's store of traces where there is none. "
-            "0 from Tempo while sent is not: the collector is another, or Tempo is away.",
+            "Sent counts what the collector acknowledged; without Tempo, the second line is the lab's trace store. "
+            "If it is 0 while sent is not: another collector is configured, or Tempo is down.",
             "ops",
             [
                 Query(or_zero("sum(rate(telemetry_spans_exported_total[1m]))"), "sent", BLUE),
@@ -176,15 +177,15 @@ TRACES = Row(
         ),
         lines(
             "Exemplar rate",
-            "Exemplars that Prometheus stores a second. "
-            "0 under traffic: nothing was sampled, or exemplar storage is off.",
+            "Exemplars per second that Prometheus stores. 0 under traffic: nothing was sampled, or exemplar storage "
+            "is off.",
             "ops",
             [Query(or_zero("sum(rate(prometheus_tsdb_exemplar_exemplars_appended_total[1m]))"), "taken in", BLUE)],
         ),
         lines(
             "Data source errors",
-            "Queries a second that Prometheus refused, and that Grafana saw fail. "
-            "If any: a panel asks what cannot be answered.",
+            "Queries per second that Prometheus rejected, and that failed in Grafana. If there are any: a panel has "
+            "an invalid query.",
             "reqps",
             [
                 Query(
@@ -203,8 +204,8 @@ TRACES = Row(
         ),
         lines(
             "Notifications",
-            "Alerts that Prometheus hands on and that Alertmanager sends. "
-            "Failed or dropped: nobody hears of what fires.",
+            "Alerts that Prometheus sends to Alertmanager, and notifications that Alertmanager failed to send. "
+            "Failed or dropped: nobody is notified of firing alerts.",
             "ops",
             [
                 Query(or_zero("sum(rate(prometheus_notifications_sent_total[1m]))"), "handed on", BLUE),
@@ -219,7 +220,7 @@ DASHBOARD = Dashboard(
     uid="telemetry-health",
     title="Telemetry health",
     description=(
-        "Can the other dashboards be believed: targets, scrapes, series, rules, spans, exemplars, data sources."
+        "Can the other dashboards be trusted? Targets, scrapes, series, rules, spans, exemplars, data sources."
     ),
     rows=[NOW, SCRAPES, TRACES],
 )

@@ -1,4 +1,4 @@
-"""Trace: where did the time of one request go, and what was logged meanwhile?"""
+"""Trace: the spans of one request and its log records."""
 
 from observability.dashboards.frame import Dashboard, Row
 from observability.dashboards.tracing import LINE_FORMAT, found_traces, log_lines, service_graph, trace_view
@@ -6,20 +6,20 @@ from observability.dashboards.tracing import LINE_FORMAT, found_traces, log_line
 DASHBOARD = Dashboard(
     uid="trace",
     title="Trace",
-    description="One request: its spans and its log lines. Exemplars and log lines lead here.",
+    description="One request: its spans and its log records. Exemplars and log records link to this dashboard.",
     rows=[
         Row(
             "Trace",
             [
                 trace_view(
                     "Spans",
-                    "The spans of the trace whose id stands above: where its time went, and what failed. "
-                    "Empty without an id, and where the trace is older than Tempo's retention.",
+                    "The spans of the trace whose id is entered above: where its time went, and what failed. Empty "
+                    "without an id, and if the trace is older than Tempo's retention.",
                     "${traceId}",
                 ),
                 log_lines(
                     "Log lines of the trace",
-                    "What was logged while the request was handled. Only requests that fail or are slow write a line.",
+                    "Log records written while the request was handled. Only requests that fail or are slow write one.",
                     '{service_name=~".+"} | trace_id!="" | trace_id="${traceId}" ' + LINE_FORMAT,
                     height=6,
                 ),
@@ -30,7 +30,8 @@ DASHBOARD = Dashboard(
             [
                 found_traces(
                     "Failed and slow requests",
-                    "The newest traces of requests that failed, or took over half a second. Click an id to open it.",
+                    "The newest traces of requests that failed, or took longer than half a second. Click an id to "
+                    "open the trace.",
                     "{ kind = server && (status = error || duration > 500ms) }",
                 ),
             ],
@@ -40,8 +41,9 @@ DASHBOARD = Dashboard(
             [
                 service_graph(
                     "Service graph of sampled requests",
-                    "Who asks whom, and how fast it answers, of the requests that were traced: "
-                    "a share of the ordinary ones, and every one that failed or was slow. Rates are not those of all.",
+                    "Which component calls which, and how fast it answers, for the requests that were traced: a "
+                    "share of the ordinary ones, and every one that failed or was slow. Rates are not those of all "
+                    "requests.",
                 ),
             ],
         ),

@@ -1,4 +1,4 @@
-"""Panels of traces and log lines, which ask Tempo and Loki."""
+"""Panels for traces and log records, which query Tempo and Loki."""
 
 from grafana_foundation_sdk.builders import common, logs, loki, nodegraph, table, tempo
 from grafana_foundation_sdk.models import common as looks
@@ -9,14 +9,14 @@ TEMPO = model.DataSourceRef(type_val="tempo", uid="tempo")
 LOKI = model.DataSourceRef(type_val="loki", uid="loki")
 TRACE_LINK = "/d/trace?var-traceId=${__value.raw}"
 MOST_LINES = 500
-# what was logged, and of a request what it was and why it failed; the viewer's pages of traces write it alike
+# the message, and for a request its method, route, status and failure; the viewer uses the same format
 LINE_FORMAT = (
     '| line_format "{{__line__}} {{.method}} {{.route}} {{.status}} {{.duration_seconds}} {{.dependency}} {{.reason}}"'
 )
 
 
 def log_lines(title: str, description: str, logql: str, *, width: int = 24, height: int = 10) -> model.Panel:
-    """Log lines, newest first, each with its labels and the link to its trace behind it."""
+    """Log records, newest first; the details of each have its labels and a link to its trace."""
     return (
         logs.Panel()
         .title(title)
@@ -42,7 +42,7 @@ def log_lines(title: str, description: str, logql: str, *, width: int = 24, heig
 
 def trace_view(title: str, description: str, trace_id: str, *, width: int = 24, height: int = 18) -> model.Panel:
     """One trace as a waterfall."""
-    # the SDK has no builder of this kind, which has no options that are needed
+    # the SDK has no builder for this type of panel
     return model.Panel(
         type_val="traces",
         title=title,
@@ -55,7 +55,7 @@ def trace_view(title: str, description: str, trace_id: str, *, width: int = 24, 
 
 
 def found_traces(title: str, description: str, traceql: str, *, width: int = 24, height: int = 9) -> model.Panel:
-    """Traces that a search finds; an id opens its trace on this dashboard, where a Viewer has no Explore."""
+    """Results of a trace search. Ids link to this dashboard, because Grafana's role Viewer has no Explore."""
     target = _tempo("traceql").query(traceql).limit(50).spss(1).table_type(tempo_model.SearchTableType.TRACES)
     link = {"title": "View the trace", "url": TRACE_LINK}
     return (
@@ -74,7 +74,7 @@ def found_traces(title: str, description: str, traceql: str, *, width: int = 24,
 
 
 def service_graph(title: str, description: str, *, width: int = 24, height: int = 12) -> model.Panel:
-    """Who asks whom, as Tempo works it out from the spans that it gets."""
+    """Which component calls which, derived by Tempo from the spans."""
     return (
         nodegraph.Panel()
         .title(title)

@@ -110,7 +110,7 @@ def test_an_alert_with_a_number_has_the_one_form(alert: Alert) -> None:
         re.search(r"histogram_quantile|rate\([^/]*/", alert.definition.signal) or "burn_rate" in alert.definition.signal
     )
     assert bool(alert.definition.events) >= bool(is_counted)
-    assert f" It is bad {alert.definition.fires} " in _description(alert)
+    assert f" The alert fires {alert.definition.fires} " in _description(alert)
 
 
 def _description(alert: Alert) -> str:

@@ -1,4 +1,4 @@
-"""What is pending and firing, as Prometheus says."""
+"""Pending and firing alerts, from Prometheus' API."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -7,17 +7,17 @@ from typing import Any
 
 from lab.prometheus import Prometheus
 
-# always fires, and is no trouble
+# always fires, by design
 DEAD_MANS_SWITCH = "DeadMansSwitch"
-# a candidate that is only watched
+# the severity of a shadow alert, which notifies nobody
 SHADOW = "shadow"
-# labels that every alert has, which a line on it needs not name again
+# labels that every alert has, and that are not repeated in its line
 COMMON = {"alertname", "severity", "part", "job"}
 
 
 @dataclass(frozen=True)
 class ActiveAlert:
-    """An alert that is pending or firing. `threshold` is None where the alert watches a state and not a number."""
+    """A pending or firing alert. `threshold` is None if the alert has a condition instead of a threshold."""
 
     name: str
     severity: str
@@ -30,12 +30,12 @@ class ActiveAlert:
 
     @property
     def where(self) -> str:
-        """The labels that tell it from its like."""
+        """The labels that distinguish it from other alerts of the same name."""
         return " ".join(f"{key}={value}" for key, value in sorted(self.labels.items()) if key not in COMMON)
 
 
 def active_alerts(prometheus: Prometheus) -> list[ActiveAlert]:
-    """Everything pending or firing but the dead-man's switch and shadows: pages first, the oldest first.
+    """All pending and firing alerts except the dead man's switch and shadows: firing first, then pages, then oldest.
 
     Raises `PrometheusError`.
     """
@@ -45,7 +45,7 @@ def active_alerts(prometheus: Prometheus) -> list[ActiveAlert]:
 
 
 def is_starting(prometheus: Prometheus) -> bool:
-    """Whether Prometheus has only just been started: alerts on states wait until its stack is up.
+    """Whether Prometheus has just been started. Alerts with a condition wait until its stack is up.
 
     Raises `PrometheusError`.
     """
@@ -69,6 +69,6 @@ def _read(rows: list[dict[str, Any]], thresholds: Mapping[str, float]) -> Iterat
 
 
 def _time(text: str) -> datetime:
-    # Go writes nanoseconds, which Python does not read
+    # Prometheus writes nanoseconds, which `fromisoformat` does not parse
     whole, _, _ = text.removesuffix("Z").partition(".")
     return datetime.fromisoformat(f"{whole}+00:00")

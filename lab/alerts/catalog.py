@@ -1,6 +1,6 @@
-"""The alerts by name: what each compares, which side is bad, what it tells its reader; from alerts/catalog/*.yml.
+"""The definitions of alerts from alerts/catalog/*.yml: signal, direction, unit and texts.
 
-What people tune of them stands apart, in alerts/thresholds.yml; the service levels' alerts come from `lab.alerts.slo`.
+Their tunable values are in alerts/thresholds.yml. The alerts of the service levels come from `lab.alerts.slo`.
 """
 
 from collections.abc import Mapping
@@ -18,19 +18,19 @@ Range = tuple[float, float]
 
 
 class Allowed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Least and most that a number of an alert may be; beyond is a slip of the finger."""
+    """Allowed ranges of an alert's values; a value outside is most likely a typing mistake."""
 
     threshold: Range
     floor: Range | None = None
 
 
 class Definition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An alert as the catalog has it.
+    """The definition of an alert in the catalog.
 
-    One with a number has `signal`, PromQL of what is compared, in `unit`, which is bad if it `fires` above or below
-    its threshold; where that is a ratio or a quantile also `events`, PromQL of the bad events behind it in its window,
-    with the same labels. One that watches a state has `condition` instead. `{value}` in the description is the
-    signal's value in its unit; `dashboard` is a uid.
+    An alert with a threshold has a `signal`, the PromQL expression that is compared, in `unit`; it `fires` above or
+    below the threshold. If the signal is a ratio or a quantile, `events` is PromQL for the number of bad events in its
+    window, with the same labels. Other alerts have a `condition` instead. `{value}` in the description is the signal's
+    value with its unit; `dashboard` is a uid.
     """
 
     summary: str
@@ -44,7 +44,7 @@ class Definition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     allowed: Allowed | None = None
     labels: dict[str, str] = {}
     runbook: str = ""
-    """The runbook's name, where it is not the alert's."""
+    """The runbook's name, if it differs from the alert's."""
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -53,7 +53,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Alert(msgspec.Struct, frozen=True):
-    """An alert with what is tuned of it. `file` names its catalog and rule file, without `.yml`."""
+    """An alert with its tunable values. `file` is the name of its catalog and rule file, without `.yml`."""
 
     name: str
     part: str
@@ -63,17 +63,17 @@ class Alert(msgspec.Struct, frozen=True):
 
     @property
     def runbook(self) -> str:
-        """Its runbook's path in the repo."""
+        """The path of its runbook in the repository."""
         return f"alerts/runbooks/{self.definition.runbook or self.name}.md"
 
     @property
     def labels(self) -> dict[str, str]:
-        """The labels that each of its alerts has."""
+        """The labels that the rule adds."""
         return {"severity": self.tuning.severity, "part": self.part, **self.definition.labels}
 
 
 class CatalogError(ValueError):
-    """The catalog and thresholds.yml do not fit each other, or a file is not what it must be."""
+    """A catalog file is invalid, or does not match thresholds.yml."""
 
 
 def load_definitions(folder: Path = ALERTS) -> dict[str, tuple[str, str, Definition]]:
@@ -90,7 +90,7 @@ def load_definitions(folder: Path = ALERTS) -> dict[str, tuple[str, str, Definit
 
 
 def load_alerts(folder: Path = ALERTS) -> list[Alert]:
-    """Every alert with its tuning, file by file. Raises `CatalogError` and `ThresholdsError`."""
+    """All alerts with their tunable values, file by file. Raises `CatalogError` and `ThresholdsError`."""
     definitions, tunings = load_definitions(folder), load_thresholds(folder)
     odd = sorted(definitions.keys() ^ tunings.keys())
     if odd:

@@ -1,4 +1,4 @@
-"""`glasshouse alerts`: what is pending and firing, since when, its value against its threshold, and its runbook."""
+"""`glasshouse alerts`: pending and firing alerts, with start time, value, threshold and runbook."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -16,11 +16,11 @@ PLAIN_WIDTH = 200
 
 
 @click.command("alerts")
-@click.option("--url", help="Prometheus to ask; by default the stack's on this machine.")
+@click.option("--url", help="Base URL of Prometheus.  [default: the local stack's]")
 def alerts(url: str | None) -> None:
-    """Print the alerts that are pending or firing, but for the dead-man's switch.
+    """Print the pending and firing alerts, except the dead man's switch.
 
-    Exit status: 0 none fires, 1 some do, 2 Prometheus does not answer.
+    Exit status: 0 no alert is firing, 1 at least one is, 2 Prometheus does not answer.
     """
     try:
         with Prometheus(url or load_settings().url("prometheus")) as prometheus:
@@ -44,7 +44,7 @@ def _lines(found: Sequence[ActiveAlert], now: datetime) -> list[str]:
 
 
 def _table(found: Sequence[ActiveAlert], now: datetime) -> Table:
-    table = Table("State", "Severity", "Alert", "Where", "Since", "Value against threshold", "Runbook")
+    table = Table("State", "Severity", "Alert", "Where", "Since", "Value / threshold", "Runbook")
     for alert in found:
         table.add_row(*_cells(alert, now), style=STYLES.get(alert.severity, "") if alert.state == "firing" else "dim")
     return table
@@ -54,6 +54,6 @@ def _cells(alert: ActiveAlert, now: datetime) -> tuple[str, ...]:
     seconds = max(0, round((now - alert.since).total_seconds()))
     value = f"{alert.value:.4g}"
     if alert.threshold is not None:
-        value += f" against {alert.threshold:.4g}"
+        value += f" (threshold {alert.threshold:.4g})"
     since = f"{alert.since.astimezone():%H:%M:%S} ({seconds} s)"
     return alert.state, alert.severity, alert.name, alert.where, since, value, alert.runbook

@@ -1,6 +1,6 @@
-"""What is wrong with thresholds.yml against the catalog: numbers missing, superfluous or beyond what is allowed.
+"""Validates thresholds.yml against the catalog: values that are missing, unused or out of range.
 
-`python -m lab.alerts.faults` prints it, each with file and line. Exit status: 0 nothing, 1 something.
+`python -m lab.alerts.faults` prints the errors with file and line. Exit status: 0 none, 1 some.
 """
 
 import sys
@@ -13,7 +13,7 @@ from lab.alerts.thresholds import ALERTS, ThresholdsError, Tuning, load_threshol
 
 
 def faults(folder: Path = ALERTS, with_files: bool = True) -> Iterator[str]:
-    """What is wrong, a sentence each, with file and line where there is one; `with_files`: the rule files too."""
+    """The errors with file and line if known; `with_files`: also whether the rule files are current."""
     try:
         definitions, tunings = load_definitions(folder), load_thresholds(folder)
     except (CatalogError, ThresholdsError) as error:
@@ -23,17 +23,17 @@ def faults(folder: Path = ALERTS, with_files: bool = True) -> Iterator[str]:
     for name, tuning in tunings.items():
         if name not in definitions:
             wrong = True
-            yield f"alerts/thresholds.yml:{tuning.line}: {name} is no alert that there is"
+            yield f"alerts/thresholds.yml:{tuning.line}: there is no alert {name} in alerts/catalog/"
             continue
         for fault in _faults(definitions[name][2], tuning):
             wrong = True
             yield f"alerts/thresholds.yml:{tuning.line}: {fault[0]} of {name} {fault[1]}"
     for name in definitions.keys() - tunings.keys():
         wrong = True
-        yield f"alerts/thresholds.yml: {name} is missing, so that the alert can never fire"
+        yield f"alerts/thresholds.yml: {name} is missing, so the alert can never fire"
     if with_files and not wrong:
         for file in stale_files(folder):
-            yield f"alerts/rules/{file}: is not what thresholds.yml and catalog/ give: run `make rules`"
+            yield f"alerts/rules/{file}: out of date with thresholds.yml and catalog/: run `make rules`"
 
 
 def _faults(definition: Definition, tuning: Tuning) -> Iterator[tuple[str, str]]:
@@ -45,15 +45,15 @@ def _faults(definition: Definition, tuning: Tuning) -> Iterator[tuple[str, str]]
     for kind, limits in wanted.items():
         value: float | None = getattr(tuning, kind)
         if value is None and limits:
-            yield kind, "is missing, so that the alert can never fire"
+            yield kind, "is missing, so the alert can never fire"
         elif value is not None and not limits:
-            yield kind, "is used by no rule"
+            yield kind, "is not used by any rule"
         elif value is not None and limits and not limits[0] <= value <= limits[1]:
-            yield kind, f"is {value:g}; it must be from {limits[0]:g} to {limits[1]:g}"
+            yield kind, f"is {value:g}; it must be between {limits[0]:g} and {limits[1]:g}"
 
 
 def main() -> int:
-    """Prints what is wrong."""
+    """Prints the errors."""
     found = list(faults())
     for fault in found:
         print(fault, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""The index of all alerts in docs/alerts.md, from the catalog: `python -m lab.alerts.index` writes it."""
+"""The index of all alerts in docs/alerts.md, generated from the catalog by `python -m lab.alerts.index`."""
 
 import re
 import sys
@@ -10,18 +10,18 @@ from lab.settings import ROOT
 PAGE = ROOT / "docs" / "alerts.md"
 BEGIN, END = "<!-- index: written by `make rules` -->", "<!-- /index -->"
 HEAD = """\
-| alert | severity | signal | bad | for | floor | runbook |
+| alert | severity | signal | fires | for | floor | runbook |
 | --- | --- | --- | --- | --- | --- | --- |
 """
 
 
 def index() -> str:
-    """The table, a line an alert."""
+    """The table, one row per alert."""
     return HEAD + "".join(_line(alert) for alert in load_alerts())
 
 
 def with_index(page: str) -> str:
-    """The text of docs/alerts.md with the table in its place."""
+    """The text of docs/alerts.md with the current table."""
     return re.sub(
         f"{re.escape(BEGIN)}.*?{re.escape(END)}",
         lambda _: f"{BEGIN}\n{index()}{END}",
@@ -33,19 +33,19 @@ def with_index(page: str) -> str:
 def _line(alert: Alert) -> str:
     definition, tuning = alert.definition, alert.tuning
     watched = " ".join((definition.signal or definition.condition).split()).replace("|", "\\|")
-    bad = "while it holds"
+    fires = "while true"
     if tuning.threshold is not None:
-        bad = f"{definition.fires} {figure(tuning.threshold, definition.unit)}"
+        fires = f"{definition.fires} {figure(tuning.threshold, definition.unit)}"
     floor = "" if tuning.floor is None else f"{tuning.floor:g}"
     runbook = alert.runbook.removeprefix("alerts/runbooks/").removesuffix(".md")
     return (
-        f"| `{alert.name}` | {tuning.severity} | `{watched}` | {bad} | {tuning.hold} | {floor}"
+        f"| `{alert.name}` | {tuning.severity} | `{watched}` | {fires} | {tuning.hold} | {floor}"
         f" | [{runbook}](../{alert.runbook}) |\n"
     )
 
 
 def main() -> int:
-    """Writes it."""
+    """Updates docs/alerts.md."""
     PAGE.write_text(with_index(PAGE.read_text()))
     return 0
 

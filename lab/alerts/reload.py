@@ -1,4 +1,4 @@
-"""`glasshouse reload`: puts changed rules, thresholds and routes in force on the running stack."""
+"""`glasshouse reload`: applies changed rules, thresholds and routes to the running stack."""
 
 import shutil
 import subprocess
@@ -21,29 +21,29 @@ from lab.stack.native import StackError, alertmanager_config
 from lab.stack.supervisor import Supervisor
 from lab.stack.up import HOME
 
-# a rule is in force with its first evaluation, five seconds at most after the reload
+# a changed rule takes effect with its next evaluation, at most five seconds after the reload
 WAIT_SECONDS = 8.0
-# name and labels of a rule → what it says
+# name and labels of a rule → its expression and `for`
 Rules = Mapping[str, str]
 
 
 class ReloadError(Exception):
-    """The change was refused; the message says by whom and why. What was in force still is."""
+    """The change was refused; the message has the reason. The previous rules are still in force."""
 
 
 @click.command("reload")
 @click.option(
-    "--dry-run", is_flag=True, help="Check everything, say which rule files would change, and change nothing."
+    "--dry-run", is_flag=True, help="Check everything and print which rule files would change, but change nothing."
 )
 def reload(dry_run: bool) -> None:
-    """Put changed alert rules, thresholds and routes in force on the running stack, and say what changed.
+    """Apply changed alert rules, thresholds and routes to the running stack, and print what changed.
 
-    Everything is checked before anything is changed: thresholds against the catalog, rules by promtool and routes by
-    amtool, where these are installed. A changed threshold is marked on the dashboards, from and to.
+    Everything is checked before anything is changed: thresholds against the catalog, rules with promtool and routes
+    with amtool, if these are installed. Dashboards mark a changed threshold with its old and new value.
 
-    Where Prometheus or Alertmanager refuses it all the same, the files that were written are put back, and loaded.
+    If Prometheus or Alertmanager still refuses the change, the previous files are restored and loaded again.
 
-    Exit status: 0 done, 1 the change was refused and what was in force still is, 2 the stack does not answer.
+    Exit status: 0 done, 1 the change was refused and the previous rules are in force, 2 the stack does not answer.
     """
     try:
         settings = load_settings()
@@ -51,7 +51,7 @@ def reload(dry_run: bool) -> None:
             before = rules_in_force(prometheus)
             check(settings)
             if dry_run:
-                for name in stale_files() or ["nothing"]:
+                for name in stale_files() or ["no file"]:
                     click.echo(f"would change  {name}")
                 return
             put_in_force(settings)
@@ -68,7 +68,7 @@ def reload(dry_run: bool) -> None:
 
 
 def check(settings: LabSettings) -> None:
-    """Checks what is about to be put in force, and changes nothing. Raises `ReloadError` with all that is wrong."""
+    """Checks the change without applying it. Raises `ReloadError` with all errors."""
     refused = list(faults(with_files=False))
     if refused:
         raise ReloadError("\n".join(refused))
@@ -84,10 +84,10 @@ def check(settings: LabSettings) -> None:
 
 
 def _ask(tool: str, *arguments: str) -> None:
-    """Runs a tool where it is installed. Raises `ReloadError` where it finds a fault."""
+    """Runs a tool if it is installed. Raises `ReloadError` if it reports an error."""
     found = shutil.which(tool)
     if found is None:
-        click.echo(f"{tool} is not installed: not checked by it", err=True)
+        click.echo(f"{tool} is not installed: its checks are skipped", err=True)
         return
     done = subprocess.run([found, *arguments], capture_output=True, text=True, timeout=60, check=False)
     if done.returncode:
@@ -95,19 +95,19 @@ def _ask(tool: str, *arguments: str) -> None:
 
 
 def rules_in_force(prometheus: Prometheus) -> Rules:
-    """Every rule that Prometheus has: expression and, of an alert, its time. Raises `PrometheusError`."""
+    """All rules that Prometheus has loaded: expression and, for an alert, its `for`. Raises `PrometheusError`."""
     groups: list[dict[str, Any]] = prometheus.get("rules")["groups"]
     return {_name(rule): _meaning(rule) for group in groups for rule in group["rules"]}
 
 
 def changes(before: Rules, after: Rules) -> Iterator[str]:
-    """What differs, a line a rule."""
+    """The differences, one line per rule."""
     for name in sorted(before.keys() | after.keys()):
         old, new = before.get(name), after.get(name)
         if old is None:
             yield f"new      {name}: {new}"
         elif new is None:
-            yield f"gone     {name}"
+            yield f"removed  {name}"
         elif old != new:
             yield f"changed  {name}: {old} → {new}"
 
@@ -123,14 +123,14 @@ def _meaning(rule: Mapping[str, Any]) -> str:
 
 
 def put_in_force(settings: LabSettings, folder: Path = ALERTS) -> None:
-    """Writes the files that are generated, and has Prometheus and Alertmanager load them.
+    """Writes the generated files and reloads Prometheus and Alertmanager.
 
-    Raises `ReloadError` where one of the two does not take them. Then the files are as they were, and loaded again.
+    Raises `ReloadError` if either refuses; then the previous files are restored and loaded again.
     """
     before = _generated(folder)
     try:
         write_rules(folder)
-        # the native way works with a copy in which the desk's address is filled in
+        # the native stack uses a copy of alertmanager.yml with the address of its alert inbox
         if kubernetes.chosen_stack() is None and Supervisor(HOME).is_running():
             _routes().write_text(alertmanager_config(settings))
         _reload_both(settings)
@@ -140,10 +140,10 @@ def put_in_force(settings: LabSettings, folder: Path = ALERTS) -> None:
             _reload_both(settings)
         except ReloadError as again:
             raise ReloadError(
-                f"{error}\nthe generated files are as they were, but: {again}; {STOP} and start the stack anew"
+                f"{error}\nthe generated files were restored, but: {again}; {STOP} and start the stack again"
             ) from error
         raise ReloadError(
-            f"{error}\nthe generated files are as they were, and in force;"
+            f"{error}\nthe generated files were restored and are in force;"
             " your change is still in alerts/thresholds.yml or alerts/catalog"
         ) from error
 
@@ -153,7 +153,7 @@ def _routes() -> Path:
 
 
 def _generated(folder: Path) -> dict[Path, str]:
-    """The files that a reload writes, and their text."""
+    """The files that a reload writes, with their content."""
     files = [*(folder / "rules").glob("*.yml"), _routes()]
     return {file: file.read_text() for file in files if file.exists()}
 
@@ -174,7 +174,7 @@ def _reload_both(settings: LabSettings) -> None:
             stack.send_rules()
         except StackError as error:
             raise ReloadError(str(error)) from error
-        # its ConfigMap has another name for each content: a rollout, and no reload
+        # the name of its ConfigMap depends on the content, so a change causes a rollout instead of a reload
         servers.remove("Alertmanager")
     for name in servers:
         try:
@@ -186,7 +186,7 @@ def _reload_both(settings: LabSettings) -> None:
 
 
 def _await_evaluation(prometheus: Prometheus) -> None:
-    """Waits until every threshold has been evaluated since now."""
+    """Waits until all thresholds have been evaluated after the reload."""
     began = time.time()
     deadline = began + WAIT_SECONDS
     while time.time() < deadline:

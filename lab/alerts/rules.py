@@ -1,7 +1,7 @@
-"""Writes alerts/rules/*.yml, which Prometheus loads, from the catalog and thresholds.yml: `python -m lab.alerts.rules`.
+"""Generates alerts/rules/*.yml for Prometheus from the catalog and thresholds.yml: `python -m lab.alerts.rules`.
 
-Every alert with a number has one form, of recorded series that rule, dashboards, command line and backtest all read:
-`alert_signal`, `alert_events`, `alert_threshold` and `alert_floor` (docs/alerts.md).
+All alerts with a threshold have the same form, built from recorded series that rules, dashboards, command line and
+backtests share: `alert_signal`, `alert_events`, `alert_threshold` and `alert_floor` (docs/alerts.md).
 """
 
 import sys
@@ -23,7 +23,7 @@ Group = dict[str, Any]
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes what has several lines as a block, as a person would."""
+    """Writes multi-line strings as literal blocks, and indents lists."""
 
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
         super().increase_indent(flow, False)
@@ -37,9 +37,9 @@ _Dumper.add_representer(str, _string)
 
 
 def rule_files(folder: Path = ALERTS) -> dict[str, str]:
-    """The text of each rule file, by its name. Raises `CatalogError` and `ThresholdsError`."""
+    """The content of each rule file by name. Raises `CatalogError` and `ThresholdsError`."""
     alerts = load_alerts(folder)
-    files = {"thresholds.yml": _text("what is tuned", [_thresholds(alerts)])}
+    files = {"thresholds.yml": _text("alerts/catalog/*.yml", [_thresholds(alerts)])}
     for name in dict.fromkeys(alert.file for alert in alerts):
         own = [alert for alert in alerts if alert.file == name]
         source = "lab/alerts/slo.py" if name == "slo" else f"alerts/catalog/{name}.yml"
@@ -49,14 +49,14 @@ def rule_files(folder: Path = ALERTS) -> dict[str, str]:
 
 
 def stale_files(folder: Path = ALERTS) -> list[str]:
-    """The rule files that are not what they should be, missing or superfluous."""
+    """The names of rule files that are out of date, missing or superfluous."""
     wanted = rule_files(folder)
     there = {file.name: file.read_text() for file in (folder / "rules").glob("*.yml")}
     return sorted(name for name in wanted.keys() | there.keys() if wanted.get(name) != there.get(name))
 
 
 def write_rules(folder: Path = ALERTS) -> list[str]:
-    """Writes those rule files that are not what they should be, and returns their names."""
+    """Updates the rule files that are out of date, and returns their names."""
     wanted, stale = rule_files(folder), stale_files(folder)
     for name in stale:
         path = folder / "rules" / name
@@ -69,7 +69,7 @@ def write_rules(folder: Path = ALERTS) -> list[str]:
 
 
 def expression(alert: Alert) -> str:
-    """The PromQL of an alert's rule: the one form, or its condition."""
+    """The PromQL of an alert's rule: signal against threshold, or its condition."""
     definition = alert.definition
     if definition.condition:
         return definition.condition.strip()
@@ -95,7 +95,7 @@ def _numbers(alerts: Sequence[Alert]) -> int:
 
 
 def _rules(alerts: Sequence[Alert], numbers: int) -> Iterator[dict[str, Any]]:
-    """Signal, events and rule of each alert: in one group they are evaluated in this order, at one time."""
+    """Signal, events and rule of each alert, in the order in which Prometheus must evaluate them, at one timestamp."""
     for alert in alerts:
         definition = alert.definition
         for record, promql in (("alert_signal", definition.signal), ("alert_events", definition.events)):
@@ -105,7 +105,7 @@ def _rules(alerts: Sequence[Alert], numbers: int) -> Iterator[dict[str, Any]]:
             "alert": alert.name,
             "expr": expression(alert).replace("EXPECTED_NUMBERS", str(numbers)),
             **({"for": alert.tuning.hold} if alert.tuning.hold_seconds else {}),
-            # `alert` is the recorded series' label, and says what alertname says
+            # removes the recorded series' label `alert`, which duplicates `alertname`
             "labels": {**alert.labels, **({"alert": ""} if definition.signal else {})},
             "annotations": {
                 "summary": definition.summary,
@@ -122,7 +122,7 @@ def _text(source: str, groups: Sequence[Group]) -> str:
 
 
 def main() -> int:
-    """Writes, and prints what was written."""
+    """Updates the files and prints their names."""
     for name in write_rules():
         print(f"alerts/rules/{name}")
     return 0

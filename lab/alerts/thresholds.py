@@ -1,4 +1,4 @@
-"""The numbers that people tune, from alerts/thresholds.yml."""
+"""The tunable values of alerts, from alerts/thresholds.yml."""
 
 import math
 import re
@@ -16,17 +16,17 @@ NAME = "thresholds.yml"
 FIELDS = ("severity", "for", "threshold", "floor")
 SEVERITIES = ("page", "ticket", "none")
 Severity = Literal["page", "ticket", "none"]
-# a duration as Prometheus reads it, of one unit or more: 1m30s
+# a Prometheus duration of one or more units, such as 1m30s
 _DURATION = re.compile(r"(?:\d+(?:ms|[smhd]))+")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 @dataclass(frozen=True)
 class Tuning:
-    """What people tune of one alert.
+    """The tunable values of one alert.
 
-    `hold` is the rule's `for`, a Prometheus duration. `threshold` is None for an alert that watches a state, `floor`
-    for one whose signal is neither a ratio nor a quantile. `lines` has the line of each field, counted from 1.
+    `hold` is the rule's `for`, a Prometheus duration. `threshold` is None for an alert with a condition, `floor` is
+    None if the signal is neither a ratio nor a quantile. `line` is its line in the file, counted from 1.
     """
 
     severity: Severity
@@ -42,13 +42,13 @@ class Tuning:
 
 
 class ThresholdsError(ValueError):
-    """thresholds.yml does not say what it must; the message has file and line."""
+    """thresholds.yml is invalid; the message has file and line."""
 
 
 def seconds(duration: str) -> float:
     """A Prometheus duration in seconds. Raises `ValueError`."""
     if not _DURATION.fullmatch(duration):
-        raise ValueError(f"{duration!r} is no duration such as 30s or 1m30s")
+        raise ValueError(f"{duration!r} is not a duration such as 30s or 1m30s")
     return sum(float(amount) * _SECONDS[unit] for amount, unit in re.findall(r"(\d+)(ms|[smhd])", duration))
 
 
@@ -63,15 +63,15 @@ def read_thresholds(text: str) -> dict[str, Tuning]:
     for name, node in _entries(text):
         line = node.start_mark.line + 1
         if name in tunings:
-            raise ThresholdsError(f"alerts/{NAME}:{line}: {name} is there twice")
+            raise ThresholdsError(f"alerts/{NAME}:{line}: {name} is defined twice")
         tunings[name] = _tuning(name, line, _scalars(name, node))
     return tunings
 
 
 def replace(text: str, alert: str, changes: Mapping[str, str]) -> str:
-    """The text of a thresholds.yml with some of an alert's fields changed; all else, comments too, stays as it is.
+    """The text of a thresholds.yml with some fields of an alert changed; everything else, also comments, is kept.
 
-    Raises `ThresholdsError` where the alert or a field is not there.
+    Raises `ThresholdsError` if the alert or a field does not exist.
     """
     node = next((node for name, node in _entries(text) if name == alert), None)
     if node is None:
@@ -92,7 +92,7 @@ def _entries(text: str) -> Iterator[tuple[str, yaml.MappingNode]]:
     except yaml.YAMLError as error:
         raise ThresholdsError(f"alerts/{NAME}: {' '.join(str(error).split())}") from error
     if not isinstance(root, yaml.MappingNode):
-        raise ThresholdsError(f"alerts/{NAME}: must map alerts to what is tuned of them")
+        raise ThresholdsError(f"alerts/{NAME}: must map alerts to their values")
     for key, node in root.value:
         if not isinstance(node, yaml.MappingNode):
             raise ThresholdsError(f"alerts/{NAME}:{key.start_mark.line + 1}: {key.value} must have {', '.join(FIELDS)}")

@@ -1,1 +1,1 @@
-"""The stack without Docker: the same topology under supervisor, made from the Docker way's own files."""
+"""The native stack: the same topology as in Docker, run by supervisor, with configuration derived from Docker's."""

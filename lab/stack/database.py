@@ -1,4 +1,4 @@
-"""PostgreSQL's data of the native stack: where it is, which major version it has, and how it is made."""
+"""Creates PostgreSQL's data directory for the native stack."""
 
 import os
 import pwd
@@ -11,7 +11,7 @@ from lab.stack.native import Home, StackError, find_postgres, postgres_data, pos
 
 
 def prepare_postgres(home: Home) -> None:
-    """Makes the database where there is none yet, in a place that PostgreSQL's user reaches. Raises `StackError`."""
+    """Creates the database, if it does not exist, where PostgreSQL's user can reach it. Raises `StackError`."""
     link, user = home.data / "postgres", postgres_user()
     data = postgres_data(home)
     if (data / "PG_VERSION").exists():
@@ -21,7 +21,7 @@ def prepare_postgres(home: Home) -> None:
         data.mkdir(parents=True, exist_ok=True)
         link.unlink(missing_ok=True)
         link.symlink_to(data)
-    # whole or not at all: one that was interrupted is made anew
+    # created under another name and renamed at the end, so that an interrupted creation starts again
     new = data.with_name(f"{data.name}.new")
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
@@ -43,7 +43,7 @@ def _reaches(user: str, directory: Path) -> bool:
 
 
 def _run(command: list[str], given: str = "") -> None:
-    # a locale that every machine has: initdb refuses to run under one that is not installed
+    # every machine has the locale C; initdb fails with one that is not installed
     environment = {**os.environ, "LANG": "C", "LC_ALL": "C"}
     done = subprocess.run(command, input=given, env=environment, capture_output=True, text=True, cwd="/", check=False)
     if done.returncode:

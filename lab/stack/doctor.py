@@ -1,4 +1,4 @@
-"""`glasshouse doctor`: what is missing, taken, old or odd on this machine, each with what mends it."""
+"""`glasshouse doctor`: checks this machine for missing programs, ports in use, old versions, and how to fix them."""
 
 import os
 import re
@@ -19,8 +19,8 @@ from lab.stack.native import INSTALL, Home, StackError, find, find_postgres, pos
 from lab.stack.ports import check_ports
 from lab.stack.supervisor import Supervisor
 
-Level = Literal["ok", "odd", "wrong"]
-# the oldest versions that the stack is tested with
+Level = Literal["ok", "warn", "error"]
+# the oldest tested versions
 OLDEST = {"redis-server": (7, 0), "nginx": (1, 22), "prometheus": (2, 42)}
 OLDEST_ENGINE = (20, 10)
 OLDEST_COMPOSE = (2, 0)
@@ -29,22 +29,22 @@ FILES, DISK_BYTES, MEMORY_BYTES = 1024, 1 << 30, 2 << 30
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at: `odd` may do harm, `wrong` keeps the stack from starting."""
+    """The result of one check: `warn` may cause trouble, `error` prevents the stack from starting."""
 
     level: Level
     what: str
     remedy: str = ""
 
     def __str__(self) -> str:
-        """One line."""
+        """One line of output."""
         return f"{self.level:6}{self.what}" + (f": {self.remedy}" if self.remedy else "")
 
 
 @click.command("doctor")
 def doctor() -> None:
-    """Look for what is missing, taken, old or odd on this machine, and say what mends it.
+    """Check this machine for missing programs, ports in use, old versions and too little space, and how to fix them.
 
-    Exit status 0 if one of the two ways to run the stack can start here, 1 if neither can.
+    Exit status: 0 if the stack can start here natively or with Docker, 1 if neither.
     """
     from lab.stack.up import HOME  # noqa: PLC0415 (`up` runs these checks)
 
@@ -57,34 +57,34 @@ def doctor() -> None:
 
 
 def _can_start(findings: list[Finding]) -> bool:
-    return not any(finding.level == "wrong" for finding in findings)
+    return not any(finding.level == "error" for finding in findings)
 
 
 def native_findings(home: Home) -> Iterator[Finding]:
-    """What there is to say of this machine for the native way."""
+    """The checks for the native stack."""
     yield from _programs(home)
     yield from _settings(home)
     yield from _machine(home)
 
 
 def docker_findings() -> Iterator[Finding]:
-    """What there is to say of this machine for Docker."""
+    """The checks for Docker."""
     if not shutil.which("docker"):
-        yield Finding("wrong", "there is no Docker here", "install Docker Engine and Compose, or use " + START_NATIVE)
+        yield Finding("error", "Docker is not installed", "install Docker Engine and Compose, or use " + START_NATIVE)
         return
     if "podman" in _output("docker", "--version").lower():
         yield Finding(
-            "wrong", "`docker` is Podman here", "Podman is not supported: use Docker Engine or " + START_NATIVE
+            "error", "`docker` is Podman here", "Podman is not supported: use Docker Engine or " + START_NATIVE
         )
         return
     engine = _version(_output("docker", "version", "--format", "{{.Server.Version}}"))
     if not engine:
-        yield Finding("wrong", "no Docker engine answers", "start it, and see that you may use it (group docker)")
+        yield Finding("error", "no Docker engine answers", "start it, and check that you may use it (group docker)")
         return
     yield _old_or_ok("Docker engine", engine, OLDEST_ENGINE)
     compose = _version(_output("docker", "compose", "version", "--short"))
     if not compose:
-        yield Finding("wrong", "`docker compose` is not there", "install the Compose v2 plugin")
+        yield Finding("error", "`docker compose` is not installed", "install the Compose v2 plugin")
     else:
         yield _old_or_ok("Docker Compose", compose, OLDEST_COMPOSE)
 
@@ -94,73 +94,73 @@ def _programs(home: Home) -> Iterator[Finding]:
         try:
             program = find(name)
         except StackError:
-            yield Finding("wrong", f"{name} is missing", INSTALL)
+            yield Finding("error", f"{name} is missing", INSTALL)
             continue
         if name in OLDEST:
             yield _old_or_ok(name, _version(_output(program, "-v" if name == "nginx" else "--version")), OLDEST[name])
     try:
         find_postgres("postgres", postgres_data(home))
     except StackError as error:
-        yield Finding("wrong", str(error))
+        yield Finding("error", str(error))
 
 
 def _settings(home: Home) -> Iterator[Finding]:
     try:
         settings, written = load_settings(), env_settings()
     except SettingError as error:
-        yield Finding("wrong", str(error))
+        yield Finding("error", str(error))
         return
     known = set(re.findall(r"^#?([A-Z][A-Z0-9_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
     for name in sorted(written.keys() - known - {"COMPOSE_PROJECT_NAME"}):
         if not name.startswith(("OTEL_", "GF_", "COMPOSE_", "DOCKER_")):
-            yield Finding("odd", f"{name} in .env is no setting of the stack", "see .env.example for those there are")
+            yield Finding("warn", f"{name} in .env is not a setting of the stack", ".env.example lists the settings")
     yield from _ports(settings, home)
 
 
 def _ports(settings: LabSettings, home: Home) -> Iterator[Finding]:
     supervisor = Supervisor(home)
     if supervisor.is_running():
-        yield Finding("ok", "the native stack runs")
+        yield Finding("ok", "the native stack is running")
         return
     if left := leftovers(supervisor.log):
-        yield Finding("odd", f"{', '.join(sorted(left))} outlived their supervisor", f"{STOP} stops them")
+        yield Finding("warn", f"{', '.join(sorted(left))} outlived their supervisor", f"{STOP} stops them")
         return
     try:
         check_ports(settings, {"viewer"})
     except StackError as error:
-        yield Finding("wrong", str(error))
+        yield Finding("error", str(error))
     else:
-        yield Finding("ok", "every port is free")
+        yield Finding("ok", "all ports are free")
 
 
 def _machine(home: Home) -> Iterator[Finding]:
     _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
     if files != resource.RLIM_INFINITY and files < FILES:
-        yield Finding("odd", f"a process may open only {files} files", f"`ulimit -n {FILES}` before {START_NATIVE}")
+        yield Finding("warn", f"a process may open only {files} files", f"`ulimit -n {FILES}` before {START_NATIVE}")
     place = next(path for path in (home.path, *home.path.parents) if path.exists())
     if (free := shutil.disk_usage(place).free) < DISK_BYTES:
-        yield Finding("odd", f"{free >> 20} MB are free in {place}", "the stack keeps up to 3 GB: make room")
+        yield Finding("warn", f"{free >> 20} MB are free in {place}", "the stack keeps up to 3 GB: make room")
     if (memory := psutil.virtual_memory().available) < MEMORY_BYTES:
-        yield Finding("odd", f"{memory >> 20} MB of memory are free", "the stack takes about 1.5 GB")
+        yield Finding("warn", f"{memory >> 20} MB of memory are free", "the stack takes about 1.5 GB")
     if os.getuid() != 0 and place.stat().st_uid != os.getuid():
-        yield Finding("wrong", f"{place} belongs to another user", "clone the repository as the user that runs it")
+        yield Finding("error", f"{place} belongs to another user", "clone the repository as the user that runs it")
 
 
 def _old_or_ok(name: str, version: tuple[int, ...], oldest: tuple[int, ...]) -> Finding:
     said = ".".join(map(str, version)) or "of an unknown version"
     if version < oldest:
-        return Finding("odd", f"{name} is {said}", f"the oldest that was tried is {'.'.join(map(str, oldest))}")
+        return Finding("warn", f"{name} is {said}", f"the oldest tested version is {'.'.join(map(str, oldest))}")
     return Finding("ok", f"{name} {said}")
 
 
 def _version(text: str) -> tuple[int, ...]:
-    """The first version in a tool's output, as numbers; empty where there is none."""
+    """The first version in a tool's output, as numbers; empty if there is none."""
     found = re.search(r"\d+(?:\.\d+)+", text)
     return tuple(int(part) for part in found[0].split(".")) if found else ()
 
 
 def _output(*command: str) -> str:
-    """What a tool prints on either stream; empty where it fails or takes longer than ten seconds."""
+    """A tool's output on stdout and stderr; empty if it fails or takes longer than ten seconds."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True, cwd=Path("/"))
     except (OSError, subprocess.SubprocessError):

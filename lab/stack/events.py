@@ -1,4 +1,4 @@
-"""Faults that the lab causes, told to the desk: who was broken, how, from when to when. Prometheus reads them there."""
+"""Reports faults that the lab causes (part, kind, begin, end) to `desk`, which exposes them to Prometheus."""
 
 import time
 from collections.abc import Iterator
@@ -8,15 +8,15 @@ import httpx
 import msgspec
 
 PUSH_SECONDS = 2.0
-# a desk that was broken itself is up again within this, and must know that the fault has ended
+# if the fault was in `desk` itself, it is up again within this time and must still receive the end of the fault
 END_SECONDS = 15.0
 AGAIN_SECONDS = 0.5
-# what ends a fault of which kind
+# action → kinds of faults that it ends
 ENDS = {"start": {"stop"}, "resume": {"pause"}, "restart": {"stop", "pause", "kill"}}
 
 
 class FaultEvent(msgspec.Struct, frozen=True):
-    """A fault of one part, or of several with commas between. Times are unix seconds; `end` is None while it stands."""
+    """A fault of one or more parts (comma-separated). Times are unix seconds; `end` is None while it is active."""
 
     part: str
     kind: str
@@ -26,27 +26,27 @@ class FaultEvent(msgspec.Struct, frozen=True):
 
 
 class FaultLog:
-    """Tells the desk at a base URL. A desk that is away is no reason not to break something, but `missed` counts."""
+    """Reports faults to `desk` at a base URL. If it does not answer, `missed` counts the event, and nothing fails."""
 
     def __init__(self, url: str) -> None:
         self._url = url
         self.missed = 0
-        """Events that the desk did not take."""
+        """Events that `desk` did not receive."""
 
     def begin(self, part: str, kind: str, drill: str = "") -> FaultEvent:
-        """A fault begins now."""
+        """Reports that a fault begins now."""
         event = FaultEvent(part, kind, time.time(), None, drill)
         self._put(event)
         return event
 
     def end(self, event: FaultEvent) -> FaultEvent:
-        """It ends now."""
+        """Reports that a fault ends now."""
         ended = msgspec.structs.replace(event, end=time.time())
         self._put(ended, END_SECONDS)
         return ended
 
     def standing(self) -> list[FaultEvent]:
-        """The faults that have not ended; none where the desk does not answer."""
+        """The active faults; none if `desk` does not answer."""
         with suppress(httpx.HTTPError, msgspec.MsgspecError):
             answer = httpx.get(f"{self._url}/faults.json", timeout=PUSH_SECONDS, trust_env=False).raise_for_status()
             events = msgspec.json.decode(answer.content, type=list[FaultEvent])
@@ -55,7 +55,7 @@ class FaultLog:
 
     @contextmanager
     def during(self, part: str, kind: str, drill: str = "") -> Iterator[FaultEvent]:
-        """A fault that stands as long as the block runs."""
+        """Reports a fault that is active while the block runs."""
         event = self.begin(part, kind, drill)
         try:
             yield event
@@ -64,10 +64,10 @@ class FaultLog:
 
     @contextmanager
     def of_action(self, part: str, action: str) -> Iterator[None]:
-        """What `pause`, `kill`, `stop` and `restart` begin, and `start`, `resume` and `restart` end."""
+        """Reports the faults that an action begins (`pause`, `kill`, `stop`, `restart`) and those that it ends."""
         begun = None if action in {"start", "resume"} else self.begin(part, action)
         yield
-        # what a kill or a restart does is over when the part runs again; a stop and a pause stand
+        # a kill or a restart ends when the part runs again; a stop or a pause stays active
         if begun and action in {"kill", "restart"}:
             self.end(begun)
         for each in self.standing():

@@ -1,4 +1,4 @@
-"""Faults on purpose: stop, start, restart, pause, resume or kill one part of the running stack, however it runs."""
+"""Causes faults: stops, starts, restarts, pauses, resumes or kills one part of the running stack."""
 
 import subprocess
 import time
@@ -18,17 +18,17 @@ from lab.stack.supervisor import Supervisor
 from lab.stack.up import HOME
 
 ACTIONS = {
-    "stop": "Stop a part as one would for maintenance.",
-    "start": "Start a part that was stopped.",
+    "stop": "Stop a part gracefully.",
+    "start": "Start a stopped part.",
     "restart": "Stop a part and start it again.",
-    "pause": "Freeze a part: it keeps its connections and answers nothing.",
-    "resume": "Let a part that was paused go on.",
-    "kill": "Kill a part without warning; what watches over it starts it again.",
+    "pause": "Freeze a part: it keeps its connections but does not answer.",
+    "resume": "Resume a paused part.",
+    "kill": "Kill a part with SIGKILL; supervisor, Docker or Kubernetes starts it again.",
 }
 
 
 class Stack(Protocol):
-    """The running stack, as far as faults go. Parts are named as `glasshouse status` names them."""
+    """The running stack, for causing faults. The names of parts are those of `glasshouse status`."""
 
     way: str
 
@@ -39,7 +39,7 @@ class Stack(Protocol):
         """Does one of `ACTIONS` to a part. Raises `StackError`."""
 
     def command(self, part: str, settings: LabSettings) -> list[str]:
-        """The command that takes SQL (of `postgres`) or a Redis command (of a node) as its further arguments."""
+        """A command line to which SQL (for `postgres`) or a Redis command (for a node) can be appended."""
 
 
 class NativeStack:
@@ -49,7 +49,7 @@ class NativeStack:
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
-        # its connection carries one question at a time, and drills break parts while they watch others
+        # supervisor's connection handles one request at a time, and drills act on several parts concurrently
         self._lock = Lock()
 
     def parts(self) -> dict[str, str]:
@@ -82,7 +82,7 @@ class NativeStack:
             raise StackError(f"cannot {action} {part}: {fault.faultString}") from fault
 
     def command(self, part: str, settings: LabSettings) -> list[str]:
-        """The command that takes SQL (of `postgres`) or a Redis command (of a node) as its further arguments."""
+        """A command line to which SQL (for `postgres`) or a Redis command (for a node) can be appended."""
         if part == "postgres":
             return ["psql", "-h", "127.0.0.1", "-p", str(settings.postgres_port), "-U", "todo", "todo", "-qc"]
         return ["redis-cli", "-p", str(settings.redis_port + int(part.removeprefix("redis-")) - 1)]
@@ -94,7 +94,7 @@ class DockerStack:
     way = "docker"
 
     def parts(self) -> dict[str, str]:
-        """Every container's part and state; a replica is named as natively, `todo-1`."""
+        """Every container's part and state; replicas have the native names, such as `todo-1`."""
         return {name: state for name, (_, state) in self._containers().items()}
 
     def act(self, action: str, part: str) -> None:
@@ -104,13 +104,13 @@ class DockerStack:
         done = subprocess.run(["docker", command, container], capture_output=True, text=True, check=False)
         if done.returncode:
             raise StackError(f"cannot {action} {part}: {done.stderr.strip()}")
-        # Docker takes a kill for a stop that was wanted, and does not restart what died of it
+        # Docker does not restart a container after `docker kill`, because it counts as a manual stop
         if action == "kill":
             time.sleep(1)
             subprocess.run(["docker", "start", container], capture_output=True, check=False)
 
     def command(self, part: str, settings: LabSettings) -> list[str]:
-        """The command that takes SQL (of `postgres`) or a Redis command (of a node) as its further arguments."""
+        """A command line to which SQL (for `postgres`) or a Redis command (for a node) can be appended."""
         inside = ["psql", "-U", "todo", "todo", "-qc"] if part == "postgres" else ["redis-cli"]
         return ["docker", "compose", "exec", "-T", part, *inside]
 
@@ -119,7 +119,7 @@ class DockerStack:
 
 
 class _Container(msgspec.Struct, rename="pascal", frozen=True):
-    """What is looked at in a container of `docker compose ps`."""
+    """The fields of `docker compose ps` that are used here."""
 
     name: str
     service: str
@@ -130,7 +130,7 @@ class _Container(msgspec.Struct, rename="pascal", frozen=True):
 def compose_containers(output: str) -> dict[str, tuple[str, str]]:
     """Name and state of each part's container, from `docker compose ps --format json`. Raises `StackError`.
 
-    Compose prints an object a line, before 2.21 one array of objects, and before 2.20 no `Status`.
+    Compose prints one object per line; before 2.21 an array of objects, and before 2.20 without `Status`.
     """
     found: dict[str, tuple[str, str]] = {}
     try:
@@ -148,7 +148,7 @@ def compose_containers(output: str) -> dict[str, tuple[str, str]]:
 
 
 def compose(*arguments: str) -> str:
-    """What `docker compose` prints, empty where there is no Docker."""
+    """The output of `docker compose`; empty if it fails or Docker is not installed."""
     try:
         done = subprocess.run(
             ["docker", "compose", *arguments], cwd=PLACE, capture_output=True, text=True, check=False, timeout=60
@@ -159,7 +159,7 @@ def compose(*arguments: str) -> str:
 
 
 def running_stack() -> Stack:
-    """The stack that runs. Raises `StackError` where none does."""
+    """The running stack. Raises `StackError` if there is none."""
     if (chosen := kubernetes.chosen_stack()) is not None:
         return chosen
     supervisor = Supervisor(HOME)
@@ -167,7 +167,7 @@ def running_stack() -> Stack:
         return NativeStack(supervisor)
     if compose("ps", "--quiet"):
         return DockerStack()
-    raise StackError(f"no stack runs: start one with {START}")
+    raise StackError(f"no stack is running: start one with {START}")
 
 
 def act(action: str, part: str) -> None:
@@ -175,12 +175,12 @@ def act(action: str, part: str) -> None:
     stack = running_stack()
     parts = stack.parts()
     if part not in parts:
-        raise StackError(f"there is no part {part!r}; there are {', '.join(sorted(parts))}")
+        raise StackError(f"unknown part {part!r}; the parts are {', '.join(sorted(parts))}")
     log = FaultLog(load_settings().url("desk"))
     with log.of_action(part, action):
         stack.act(action, part)
     if log.missed:
-        click.echo(f"{action}: the desk did not answer, so that Prometheus will not know of this fault", err=True)
+        click.echo(f"{action}: `desk` did not answer, so Prometheus will not have this fault", err=True)
 
 
 def _command(action: str, meaning: str) -> click.Command:

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Installs what the native stack needs and this machine lacks, from the distribution's packages (Debian 12 on, Ubuntu
-# 22.04 on). Says what, asks for root where it is not root, and leaves no daemon running that a package would start.
-#   install.sh [PACKAGE...]    further packages, for the tests
+# Installs the programs that the native stack needs, from the distribution's packages (from Debian 12 and Ubuntu 22.04
+# on). Prints what it installs, uses sudo if it is not root, and prevents the packages from starting daemons.
+#   install.sh [PACKAGE...]    additional packages, for the tests
 set -eu
 
 need=
@@ -34,32 +34,32 @@ if [ "$(id -u)" != 0 ]; then
 fi
 echo "install: from the distribution's packages:$need"
 
-# While this runs, no package may start a daemon: each would take a port that the stack needs.
+# While this runs, packages must not start daemons, which would use the stack's ports.
 policy=/usr/sbin/policy-rc.d
 if [ ! -e $policy ]; then
     printf '#!/bin/sh\nexit 101\n' | $as_root tee $policy >/dev/null
     $as_root chmod 755 $policy
     trap '$as_root rm -f $policy' EXIT
 fi
-# nor PostgreSQL make a cluster of its own
+# the package of PostgreSQL must not create a database cluster
 if [ ! -e /etc/postgresql-common/createcluster.conf ]; then
     $as_root mkdir -p /etc/postgresql-common
     echo 'create_main_cluster = false' | $as_root tee /etc/postgresql-common/createcluster.conf >/dev/null
 fi
 $as_root apt-get update -qq
-# Ubuntu has Chromium only as a snap: the tests in a browser are then skipped, or run with the Chromium that is there
+# Ubuntu has Chromium only as a snap: browser tests are then skipped, unless Chromium is already installed
 for package in "$@"; do
     apt-cache show "$package" >/dev/null 2>&1 && continue
     echo "install: this distribution has no package $package: tests that need it are skipped"
     need=$(printf ' %s ' "$need" | sed "s/ $package / /")
 done
-# what the packages' own scripts say is of interest only where one of them fails
+# the output of the packages' scripts is only shown if one of them fails
 said=$(mktemp)
 # shellcheck disable=SC2086
 $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $need >"$said" 2>&1 ||
     { cat "$said" >&2; rm -f "$said"; exit 1; }
 rm -f "$said"
-# on the next boot neither
+# prevents daemons from starting at the next boot
 if command -v systemctl >/dev/null 2>&1 && [ -d /run/systemd/system ]; then
     for unit in redis-server nginx prometheus prometheus-alertmanager prometheus-redis-exporter \
         prometheus-nginx-exporter prometheus-postgres-exporter prometheus-node-exporter \

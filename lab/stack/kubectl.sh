@@ -1,19 +1,19 @@
 #!/bin/sh
-# Brings a kubectl that renders deploy/kubernetes into .stack/bin, where the machine has none that is new enough: Debian
-# sid's, from the mirror that this Debian uses, without a change to the machine. Prints why where it cannot; exit status 1.
+# Downloads kubectl to .stack/bin if this machine has none with Kustomize 5: the package of Debian sid, from the mirror
+# that this Debian uses, without installing it. If that is not possible, prints why and exits with status 1.
 set -eu
 cd "$(dirname "$0")/../.."
 bin=.stack/bin/kubectl
 
-# with Kustomize 5
+# has Kustomize 5
 is_new() { "$1" version --client 2>/dev/null | grep -q '^Kustomize Version: v[5-9]'; }
 for found in "$bin" "$(command -v kubectl || true)"; do
     [ -z "$found" ] || ! is_new "$found" || exit 0
 done
 
-why() { echo "kubectl: $*: what needs it is skipped" >&2; exit 1; }
+why() { echo "kubectl: $*: checks that need it are skipped" >&2; exit 1; }
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
-[ -e $keyring ] || why "this machine has no kubectl, and is no Debian that could fetch sid's"
+[ -e $keyring ] || why "this machine has no kubectl, and is not a Debian that could download sid's"
 mirror=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null |
     sed -nE 's/^(URIs: *|deb +(\[[^]]*\] +)?)(https?:[^ ]*debian\/?)( .*)?$/\3/p' | sed -n 1p)
 [ -n "$mirror" ] || why "no Debian mirror among apt's sources"
@@ -26,8 +26,8 @@ from_sid() {
     apt-get -qq -o Dir::Etc::sourcelist="$work/sid.list" -o Dir::Etc::sourceparts=- -o Dir::State::Lists="$work/lists" \
         -o Dir::Cache::archives="$work/archives" -o APT::Sandbox::User="$(id -un)" "$@"
 }
-from_sid update || why "sid's list of packages cannot be fetched"
-(cd "$work" && from_sid download kubectl/sid) || why "sid's kubectl cannot be fetched"
+from_sid update || why "sid's package lists cannot be downloaded"
+(cd "$work" && from_sid download kubectl/sid) || why "sid's kubectl cannot be downloaded"
 dpkg-deb -x "$work"/kubectl_*.deb "$work/x"
 is_new "$work/x/usr/bin/kubectl" || why "sid's kubectl does not run here"
 mkdir -p "${bin%/*}"

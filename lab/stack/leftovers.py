@@ -1,4 +1,4 @@
-"""Parts of a native stack that outlived their supervisor: `kill -9` of supervisord leaves every program running."""
+"""Finds and stops parts of a native stack that outlived their supervisor, as after `kill -9` of supervisord."""
 
 import os
 import re
@@ -11,18 +11,18 @@ import psutil
 
 # supervisord's log line for each process that it starts, in local time
 SPAWNED = re.compile(r"^(\S+ \S+),\d+ INFO spawned: '(?P<name>[^']+)' with pid (?P<pid>\d+)$", re.MULTILINE)
-# how far the log's time and the process's own start may differ: a process with that id that began at another time is
-# somebody else's
+# Tolerance between the time in the log and the start of the process. A process that has the same id but started at
+# another time is not ours.
 SAME_START_SECONDS = 3.0
 STOP_SECONDS = 12.0
 
 
 def leftovers(log: Path) -> dict[str, list[psutil.Process]]:
-    """The running processes that supervisord's log says it started, and their groups, by the name of the part.
+    """The running processes that supervisord started according to its log, with their process groups, by part name.
 
-    A part whose first process has died may live on in others of its process group, as nginx' workers do.
+    After the first process of a part has died, others of its process group may still run, such as nginx' workers.
     """
-    # the newest start of a part comes last
+    # the last start of a part in the log overwrites earlier ones
     starts = {name: (pid, began) for name, pid, began in _spawned(log)}
     groups: dict[int, list[psutil.Process]] = {}
     for process in psutil.process_iter():
@@ -33,7 +33,7 @@ def leftovers(log: Path) -> dict[str, list[psutil.Process]]:
     for name, (pid, began) in starts.items():
         with suppress(psutil.Error):
             group = groups.get(pid, [])
-            # the kernel gives an id to no other process while a group has it, so a group is ours or begins with another
+            # the kernel does not reuse a process id while a group has it, so the group is ours or has a newer leader
             if group and min(process.create_time() for process in group) > began - SAME_START_SECONDS:
                 head = next((process for process in group if process.pid == pid), None)
                 if head is None or head.create_time() < began + SAME_START_SECONDS:
@@ -42,14 +42,14 @@ def leftovers(log: Path) -> dict[str, list[psutil.Process]]:
 
 
 def stop_leftovers(found: dict[str, list[psutil.Process]]) -> None:
-    """Ends them and their children: asks first, and kills what has not ended after `STOP_SECONDS`."""
+    """Terminates them and their children, and kills those that are still running after `STOP_SECONDS`."""
     family = {process for group in found.values() for process in group}
     for process in list(family):
         with suppress(psutil.Error):
             family.update(process.children(recursive=True))
     for process in family:
         with suppress(psutil.Error):
-            # what is paused hears no signal to stop
+            # a paused process does not handle SIGTERM
             process.resume()
     for group in found.values():
         with suppress(psutil.Error):
@@ -62,7 +62,7 @@ def stop_leftovers(found: dict[str, list[psutil.Process]]) -> None:
 
 
 def _spawned(log: Path) -> Iterator[tuple[str, int, float]]:
-    """Name, process id and start (Unix seconds) of every process that the log names, oldest first."""
+    """Name, process id and start (unix seconds) of every process in the log, oldest first."""
     files = sorted((file for file in log.parent.glob(f"{log.name}.*")), reverse=True)
     for file in [*files, log]:
         with suppress(FileNotFoundError):

@@ -1,4 +1,4 @@
-"""`glasshouse look`: where to look at the running stack, and those pages in a browser."""
+"""`glasshouse look`: prints the addresses of the running stack, and opens the dashboards in a browser."""
 
 import os
 import socket
@@ -10,10 +10,10 @@ import click
 
 from lab.settings import START, LabSettings, SettingError, load_settings
 
-# what is shown, the part whose port it is on, and the path of its first page
+# name, part whose port it is on, and path of the start page
 PAGES = (
     ("todo API", "gateway", "/tasks"),
-    ("its documentation", "gateway", "/schema"),
+    ("API documentation", "gateway", "/schema"),
     ("dashboards (Grafana)", "grafana", "/"),
     ("dashboards (viewer)", "viewer", "/"),
     ("Prometheus", "prometheus", "/"),
@@ -26,11 +26,13 @@ DASHBOARDS = ("grafana", "viewer")
 
 @click.command("look")
 @click.option("--open", "opens", is_flag=True, help="Open the dashboards in a browser.")
-@click.option("--offer", "offers", is_flag=True, help="Offer to, where there is a terminal, a display and a browser.")
+@click.option(
+    "--offer", "offers", is_flag=True, help="Ask whether to open them, if there is a terminal, a display and a browser."
+)
 def look(opens: bool, offers: bool) -> None:
-    """Print the addresses of the running stack that answer now, in whichever way it runs.
+    """Print the addresses of the running stack that answer now.
 
-    Exit status 0; 1 if none answers.
+    Exit status: 0 done, 1 none answers, 2 a setting is invalid.
     """
     try:
         settings = load_settings()
@@ -39,18 +41,18 @@ def look(opens: bool, offers: bool) -> None:
         raise SystemExit(2) from error
     found = list(answering(settings))
     if not found:
-        click.echo(f"look: nothing answers: start the stack with {START}", err=True)
+        click.echo(f"look: no address answers: start the stack with {START}", err=True)
         raise SystemExit(1)
     print_pages(settings, found)
     dashboards = next((part for _, part, _ in found if part in DASHBOARDS), None)
     if dashboards is None:
-        click.echo("no dashboards are served: `glasshouse view` shows them here")
+        click.echo("neither Grafana nor the viewer is running: `glasshouse view` starts the viewer")
     elif opens or (offers and can_open() and click.confirm("open the dashboards in a browser?")):
         click.launch(settings.url(dashboards))
 
 
 def can_open() -> bool:
-    """Whether somebody can answer here, and a browser can be opened."""
+    """Whether there is an interactive terminal, and a browser can be opened."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         return False
     if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
@@ -72,6 +74,6 @@ def answering(settings: LabSettings) -> Iterator[tuple[str, str, str]]:
 
 
 def print_pages(settings: LabSettings, pages: list[tuple[str, str, str]]) -> None:
-    """One line each: what it is, and its address."""
+    """Prints name and address of each page."""
     for name, part, path in pages:
         click.echo(f"  {name:22} {settings.url(part)}{path.rstrip('/')}")

@@ -1,10 +1,10 @@
-"""The two loopback addresses: `localhost` means `::1` first on many machines, and others have no IPv6."""
+"""IPv6 loopback: on many machines `localhost` resolves to `::1` first; others have no IPv6."""
 
 import socket
 
 
 def has_ipv6_loopback() -> bool:
-    """Whether this machine has `::1`, which `localhost` may mean first."""
+    """Whether this machine has the address `::1`."""
     try:
         with socket.socket(socket.AF_INET6) as probe:
             probe.bind(("::1", 0))

@@ -1,6 +1,6 @@
-"""The native stack's configuration, made from the files for Docker by the substitutions in this module.
+"""The native stack's configuration: derived from the files for Docker by the substitutions in this module.
 
-Not by templates: the originals are used as they are, by Docker Compose and by anyone who copies them.
+The originals are not templates, so that Docker Compose, and anyone who copies them, can use them unchanged.
 """
 
 import os
@@ -18,15 +18,15 @@ import yaml
 from lab.settings import IS_INSTALLED, ROOT, START_NATIVE, LabSettings
 from lab.stack.loopback import has_ipv6_loopback
 
-# what mends a missing program
+# how to install a missing program, for messages
 INSTALL = f"run {Path(__file__).with_name('install.sh')}" + ("" if IS_INSTALLED else f" ({START_NATIVE} does)")
-# in a wheel's stack the current folder is anybody's: no module is imported from there
+# a stack from the wheel runs in any folder, so Python must not import modules from there
 SAFE_PATH = {"PYTHONSAFEPATH": "1"} if IS_INSTALLED else {}
 REPLICAS = 3
 REDIS_NODES = 6
-# where Debian and Ubuntu keep PostgreSQL's programs, by major version
+# where Debian and Ubuntu install PostgreSQL's programs, by major version
 POSTGRES = Path("/usr/lib/postgresql")
-# settings of the service that may be given in the environment or in .env
+# settings of the service that can be set in the environment or in .env
 SERVICE_SETTINGS = (
     "RATE_LIMIT",
     "CACHE_TTL_SECONDS",
@@ -48,12 +48,12 @@ SERVICE_SETTINGS = (
 TEMPO_MEMORY = "440MiB"
 TRACESTORE_SETTINGS = ("TRACESTORE_MOST_MEGABYTES", "TRACESTORE_MOST_HOURS")
 STACK_RATE_LIMIT = "100000/minute"
-# what tuning looks back on, whichever comes first; the service levels need three days of it
+# how far back tuning can look, whichever limit is reached first; the service levels need three days
 PROMETHEUS_RETENTION, PROMETHEUS_RETENTION_SIZE = "15d", "2GB"
 
 
 class StackError(Exception):
-    """The stack cannot be started; the message says why and what to do."""
+    """The stack cannot be started; the message has the reason and what to do."""
 
 
 @dataclass(frozen=True)
@@ -71,28 +71,28 @@ class Program:
 
 @dataclass(frozen=True)
 class Home:
-    """Where the native stack keeps what it makes: `.stack/` in the repo."""
+    """The directory of the native stack's files: `.stack/` in the repository."""
 
     path: Path
 
     @property
     def data(self) -> Path:
-        """What survives a restart."""
+        """Data that survives a restart."""
         return self.path / "data"
 
     @property
     def config(self) -> Path:
-        """Made anew at every start."""
+        """Configuration, written at every start."""
         return self.path / "config"
 
     @property
     def logs(self) -> Path:
-        """One file a part."""
+        """Logs, one file per part."""
         return self.path / "log"
 
 
 def find(*names: str) -> str:
-    """The path of the first program that is there. Raises `StackError`."""
+    """The path of the first of these programs that is installed. Raises `StackError`."""
     for name in names:
         found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
         if found:
@@ -101,9 +101,9 @@ def find(*names: str) -> str:
 
 
 def find_postgres(program: str, data: Path) -> str:
-    """A program of PostgreSQL: of the major version that wrote `data`, and for new data of the newest installed.
+    """A program of PostgreSQL, of the major version that created `data`, or the newest installed one for new data.
 
-    Raises `StackError` where that version is not installed: a server cannot read another major version's data.
+    Raises `StackError` if that version is not installed: a server cannot read the data of another major version.
     """
     installed = {path.parts[-3]: str(path) for path in POSTGRES.glob(f"*/bin/{program}")}
     version = data / "PG_VERSION"
@@ -112,21 +112,21 @@ def find_postgres(program: str, data: Path) -> str:
     major = version.read_text().strip()
     if installed and major not in installed:
         raise StackError(
-            f"the data in {data} is of PostgreSQL {major}, and here is {' and '.join(sorted(installed))}: install"
-            f" postgresql-{major}, or move the data with pg_dump, or begin anew without it"
+            f"the data in {data} is from PostgreSQL {major}, but installed is {' and '.join(sorted(installed))}:"
+            f" install postgresql-{major}, or migrate the data with pg_dump, or delete it"
         )
     return installed[major] if installed else find(program)
 
 
 def grafana_home() -> str | None:
-    """Grafana's home where Grafana is installed, empty for its own default; None where it is not installed."""
+    """Grafana's home directory, empty for its default; None if Grafana is not installed."""
     if shutil.which("grafana") or shutil.which("grafana-server"):
         return os.environ.get("GF_PATHS_HOME", "/usr/share/grafana" if Path("/usr/share/grafana").is_dir() else "")
     return None
 
 
 def gateway_config(settings: LabSettings, home: Home) -> str:
-    """gateway/nginx.conf for the native way."""
+    """gateway/nginx.conf for the native stack."""
     servers = "\n        ".join(
         f"server 127.0.0.1:{settings.todo_port + n} max_fails=1 fail_timeout=1s;" for n in range(REPLICAS)
     )
@@ -143,17 +143,17 @@ def gateway_config(settings: LabSettings, home: Home) -> str:
             + (f" listen [::1]:{settings.gateway_port};" if has_ipv6_loopback() else ""),
             "listen 8081;": f"listen 127.0.0.1:{settings.gateway_status_port};",
             "/var/log/gateway/requests.log": f'"{home.logs}/gateway-requests.log"',
-            # below nginx' prefix, which its command sets: a directive takes no quotes inside of a path
-            "/tmp/": "",  # noqa: S108 (the Docker way's)
+            # relative to nginx' prefix, which its command line sets, because directives allow no quotes within a path
+            "/tmp/": "",  # noqa: S108 (a path in the container)
             "worker_processes auto;": "worker_processes auto;" + ("\nuser root;" if os.getuid() == 0 else ""),
         },
     )
 
 
 def prometheus_config(settings: LabSettings, absent: set[str]) -> str:
-    """observability/prometheus/prometheus.yml for the native way, without the jobs of the parts that are absent.
+    """observability/prometheus/prometheus.yml for the native stack, without the jobs of absent parts.
 
-    Where Tempo is absent, the store of traces has its address, under a job of its own name.
+    If Tempo is absent, the trace store has its address; then the job is named `tracestore`.
     """
     todo = ", ".join(f'"127.0.0.1:{settings.metrics_port + n}"' for n in range(REPLICAS))
     nodes = {f"redis-{n + 1}:6379": f"127.0.0.1:{settings.redis_port + n}" for n in range(REDIS_NODES)}
@@ -190,19 +190,19 @@ def prometheus_config(settings: LabSettings, absent: set[str]) -> str:
 
 
 def cors_origins(settings: LabSettings) -> str:
-    """The pages that may read Prometheus from a browser, as a regular expression: Grafana and the viewer."""
+    """The origins that may query Prometheus from a browser, Grafana and the viewer, as a regular expression."""
     return f"http://(127[.]0[.]0[.]1|localhost):({settings.grafana_port}|{settings.viewer_port})"
 
 
 def alertmanager_config(settings: LabSettings) -> str:
-    """observability/alertmanager/alertmanager.yml for the native way."""
+    """observability/alertmanager/alertmanager.yml for the native stack."""
     return _substitute(
         ROOT / "observability/alertmanager/alertmanager.yml", {"desk:8060": f"127.0.0.1:{settings.desk_port}"}
     )
 
 
 def tempo_config(settings: LabSettings, home: Home) -> str:
-    """observability/tempo/tempo.yaml for the native way."""
+    """observability/tempo/tempo.yaml for the native stack."""
     return _substitute(
         ROOT / "observability/tempo/tempo.yaml",
         {
@@ -216,7 +216,7 @@ def tempo_config(settings: LabSettings, home: Home) -> str:
 
 
 def redis_config(settings: LabSettings, home: Home, node: int) -> str:
-    """redis/redis.conf for one node of the native way."""
+    """redis/redis.conf for one node of the native stack."""
     return _substitute(
         ROOT / "redis/redis.conf",
         {
@@ -227,10 +227,10 @@ def redis_config(settings: LabSettings, home: Home, node: int) -> str:
 
 
 def processes_config(home: Home) -> str:
-    """observability/exporters/processes.yml for the native way: this stack's processes, and no other's beside it."""
+    """observability/exporters/processes.yml for the native stack: matches only the processes of this stack."""
 
     def pattern(text: object) -> str:
-        # as Go reads it, between YAML's single quotes
+        # in Go's regular expression syntax, within YAML's single quotes
         return re.escape(str(text)).replace("\\ ", " ").replace("\\-", "-").replace("'", "''")
 
     return _substitute(
@@ -248,7 +248,7 @@ def processes_config(home: Home) -> str:
 
 
 def write_grafana_provisioning(settings: LabSettings, home: Home) -> Path:
-    """Grafana's provisioning for the native way, and where it is."""
+    """Writes Grafana's provisioning for the native stack, and returns its directory."""
     target = home.config / "grafana"
     for source in (ROOT / "observability/grafana/provisioning").rglob("*.yml"):
         path = target / source.relative_to(ROOT / "observability/grafana/provisioning")
@@ -257,7 +257,7 @@ def write_grafana_provisioning(settings: LabSettings, home: Home) -> Path:
         for docker, native in {
             "http://prometheus:9090": settings.url("prometheus"),
             "http://tempo:3200": settings.url("tempo"),
-            # the store of traces has logs too; beside a Tempo there is none
+            # the trace store also has logs; with Tempo instead, there are no logs
             "http://loki:3100": settings.url("tempo"),
             "/etc/grafana/dashboards": str(ROOT / "observability/grafana/dashboards"),
         }.items():
@@ -267,7 +267,7 @@ def write_grafana_provisioning(settings: LabSettings, home: Home) -> Path:
 
 
 def programs(settings: LabSettings, home: Home, chosen: Mapping[str, str]) -> list[Program]:
-    """Every part of the stack, in the order in which they are named to the reader. Raises `StackError`."""
+    """All parts of the stack, in the order of messages. Raises `StackError`."""
     tempo, grafana = shutil.which("tempo"), grafana_home()
     retention = chosen.get("PROMETHEUS_RETENTION", PROMETHEUS_RETENTION)
     retention_size = chosen.get("PROMETHEUS_RETENTION_SIZE", PROMETHEUS_RETENTION_SIZE)
@@ -300,7 +300,7 @@ def programs(settings: LabSettings, home: Home, chosen: Mapping[str, str]) -> li
         Program(
             "gateway",
             f"{find('nginx')} -p {data}/gateway/ -c {config}/nginx.conf -g 'daemon off;'",
-            # a request would be counted
+            # a port rather than a URL, because requests would be counted
             f"127.0.0.1:{settings.gateway_port}",
             stop_signal="QUIT",
         )
@@ -387,7 +387,7 @@ def programs(settings: LabSettings, home: Home, chosen: Mapping[str, str]) -> li
 
 
 def _collector(settings: LabSettings, *, has_tempo: bool) -> dict[str, str]:
-    """Where the service sends traces and log records. Tempo takes no log records, the store of traces takes both."""
+    """Where the service sends traces and log records. Tempo accepts only traces, the trace store accepts both."""
     address = f"http://127.0.0.1:{settings.otlp_port}"
     if has_tempo:
         return {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"{address}/v1/traces"}
@@ -463,12 +463,12 @@ def _grafana(settings: LabSettings, home: Home, grafana: str) -> Program:
 
 
 def postgres_user() -> str:
-    """Whom PostgreSQL runs as: it refuses root."""
+    """The user that runs PostgreSQL, which refuses to run as root; empty for the current user."""
     return "postgres" if os.getuid() == 0 else ""
 
 
 def postgres_data(home: Home) -> Path:
-    """PostgreSQL's data. Where its user cannot reach the repo (a clone below /root), it is under /var/lib."""
+    """PostgreSQL's data directory. It is under /var/lib if PostgreSQL's user cannot reach the repository in /root."""
     return (home.data / "postgres").resolve()
 
 
@@ -476,6 +476,6 @@ def _substitute(source: Path, native: Mapping[str, str]) -> str:
     text = source.read_text()
     gone = [docker for docker in native if docker not in text]
     if gone:
-        raise StackError(f"{source.relative_to(ROOT)} no longer has {gone[0]!r}: mend lab/stack/native.py")
-    # in one go, so that nothing is put in the place of what was just put in
+        raise StackError(f"{source.relative_to(ROOT)} no longer contains {gone[0]!r}: adapt lab/stack/native.py")
+    # in a single pass, so that replacements are not replaced again
     return re.sub("|".join(map(re.escape, native)), lambda found: native[found[0]], text)

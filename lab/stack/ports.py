@@ -1,4 +1,4 @@
-"""Which ports the native stack listens on, and whether it can have them."""
+"""The ports that the native stack listens on, and whether they are free."""
 
 import socket
 from collections.abc import Collection, Iterator
@@ -9,32 +9,32 @@ from lab.stack.loopback import has_ipv6_loopback
 from lab.stack.native import REDIS_NODES, REPLICAS, StackError
 
 HIGHEST = 65535
-# a node of a Redis Cluster takes a second port, for the other nodes
+# each node of a Redis Cluster listens on a second port, for the other nodes
 BUS_OFFSET = 10_000
-# parts of which there are several, on ports in a row
+# parts with several instances, on consecutive ports
 COUNTS = {"todo": REPLICAS, "metrics": REPLICAS, "redis": REDIS_NODES}
-# settings of parts that run only in some stacks, or only when asked for
+# settings of parts that only some stacks have, or that are started only on demand
 OPTIONAL = {"grafana", "viewer", "loki", "locust"}
-# a setting that is named otherwise than its part
+# settings whose name differs from that of their part
 PARTS = {"tempo_grpc": "tempo"}
-# parts that listen on ::1 too, where this machine has it
+# parts that also listen on ::1, if this machine has it
 BOTH_LOOPBACKS = {"gateway"}
 
 
 def check_ports(settings: LabSettings, programs: Collection[str]) -> None:
-    """Raises `StackError` where a port is no port, is asked for twice, or is taken by another program.
+    """Raises `StackError` if a port is invalid, used twice, or in use by another program.
 
-    `programs` are the names of the parts that will run. The message names every port and the setting that moves it.
+    `programs` are the names of the parts that will run. The message has every port and its setting.
     """
     wanted: dict[int, str] = {}
     for port, name in _wanted(settings, programs):
         if port > HIGHEST:
             raise StackError(
-                f"{name}={getattr(settings, name.lower())}: would need port {port}, and {HIGHEST} is the last"
+                f"{name}={getattr(settings, name.lower())}: would need port {port}, but {HIGHEST} is the highest"
             )
         if port in wanted:
             both = name if wanted[port] == name else f"{wanted[port]} and {name}"
-            raise StackError(f"{both} both need port {port}: set one of them to another in the environment or .env")
+            raise StackError(f"{both} both need port {port}: change one of them in the environment or .env")
         wanted[port] = name
     is_there = has_ipv6_loopback()
     taken = [
@@ -43,13 +43,11 @@ def check_ports(settings: LabSettings, programs: Collection[str]) -> None:
         if _is_taken(port, by_ipv6=is_there and name.removesuffix("_PORT").lower() in BOTH_LOOPBACKS)
     ]
     if taken:
-        raise StackError(
-            f"port {', '.join(taken)} is taken by another program: stop it, or set another in the environment or .env"
-        )
+        raise StackError(f"port {', '.join(taken)} is in use by another program: stop it, or set another port in .env")
 
 
 def _wanted(settings: LabSettings, programs: Collection[str]) -> Iterator[tuple[int, str]]:
-    """Each port, and the setting that it follows from."""
+    """Each port with the name of its setting."""
     for field in fields(LabSettings):
         part, first = field.name.removesuffix("_port"), getattr(settings, field.name)
         if (part in OPTIONAL or part in PARTS) and PARTS.get(part, part) not in programs:

@@ -1,4 +1,4 @@
-"""Waiting until every part of the native stack is healthy, or one has failed."""
+"""Waits until all parts of the native stack are healthy, or one has failed."""
 
 import os
 import socket
@@ -14,29 +14,29 @@ import httpx
 from lab.settings import ROOT
 from lab.stack.native import Program, StackError
 
-# without any part becoming healthy
+# gives up after this time in which no further part became healthy
 READY_SECONDS = 180
-# how often it says what it still waits for
+# interval of progress messages
 SAY_SECONDS = 5
-# an exporter that asks of every process takes seconds where there are many, and little to run on
+# on a slow machine with many processes, process-exporter takes seconds to answer
 ANSWER_SECONDS = 10
-# a part that ended this often before it was healthy does so again: supervisor waits a second longer before each start,
-# so this takes some ten seconds
+# A part that exited this often before it was healthy has failed. Supervisor waits a second longer before each start, so
+# this takes about ten seconds.
 MOST_STARTS = 5
 
 
 class Watched(Protocol):
-    """What is asked of the supervisor: every program's state, as `getAllProcessInfo` tells it."""
+    """The supervisor, for the states of programs (`getAllProcessInfo`)."""
 
     def programs(self) -> list[dict[str, Any]]:
-        """One entry a program."""
+        """One entry per program."""
         ...
 
 
 def await_ready(supervisor: Watched, programs: Sequence[Program], logs: Path) -> None:
-    """Waits for every part. Raises `StackError` once one has failed for good, or nothing comes up any more.
+    """Waits for all parts. Raises `StackError` once one has failed, or none becomes healthy within `READY_SECONDS`.
 
-    The message names each part that is not ready, and what it wrote last.
+    The message has each part that is not ready, with the last line of its log.
     """
     deadline = time.monotonic() + READY_SECONDS
     said = time.monotonic()
@@ -46,7 +46,7 @@ def await_ready(supervisor: Watched, programs: Sequence[Program], logs: Path) ->
         for name, program in list(waiting.items()):
             if is_ready(program):
                 del waiting[name]
-                # whatever the machine's speed: it goes on
+                # on a slow machine the start may take longer, as long as there is progress
                 deadline = time.monotonic() + READY_SECONDS
         failed = _failed(supervisor.programs(), starts, waiting)
         if failed:
@@ -63,7 +63,7 @@ def await_ready(supervisor: Watched, programs: Sequence[Program], logs: Path) ->
 def _failed(
     states: Sequence[Mapping[str, Any]], starts: dict[str, set[int]], waiting: Mapping[str, Program]
 ) -> dict[str, str]:
-    """The parts that supervisor has given up or starts again and again, and why it could not start them, if it says."""
+    """The parts that supervisor has given up or keeps restarting, with supervisor's error message, if any."""
     found = {}
     for each in states:
         name = each["name"]
@@ -75,18 +75,18 @@ def _failed(
 
 
 def _last_words(name: str, logs: Path, errors: Mapping[str, str]) -> str:
-    """The last line of a part's log and where that is; without one, what supervisor says."""
+    """The last line of a part's log with the path of the log; without a line, supervisor's error message."""
     file = logs / f"{name}.log"
     try:
         lines = [line for line in file.read_text(errors="replace").splitlines() if line.strip()]
     except OSError:
         lines = []
-    words = lines[-1].strip() if lines else errors.get(name) or "it wrote nothing"
+    words = lines[-1].strip() if lines else errors.get(name) or "no output"
     return f"{words} ({file})"
 
 
 def is_ready(program: Program) -> bool:
-    """Whether a part answers as its `ready` says; the cluster, once it is whole."""
+    """Whether a part answers at its `ready` address; for `redis-cluster`, whether the cluster is complete."""
     if program.name == "redis-cluster":
         check = ["sh", str(ROOT / "redis/cluster.sh"), "check"]
         environment = {**os.environ, **program.environment}

@@ -1,4 +1,4 @@
-"""The native stack's supervisor (http://supervisord.org): its configuration, and talking to it over its socket."""
+"""The native stack's supervisor (http://supervisord.org): its configuration, and a client for its socket."""
 
 import hashlib
 import os
@@ -19,15 +19,15 @@ from supervisor.xmlrpc import SupervisorTransport
 
 from lab.stack.native import SAFE_PATH, Home, Program, StackError
 
-# the longest path that a Unix socket can have, less what supervisor adds while it binds
+# the maximum length of a Unix socket's path, minus what supervisor appends while it binds
 SOCKET_PATH_MOST = 90
-# how many files each part may open, where the machine lets it
+# limit of open files per part, if the machine allows it
 FILES = 4096
 LOCAL = "127.0.0.1,localhost,::1"
 
 
 def socket_of(home: Home) -> Path:
-    """The supervisor's socket; where the repo's path is too long for one, in the directory for temporary files."""
+    """The supervisor's socket, in the directory for temporary files if the repository's path is too long."""
     path = home.path / "supervisor.sock"
     if len(str(path)) <= SOCKET_PATH_MOST:
         return path
@@ -36,14 +36,14 @@ def socket_of(home: Home) -> Path:
 
 
 def configuration(programs: Sequence[Program], home: Home, directory: Path) -> str:
-    """supervisord.conf: every program is restarted when it dies.
+    """supervisord.conf: every program is restarted when it exits.
 
-    Supervisor waits a second longer before each start that fails; it is never given up, since what keeps a part from
-    starting, such as a full disk, may be mended any time.
+    Supervisor waits a second longer after each failed start. It retries 1000 times, because the cause of a failed
+    start, such as a full disk, may be fixed later.
     """
     socket = socket_of(home)
     logs = _escaped(str(home.logs))
-    # supervisord refuses to start where it may not raise its own limit that far
+    # supervisord refuses to start if it cannot raise its own limit to this value
     _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
     sections = [
         f"""[supervisord]
@@ -85,7 +85,7 @@ stdout_logfile_backups=1
 
 
 class Supervisor:
-    """The supervisor of a native stack, running or not."""
+    """The supervisor of a native stack, whether running or not."""
 
     def __init__(self, home: Home) -> None:
         self._home = home
@@ -98,7 +98,7 @@ class Supervisor:
         )
 
     def is_running(self) -> bool:
-        """Whether it answers."""
+        """Whether the supervisor answers."""
         if not self._socket.exists():
             return False
         try:
@@ -109,11 +109,11 @@ class Supervisor:
 
     @property
     def log(self) -> Path:
-        """Where it writes which processes it started."""
+        """The log, which has every process that supervisor started."""
         return self._home.logs / "supervisord.log"
 
     def start(self) -> None:
-        """Starts it, and with it every program. Raises `StackError`."""
+        """Starts the supervisor, which starts all programs. Raises `StackError`."""
         self._socket.unlink(missing_ok=True)
         done = subprocess.run(
             [sys.executable, "-m", "supervisor.supervisord", "-c", str(self._home.config / "supervisord.conf")],
@@ -126,8 +126,8 @@ class Supervisor:
             raise StackError(f"supervisor did not start: {(done.stderr or done.stdout).strip().splitlines()[-1]}")
 
     def shut_down(self, within: float = 40) -> None:
-        """Stops every program, and itself. Raises `StackError` where that takes longer than `within` seconds."""
-        # what is paused hears no signal to stop
+        """Stops all programs and the supervisor. Raises `StackError` if that takes longer than `within` seconds."""
+        # a paused process does not handle SIGTERM
         for name in self.paused():
             self.signal(name, "CONT")
         self._rpc.supervisor.shutdown()
@@ -135,11 +135,13 @@ class Supervisor:
         pid = self._home.path / "supervisord.pid"
         while self.is_running() or pid.exists():
             if time.monotonic() > deadline:
-                raise StackError(f"not everything stopped within {within:.0f} s: see {self._home.logs}/supervisord.log")
+                raise StackError(
+                    f"not all programs stopped within {within:.0f} s: see {self._home.logs}/supervisord.log"
+                )
             time.sleep(0.1)
 
     def programs(self) -> list[dict[str, Any]]:
-        """Every program's state, as supervisor tells it (`getAllProcessInfo`)."""
+        """The state of all programs (`getAllProcessInfo`)."""
         return cast(list[dict[str, Any]], self._rpc.supervisor.getAllProcessInfo())
 
     def paused(self) -> list[str]:
@@ -151,15 +153,16 @@ class Supervisor:
         self._rpc.supervisor.startProcess(name)
 
     def stop_program(self, name: str) -> None:
-        """Stops one program, and waits for it."""
+        """Stops one program and waits until it has exited."""
         if name in self.paused():
             self.signal(name, "CONT")
         self._rpc.supervisor.stopProcess(name)
 
     def signal(self, name: str, signal: str) -> None:
-        """Sends a signal, named as `STOP` or `KILL`, to one program and all its processes. Raises `StackError`.
+        """Sends a signal, such as `STOP` or `KILL`, to one program and all its children. Raises `StackError`.
 
-        To all, as a container's pause and kill do: nginx and PostgreSQL serve from workers, which outlive their head.
+        This is what pausing or killing a container does. nginx and PostgreSQL serve requests in child processes, which
+        could outlive their parent.
         """
         pid = self._rpc.supervisor.getProcessInfo(name)["pid"]
         if not pid:
@@ -171,7 +174,7 @@ class Supervisor:
 
 
 def _environment() -> dict[str, str]:
-    """What every part is started with: a locale that every machine has, and no proxy on the way to this machine."""
+    """The environment of all parts: a locale that every machine has, and no proxy for local addresses."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LC_")}
     for name in ("no_proxy", "NO_PROXY"):
         environment[name] = ",".join(filter(None, (os.environ.get(name), LOCAL)))

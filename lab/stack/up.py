@@ -20,13 +20,13 @@ from lab.stack.ports import check_ports
 from lab.stack.ready import await_ready
 from lab.stack.supervisor import Supervisor, configuration
 
-# where a native stack keeps its data; another one is for a second stack beside it, as the tests start
+# the directory of the native stack; tests set GLASSHOUSE_HOME to run a second stack
 HOME = Home(Path(os.environ.get("GLASSHOUSE_HOME", PLACE / ".stack")).resolve())
 
 
 @click.command("up")
 def up() -> None:
-    """Start the native stack, and wait until every part of it is healthy."""
+    """Start the native stack, and wait until all its parts are healthy."""
     try:
         start(load_settings())
     except (StackError, SettingError) as error:
@@ -36,24 +36,24 @@ def up() -> None:
 
 @click.command("down")
 def down() -> None:
-    """Stop the native stack. What it keeps in .stack/ stays."""
+    """Stop the native stack. Its data in .stack/ is kept."""
     supervisor = Supervisor(HOME)
     if not supervisor.is_running():
         if not _stop_leftovers(supervisor, "down"):
-            click.echo(f"down: no native stack runs in {HOME.path}")
+            click.echo(f"down: no native stack is running in {HOME.path}")
         return
     try:
         supervisor.shut_down()
     except StackError as error:
         click.echo(f"down: {error}", err=True)
         raise SystemExit(1) from error
-    # workers that outlived the first process of their part
+    # child processes that outlived their parent
     stop_leftovers(leftovers(supervisor.log))
     click.echo("down: the native stack has stopped")
 
 
 def _stop_leftovers(supervisor: Supervisor, command: str) -> bool:
-    """Stops what a supervisor that was killed has left running. Whether there was something."""
+    """Stops programs that a killed supervisor left running. Returns whether there were any."""
     found = leftovers(supervisor.log)
     if found:
         click.echo(f"{command}: the supervisor was killed and left {', '.join(sorted(found))} running: stopping them")
@@ -67,14 +67,14 @@ def start(settings: LabSettings) -> None:
     asked, record_file = started.asked_for(settings, _chosen()), HOME.path / "settings.json"
     if supervisor.is_running():
         before = started.recorded(record_file) or asked
-        click.echo(f"up: the native stack runs already; {STOP} stops it")
+        click.echo(f"up: the native stack is already running; {STOP} stops it")
         if changes := started.changes(before, asked):
-            click.echo(f"up: changed since its start: {', '.join(changes)}; {STOP} and {START_NATIVE} apply that")
+            click.echo(f"up: changed since its start: {', '.join(changes)}; {STOP} and {START_NATIVE} apply the change")
         show_addresses(started.ports(before, settings))
         return
     _stop_leftovers(supervisor, "up")
     for finding in native_findings(HOME):
-        if finding.level == "odd":
+        if finding.level == "warn":
             click.echo(f"up: {finding.what}: {finding.remedy}", err=True)
     check_service_settings(_chosen())
     began = time.monotonic()
@@ -88,33 +88,33 @@ def start(settings: LabSettings) -> None:
         await_ready(supervisor, programs, HOME.logs)
     except StackError as error:
         supervisor.shut_down()
-        raise StackError(f"{error}; all is stopped again") from error
-    click.echo(f"up: every part is healthy after {time.monotonic() - began:.0f} s")
+        raise StackError(f"{error}; the stack was stopped again") from error
+    click.echo(f"up: all parts are healthy after {time.monotonic() - began:.0f} s")
     show_addresses(settings)
 
 
 def show_addresses(settings: LabSettings) -> None:
-    """Prints where to look."""
+    """Prints the addresses that answer."""
     print_pages(settings, list(answering(settings)))
     if native.grafana_home() is None:
         click.echo(
             "Grafana is not on PATH (`grafana` or `grafana-server`): the built-in viewer shows the same dashboards."
         )
     if not shutil.which("tempo"):
-        click.echo("Tempo is not on PATH: a store of the lab keeps traces and logs, for this machine only.")
+        click.echo("Tempo is not on PATH: the built-in trace store keeps traces and logs.")
 
 
 def _chosen() -> dict[str, str]:
-    """What the environment or .env sets of the service's settings and for how long Prometheus keeps what it scraped."""
+    """The settings of the service, the trace store and Prometheus' retention from the environment or .env."""
     written = env_settings()
     names = (*native.SERVICE_SETTINGS, *native.TRACESTORE_SETTINGS, "PROMETHEUS_RETENTION", "PROMETHEUS_RETENTION_SIZE")
     values = {name: os.environ.get(name, written.get(name)) for name in names}
-    # no endpoint is a setting too: no traces
+    # an empty endpoint is a valid setting: it turns traces off
     return {name: value for name, value in values.items() if value or (value == "" and name.startswith("OTEL"))}
 
 
 def check_service_settings(chosen: dict[str, str]) -> None:
-    """Has the service parse its own settings, in a process of its own. Raises `StackError` with what it refuses."""
+    """Validates the service's settings in a process of the service. Raises `StackError` with its error message."""
     checked = subprocess.run(
         [sys.executable, "-m", "service.settings"],
         env={"PATH": os.environ.get("PATH", ""), **native.SAFE_PATH, **chosen},
@@ -142,6 +142,6 @@ def _prepare(settings: LabSettings, programs: list[Program]) -> None:
     native.write_grafana_provisioning(settings, HOME)
     prepare_postgres(HOME)
     (HOME.config / "processes.yml").write_text(native.processes_config(HOME))
-    # the data of PostgreSQL has just been placed, which its command names
+    # again, because PostgreSQL's command line has its data directory, which was just created
     programs = native.programs(settings, HOME, _chosen())
     (HOME.config / "supervisord.conf").write_text(configuration(programs, HOME, PLACE))

@@ -10,7 +10,7 @@ import yaml
 
 from lab.alerts.tuning import foreign, recording
 from lab.alerts.tuning.backtest import Episode, episodes, trace
-from lab.alerts.tuning.compared import Change, compare, told_by_prometheus
+from lab.alerts.tuning.compared import Change, compare, episodes_in_alerts
 from lab.alerts.tuning.form import Numbers, Watched
 from lab.alerts.tuning.history import PrometheusHistory
 from lab.alerts.tuning.semantics import Timing
@@ -85,11 +85,11 @@ def test_a_history_of_twenty_episodes_is_told_as_prometheus_tells_it(tmp_path: P
 
             def told() -> list[Episode]:
                 history = PrometheusHistory(prometheus, began, time.time())
-                return [each for each in told_by_prometheus(history, WATCHED, INTERVAL_MS) if each.ended is not None]
+                return [each for each in episodes_in_alerts(history, WATCHED, INTERVAL_MS) if each.ended is not None]
 
             wait_for(lambda: len(told()) >= 20, 90, "twenty episodes")
             history = PrometheusHistory(prometheus, began, time.time())
-            truth = told_by_prometheus(history, WATCHED, INTERVAL_MS)
+            truth = episodes_in_alerts(history, WATCHED, INTERVAL_MS)
             traced = trace(history, WATCHED)
             taken = recording.take(history, "units", "made by a test")
             rule = foreign.ForeignRule("Loud", EXPRESSION, Timing(hold=WATCHED.numbers.hold), INTERVAL_MS)

@@ -133,7 +133,7 @@ def test_what_was_written_is_put_back_and_in_force_where_one_of_the_two_refuses_
     done = CliRunner().invoke(reloading.reload)
     assert done.exit_code == 1
     assert f"glasshouse reload: {refuses} refused: " in done.stderr
-    assert "the generated files are as they were, and in force" in done.stderr
+    assert "the generated files were restored and are in force" in done.stderr
     assert alerting.rules() == rules
     assert (alerting.home.config / "alertmanager.yml").read_text() == routes
     assert alerting.threshold() == 1

@@ -74,7 +74,7 @@ def test_a_wheel_carries_what_the_command_reads_and_nothing_of_the_work_on_the_r
         (["tune", "--no-history"], 0, "0 false"),
         (["load", "--help"], 0, "ramp"),
         (["runs"], 0, ""),
-        (["down"], 0, "no native stack runs in"),
+        (["down"], 0, "no native stack is running in"),
         (["alerts"], 2, "is the stack up? `glasshouse up` starts it"),
     ],
 )

@@ -15,7 +15,7 @@ import pytest
 
 from lab.alerts.active import active_alerts, is_starting
 from lab.alerts.tuning.backtest import episodes, trace
-from lab.alerts.tuning.compared import compare, told_by_prometheus
+from lab.alerts.tuning.compared import compare, episodes_in_alerts
 from lab.alerts.tuning.form import load_watched
 from lab.alerts.tuning.recording import load
 from lab.prometheus import PrometheusError
@@ -64,7 +64,7 @@ def is_calm(stack: Stack) -> bool:
 
 def play(stack: Stack, folder: Path, *alerts: str) -> None:
     """Plays drills, prints what came of them, and holds each recording's backtest against Prometheus' `ALERTS`."""
-    wait_for(lambda: is_calm(stack), 600, "a stack on which nothing fires")
+    wait_for(lambda: is_calm(stack), 600, "a stack without firing alerts")
     done = stack.glasshouse("drill", *alerts, "--runs", str(folder), timeout=1200)
     print(done.stdout)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -75,7 +75,7 @@ def play(stack: Stack, folder: Path, *alerts: str) -> None:
         recording = load(record.parent / f"drill-{name}.om.xz")
         traced = trace(recording, watched[name])
         assert traced is not None
-        found = compare(told_by_prometheus(recording, watched[name], INTERVAL_MS), episodes(traced))
+        found = compare(episodes_in_alerts(recording, watched[name], INTERVAL_MS), episodes(traced))
         # what was never there fires all along: it began before the recording
         changes = [each for each in found if each.labels.get("job") not in stack.absent_jobs]
         assert changes
@@ -95,7 +95,7 @@ def test_a_drill_is_seen_told_and_cleared(stack: Stack, tmp_path: Path, alert: s
 def test_three_dead_nodes_are_one_notification(stack: Stack, tmp_path: Path) -> None:
     dead = ("redis-1", "redis-2", "redis-3")
     with steady_load(stack, tmp_path):
-        wait_for(lambda: is_calm(stack), 420, "a stack on which nothing fires")
+        wait_for(lambda: is_calm(stack), 420, "a stack without firing alerts")
         before = max((int(each["number"]) for each in inbox(stack)), default=0)
 
         def told() -> list[dict[str, Any]]:

@@ -131,5 +131,5 @@ def test_a_recording_is_read_as_it_was_written_and_a_broken_one_says_so(tmp_path
         file.write_bytes(broken)
         with pytest.raises(HistoryError, match=r"a\.om\.xz: is"):
             recording.load(file)
-    with pytest.raises(HistoryError, match="there is no such recording"):
+    with pytest.raises(HistoryError, match="no such recording"):
         recording.load(tmp_path / "b.om.xz")

@@ -66,8 +66,8 @@ def test_a_drill_names_only_alerts_that_there_are(name: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("A: {}", "needs either a cause, or a reason"),
-        ("A: {cannot: x, cause: {do: stop, parts: [a]}}", "needs either a cause, or a reason"),
+        ("A: {}", "needs either a cause or a reason"),
+        ("A: {cannot: x, cause: {do: stop, parts: [a]}}", "needs either a cause or a reason"),
         ("A: {cause: {do: explode}}", "do"),
         ("A: {cannot: x, within: soon}", "must be a time"),
         ("A: [", "expected"),
@@ -188,7 +188,7 @@ def test_a_report_has_a_row_for_each_drill_and_counts_what_failed(tmp_path: Path
             "stop",
             "a",
             fires=12.0,
-            told=20.0,
+            notified=20.0,
             cleared=9.0,
             beside=["B"],
             before=Level(100, 1, 0.9),
@@ -201,7 +201,7 @@ def test_a_report_has_a_row_for_each_drill_and_counts_what_failed(tmp_path: Path
     write(outcomes, tmp_path / "drills", "native")
     page = (tmp_path / "drills/report.html").read_text()
     assert "12 s" in page
-    assert "held back" in page
+    assert "inhibited" in page
     # the desk was started anew for the second, and counts from 0
     assert re.findall(r"\d+ of \d+", page) == ["150 of 200"]
     assert "90.0% → -250.0%" in page
@@ -215,8 +215,8 @@ def test_a_drill_without_a_stack_or_of_no_alert_is_refused_in_one_line(
     monkeypatch.setattr("lab.alerts.drills.command.running_stack", _no_stack)
     for arguments, message in (
         (["Nothing"], "there is no drill Nothing"),
-        ([], "name an alert, or say --all"),
-        (["RedisNodeDown"], "no stack runs"),
+        ([], "name an alert, or use --all"),
+        (["RedisNodeDown"], "no stack is running"),
     ):
         done = CliRunner().invoke(drill, [*arguments, "--runs", str(tmp_path)])
         assert done.exit_code == 2
@@ -227,4 +227,4 @@ def test_a_drill_without_a_stack_or_of_no_alert_is_refused_in_one_line(
 
 
 def _no_stack() -> None:
-    raise StackError("no stack runs: start one with `make up` or `make native`")
+    raise StackError("no stack is running: start one with `make up` or `make native`")

@@ -99,7 +99,7 @@ def test_an_alert_has_all_that_its_reader_needs(alert: Alert) -> None:
 
 @pytest.mark.parametrize("alert", [alert for alert in ALL if alert.definition.signal], ids=lambda alert: alert.name)
 def test_an_alert_with_a_number_has_the_one_form(alert: Alert) -> None:
-    """Nothing but its recorded series, one comparison and, of a ratio or a quantile, its floor of bad events."""
+    """Only its recorded series, one comparison and, for a ratio or a quantile, its floor of bad events."""
     name = re.escape(alert.name)
     side = {"above": ">", "below": "<"}[alert.definition.fires]
     form = rf'alert_signal{{alert="{name}"}} {side} on \(alert\) group_left \(\) alert_threshold{{alert="{name}"}}'
@@ -180,7 +180,7 @@ def test_the_index_says_what_the_rules_that_prometheus_loads_say(alert: str, ind
     row = next(row for row in index_rows if row[0] == f"`{alert}`")
     rule = next(rule for rule in RULES if rule.get("alert") == alert)
     own = {rule["record"]: rule["expr"] for rule in RULES if rule.get("labels", {}).get("alert") == alert}
-    _, severity, signal, bad, hold, floor, runbook = row
+    _, severity, signal, fires, hold, floor, runbook = row
     assert severity == rule["labels"]["severity"]
     watched = own.get("alert_signal", rule["expr"]).replace(str(len(load_numbers())), "EXPECTED_NUMBERS")
     assert signal.strip("`") == " ".join(watched.split())
@@ -191,11 +191,11 @@ def test_the_index_says_what_the_rules_that_prometheus_loads_say(alert: str, ind
     assert rule["annotations"]["runbook_url"].endswith(f"/runbooks/{page[1]}")
     assert (PAGE.parent / page[2]).resolve() == ALERTS / "runbooks" / f"{page[1]}.md"
     if "alert_threshold" not in own:
-        assert bad == "while it holds"
+        assert fires == "while true"
         return
     side = "above" if " > on (alert)" in rule["expr"] else "below"
     unit = next(each.definition.unit for each in ALL if each.name == alert)
-    assert bad == f"{side} {figure(float(own['alert_threshold']), unit)}"
+    assert fires == f"{side} {figure(float(own['alert_threshold']), unit)}"
 
 
 def load_numbers() -> list[str]:
@@ -231,7 +231,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("alert", "old", "new", "complaint"),
     [
-        ("ErrorRatioHigh", "threshold: 0.05", "threshold: 5", "threshold of ErrorRatioHigh is 5; it must be from"),
+        ("ErrorRatioHigh", "threshold: 0.05", "threshold: 5", "threshold of ErrorRatioHigh is 5; it must be between"),
         (
             "ErrorRatioHigh",
             "threshold: 0.05",
@@ -244,14 +244,14 @@ def folder(tmp_path: Path) -> Path:
             "threshold: .nan",
             "threshold of ErrorRatioHigh is .nan; it must be a num",
         ),
-        ("ErrorRatioHigh", "threshold: 0.05, ", "", "threshold of ErrorRatioHigh is missing, so that"),
-        ("ErrorRatioHigh", ", floor: 5}", "}", "floor of ErrorRatioHigh is missing, so that"),
+        ("ErrorRatioHigh", "threshold: 0.05, ", "", "threshold of ErrorRatioHigh is missing, so"),
+        ("ErrorRatioHigh", ", floor: 5}", "}", "floor of ErrorRatioHigh is missing, so"),
         ("ErrorRatioHigh", "floor: 5}", "flor: 5}", "has 'flor'; it may have severity, for, threshold, floor"),
-        ("ErrorRatioHigh", "for: 15s", "for: 15", "'15' is no duration"),
+        ("ErrorRatioHigh", "for: 15s", "for: 15", "'15' is not a duration"),
         ("ErrorRatioHigh", "severity: page", "severity: pager", "is pager; it must be one of page, ticket, none"),
-        ("ErrorRatioHigh", "ErrorRatioHigh: ", "ErrorRatoiHigh: ", "ErrorRatoiHigh is no alert that there is"),
-        ("GatewayDown", "for: 10s}", "for: 10s, threshold: 1}", "threshold of GatewayDown is used by no rule"),
-        ("LatencyP99High", "LatencyP99High: ", "ErrorRatioHigh: ", "ErrorRatioHigh is there twice"),
+        ("ErrorRatioHigh", "ErrorRatioHigh: ", "ErrorRatoiHigh: ", "there is no alert ErrorRatoiHigh"),
+        ("GatewayDown", "for: 10s}", "for: 10s, threshold: 1}", "threshold of GatewayDown is not used by any rule"),
+        ("LatencyP99High", "LatencyP99High: ", "ErrorRatioHigh: ", "ErrorRatioHigh is defined twice"),
     ],
 )
 def test_a_slip_in_the_thresholds_is_refused_with_its_line(

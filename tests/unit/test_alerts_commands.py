@@ -96,7 +96,7 @@ def test_alerts_are_listed_with_value_threshold_and_runbook(prometheus: Told) ->
     assert done.exit_code == 1
     page, node, burn, total = done.output.splitlines()
     assert page.split()[:3] == ["firing", "page", "ErrorRatioHigh"]
-    assert "0.125 against 0.05" in page
+    assert "0.125 (threshold 0.05)" in page
     assert page.endswith("http://127.0.0.1:8060/runbooks/ErrorRatioHigh")
     assert "node=redis-3" in node
     assert "against" not in node
@@ -128,7 +128,7 @@ def test_what_a_reload_changed_is_said_rule_by_rule() -> None:
     after = {"a": "vector(1)", "b": "up == 0 for 20 s", "d": "y"}
     assert list(changes(before, after)) == [
         "changed  b: up == 0 for 10 s → up == 0 for 20 s",
-        "gone     c",
+        "removed  c",
         "new      d: y",
     ]
 

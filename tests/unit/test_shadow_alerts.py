@@ -42,10 +42,10 @@ def test_one_that_is_bad_below_is_compared_so(tmp_path: Path) -> None:
 
 
 def test_what_can_have_no_shadow_says_so(tmp_path: Path) -> None:
-    with pytest.raises(HistoryError, match="watches a state"):
+    with pytest.raises(HistoryError, match="has no threshold"):
         shadow.start(ALERTS["RedisNodeDown"].turned(hold=0), "", 60, tmp_path)
     (tmp_path / "X.yml").write_text("groups: []")
-    with pytest.raises(FormError, match="is no shadow: delete it"):
+    with pytest.raises(FormError, match="is not a shadow rule: delete it"):
         shadow.shadows(tmp_path)
     for arguments, message in (
         (["ErrorRatioHigh", "--shadow", "1h"], "--shadow needs an alert and another number"),

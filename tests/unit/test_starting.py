@@ -72,7 +72,7 @@ def test_a_line_that_cannot_be_read_is_named(tmp_path: Path, content: bytes, sai
     [
         (LabSettings(gateway_port=8001), "GATEWAY_PORT and TODO_PORT both need port 8001"),
         (LabSettings(postgres_port=17003, redis_port=7000), "REDIS_PORT and POSTGRES_PORT both need port 17003"),
-        (LabSettings(redis_port=56000), "REDIS_PORT=56000: would need port 66000, and 65535 is the last"),
+        (LabSettings(redis_port=56000), "REDIS_PORT=56000: would need port 66000, but 65535 is the highest"),
         (LabSettings(todo_port=65534), "TODO_PORT=65534: would need port 65536"),
     ],
 )
@@ -118,7 +118,7 @@ def test_data_of_another_major_version_is_named_with_both(tmp_path: Path, monkey
     (data / "PG_VERSION").write_text("15\n")
     assert find_postgres("postgres", data).endswith("15/bin/postgres")
     (data / "PG_VERSION").write_text("13\n")
-    with pytest.raises(StackError, match="is of PostgreSQL 13, and here is 15 and 17: install postgresql-13"):
+    with pytest.raises(StackError, match="is from PostgreSQL 13, but installed is 15 and 17: install postgresql-13"):
         find_postgres("postgres", data)
 
 

@@ -74,14 +74,14 @@ def test_a_proposal_lies_between_the_blip_and_the_fault(corpus: Path) -> None:
     done = run(ALERT, "--propose", "--corpus", corpus)
     assert done.exit_code == 0, done.output
     chosen = done.stdout.splitlines()[-1]
-    assert "misses 0 of 1 faults and is raised falsely 0 times" in done.stdout, chosen
+    assert "misses 0 of 1 faults and has 0 false episodes" in done.stdout, chosen
     assert "#" in done.stdout
 
 
 def test_numbers_made_worse_are_found_in_a_review(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = load_watched()[ALERT]
     for then, status, words in (
-        (now, 0, "No number of an alert has changed."),
+        (now, 0, "No alert's values have changed."),
         (now.turned(threshold=0.02, hold=20_000), 0, "1 → 0"),
         (now.turned(floor=4), 0, "1 → 1"),
     ):
@@ -118,8 +118,8 @@ def test_what_thresholds_said_at_a_commit_is_read_from_git() -> None:
     [
         (["Nothing"], "there is no alert Nothing"),
         (["errorratio"], "did you mean ErrorRatioHigh, GatewayErrorRatioHigh?"),
-        (["RedisNodeDown"], "RedisNodeDown was evaluated nowhere here"),
-        (["LatencyP99High", "--propose"], "no fault here must raise LatencyP99High"),
+        (["RedisNodeDown"], "RedisNodeDown was never evaluated"),
+        (["LatencyP99High", "--propose"], "no recorded fault must fire LatencyP99High"),
         (["--rules", "nowhere.yml", "--alert", "X"], "nowhere.yml: No such file"),
         (["--rules", "nowhere.yml"], "--rules needs the name of an alert"),
     ],
@@ -139,7 +139,7 @@ def test_what_cannot_be_done_is_one_line_that_says_what_to_do(corpus: Path, argu
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([ALERT, "--for", "soon"], "is no duration"),
+        ([ALERT, "--for", "soon"], "is not a duration"),
         ([ALERT, "--last", "100d"], "at most 90d"),
         ([ALERT, "--threshold", "much"], "not a valid float"),
         ([ALERT, "--floor", "-1"], "not in the range"),

@@ -1,1 +1,1 @@
-"""Drills: a fault for each alert, caused on the running stack, watched, and mended again."""
+"""Drills: cause an alert's fault on the running stack, watch what fires, and end the fault."""

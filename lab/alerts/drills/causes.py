@@ -1,4 +1,4 @@
-"""Causing a drill's fault on the running stack, and mending it, in both ways to run the stack."""
+"""Causes a drill's fault on the running stack and ends it, natively and in Docker."""
 
 import shlex
 import signal
@@ -19,13 +19,13 @@ from lab.stack.native import StackError
 
 MENDED_BY = {"pause": "resume", "stop": "start"}
 STOP_SECONDS = 20
-# of a period, for what does not keep up with it
+# minimum rest between repetitions that take longer than their period, as a share of the period
 LEAST_REST = 0.2
 
 
 @contextmanager
 def caused(stack: Stack, cause: Cause, settings: LabSettings) -> Iterator[None]:
-    """The fault stands as long as the block runs, and is mended whatever happens in it. Raises `StackError`."""
+    """Causes the fault while the block runs, and always ends it afterwards. Raises `StackError`."""
     with ExitStack() as mending:
         if cause.do in {"pause", "stop", "kill", "restart"}:
             if cause.do in MENDED_BY:
@@ -49,7 +49,7 @@ def caused(stack: Stack, cause: Cause, settings: LabSettings) -> Iterator[None]:
 
 @contextmanager
 def load(settings: LabSettings, profile: str, rate: float) -> Iterator[None]:
-    """A load from this machine as long as the block runs."""
+    """Runs a load profile from this machine while the block runs."""
     with tempfile.TemporaryDirectory() as runs:
         command = [sys.executable, "-m", "lab", "load", profile, f"--rate={rate:g}", "--time=2h", f"--runs={runs}"]
         with _process([*command, f"--host={settings.url('gateway')}"], signal.SIGINT):
@@ -87,9 +87,9 @@ def _stutter(stack: Stack, cause: Cause, wait: Callable[[float], bool]) -> None:
 
 @contextmanager
 def _again(period: float, act: Callable[[Callable[[float], bool]], None]) -> Iterator[None]:
-    """Does it every `period` seconds, in a thread; an attempt that fails is tried again.
+    """Calls `act` every `period` seconds in a thread; errors are ignored.
 
-    What takes longer than its period is done again soon, but not at once.
+    If a call takes longer than the period, the next one starts after a short rest.
     """
     ends = threading.Event()
 
@@ -115,7 +115,7 @@ def _again(period: float, act: Callable[[Callable[[float], bool]], None]) -> Ite
 
 @contextmanager
 def _process(command: list[str], stop: signal.Signals = signal.SIGTERM) -> Iterator[None]:
-    """A command in a session of its own, so that Ctrl-C is not for it; it is stopped at the end."""
+    """Runs a command in its own session, so that Ctrl-C does not reach it, and stops it at the end."""
     child = subprocess.Popen(
         command,
         cwd=PLACE,
@@ -141,13 +141,13 @@ def _each(parts: list[str], act: Callable[[str], None]) -> None:
 
 
 def _mend(stack: Stack, action: str, part: str) -> None:
-    # a part that somebody else has mended is as good
+    # the part may already have been resumed or started by somebody else
     with suppress(StackError):
         stack.act(action, part)
 
 
 def _run_until_done(command: list[str]) -> None:
-    """Again until it succeeds: what was broken may be what lets it in."""
+    """Runs a command until it succeeds: the fault itself may prevent it at first."""
     deadline = time.monotonic() + STOP_SECONDS
     while time.monotonic() < deadline:
         with suppress(subprocess.TimeoutExpired):

@@ -1,4 +1,4 @@
-"""`glasshouse drill`: causes the faults of alerts on the running stack, and says whether each was seen."""
+"""`glasshouse drill`: causes the faults of alerts on the running stack, and reports which alerts fired."""
 
 import fcntl
 import signal
@@ -28,21 +28,21 @@ from lab.stack.native import StackError
 from lab.stack.up import HOME
 
 PLAIN_WIDTH = 200
-# a recording goes on for so long after the all-clear
+# how long a recording continues after the alerts have resolved
 MARGIN_SECONDS = 12.0
 
 
 @click.command("drill")
 @click.argument("alerts", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Play the drill of every alert.")
-@click.option("--list", "listed", is_flag=True, help="List the drills, and play none.")
-@click.option("--hold", type=Duration(), default="0s", help="Let every fault stand for so long at least, such as 2m.")
-@click.option("--runs", type=click.Path(path_type=Path, file_okay=False), default=RUNS, help="Where reports are kept.")
+@click.option("--list", "listed", is_flag=True, help="List the drills without playing any.")
+@click.option("--hold", type=Duration(), default="0s", help="Minimum duration of every fault, such as 2m.")
+@click.option("--runs", type=click.Path(path_type=Path, file_okay=False), default=RUNS, help="Folder for reports.")
 def drill(alerts: Sequence[str], everything: bool, listed: bool, hold: int, runs: Path) -> None:
-    """Cause the faults of ALERTS on the running stack, watch what fires, and mend it again.
+    """Cause the faults of ALERTS on the running stack, watch what fires, and end the faults.
 
-    Leaves a report and a recording of each drill in runs/. Exit status: 0 each alert fired, was told where it may be,
-    and cleared in time, and nothing fired that may not; 1 something did not; 2 could not be played.
+    Writes a report and a recording of each drill to runs/. Exit status: 0 every alert fired and resolved in time,
+    together with the alerts that must fire with it and no unexpected ones; 1 otherwise; 2 a drill could not be played.
     """
     console = Console(width=None if Console().is_terminal else PLAIN_WIDTH)
     try:
@@ -69,9 +69,9 @@ def _chosen(drills: dict[str, Drill], names: Sequence[str], everything: bool) ->
         return drills
     unknown = [name for name in names if name not in drills]
     if unknown:
-        raise DrillError(f"there is no drill {unknown[0]}: `glasshouse drill --list` names them")
+        raise DrillError(f"there is no drill {unknown[0]}: `glasshouse drill --list` lists them")
     if not names:
-        raise DrillError("name an alert, or say --all; `glasshouse drill --list` names them")
+        raise DrillError("name an alert, or use --all; `glasshouse drill --list` lists them")
     return {name: drills[name] for name in names}
 
 
@@ -100,7 +100,7 @@ def _play(drills: dict[str, Drill], runs: Path, hold: float, console: Console) -
 
 
 def _with_load(player: Player, drills: dict[str, Drill], rate: float, folder: Path) -> list[Outcome]:
-    """Plays these drills beside one steady load."""
+    """Plays these drills under a steady load."""
     if not drills:
         return []
     outcomes: list[Outcome] = []
@@ -110,25 +110,25 @@ def _with_load(player: Player, drills: dict[str, Drill], rate: float, folder: Pa
             for fault in by_fault(drills):
                 outcomes += _one(player, fault, folder)
         except KeyboardInterrupt:
-            click.echo("glasshouse drill: stopped; what was broken is mended", err=True)
+            click.echo("glasshouse drill: interrupted; the fault has been ended", err=True)
     return outcomes
 
 
 def _one(player: Player, drills: Mapping[str, Drill], folder: Path) -> list[Outcome]:
-    """One fault and its recording; of one that breaks off, why, so that those after it are played."""
+    """Plays one fault and records it. If it fails, the outcome has the reason, and later drills are still played."""
     try:
         outcomes = player.play(drills)
         _record(player, outcomes[0], folder)
     except (DrillError, StackError) as error:
-        outcomes = [Outcome(name, wrong=[f"broke off: {error}"]) for name in drills]
+        outcomes = [Outcome(name, wrong=[f"aborted: {error}"]) for name in drills]
     for outcome in outcomes:
         player.say(f"{outcome.alert}: {outcome.verdict}")
     return outcomes
 
 
 def _record(player: Player, outcome: Outcome, folder: Path) -> None:
-    """Keeps what Prometheus has of it, with the fault's times as they were and not as they were scraped."""
-    # so that the first evaluations after the end are in it
+    """Saves Prometheus' samples, with the exact times of the fault instead of the scraped ones."""
+    # includes the first evaluations after the end
     time.sleep(MARGIN_SECONDS)
     history = PrometheusHistory(player.prometheus, outcome.calm, time.time())
     names = outcome.together
@@ -151,19 +151,19 @@ def _record(player: Player, outcome: Outcome, folder: Path) -> None:
 
 @contextmanager
 def _alone() -> Iterator[None]:
-    """Raises `DrillError` where another drill runs on this stack."""
+    """A lock on this stack. Raises `DrillError` if another drill is running."""
     HOME.path.mkdir(parents=True, exist_ok=True)
     with (HOME.path / "drill.lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise DrillError("another drill runs on this stack: wait for its end") from None
+            raise DrillError("another drill is running on this stack: wait until it ends") from None
         yield
 
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """SIGTERM is Ctrl-C: what was broken is mended."""
+    """Treats SIGTERM like Ctrl-C, so that the fault is ended."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""The drills as they stand in alerts/drills/*.yml: the load, the fault, and what it must, may and must not raise."""
+"""The drills in alerts/drills/*.yml: the load, the fault, and the alerts that must or may fire."""
 
 import re
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from lab.settings import ROOT
 
 FOLDER = ROOT / "alerts" / "drills"
 Way = Literal["native", "docker"]
-# These look back for longer than a drill lasts: what they see may be the drill before, so they tell nothing here.
+# The windows of these are longer than a drill, so they may fire because of an earlier drill; they are ignored.
 LONG_MEMORY = frozenset(
     f"{level}Burn{window}" for level in ("Availability", "Latency") for window in ("Medium", "Slow", "VerySlow")
 )
@@ -21,16 +21,16 @@ SECONDS_OF = {"s": 1, "m": 60}
 
 
 class DrillError(ValueError):
-    """A drill that is not there, not well written, or cannot be played now; the message says why."""
+    """A drill that does not exist, is invalid, or cannot be played now; the message has the reason."""
 
 
 class Cause(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the fault is caused.
 
-    `do` is an action of `glasshouse` (pause, stop, kill, restart) on `parts`; `stutter` pauses them for `pause`
-    seconds and lets them run for `every`, again and again at a steady pace; `sql` and `redis` run `text` (on the Redis
-    nodes in `parts`, several commands with ` ; ` between), again every `every` seconds if that is given, and `mend` at
-    the end; `load` puts a profile on the stack.
+    `do` is an action of `glasshouse` (pause, stop, kill, restart) on `parts`; `stutter` alternately pauses them for
+    `pause` seconds and lets them run for `every` seconds; `sql` and `redis` run `text` (on the Redis nodes in `parts`,
+    several commands separated by ` ; `), repeatedly every `every` seconds if that is set, and `mend` at the end; `load`
+    runs a load profile.
     """
 
     do: Literal["pause", "stop", "kill", "restart", "stutter", "sql", "redis", "load"]
@@ -38,7 +38,7 @@ class Cause(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     text: str = ""
     mend: str = ""
     sessions: int = 1
-    """How many sessions run the SQL at once."""
+    """Number of sessions that run the SQL concurrently."""
     every: float = 0.0
     pause: float = 0.0
     profile: str = ""
@@ -46,16 +46,17 @@ class Cause(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def part(self) -> str:
-        """The parts as one label."""
+        """The parts as one label value."""
         return ",".join(self.parts) or {"sql": "postgres", "load": "load"}.get(self.do, self.do)
 
 
 class Drill(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One alert's drill, or in `cannot` the reason why it has none.
 
-    The alert fires `within` of the cause and clears within `clears` of the mending; `with_it` are other alerts that
-    must fire too, `may` those that may. `where` is a label value that the alert must have. `rate` is the steady load
-    beside it, in requests a second; `only` the one way of running the stack that can play it, for the reason in `why`.
+    The alert must fire `within` this time after the cause, and resolve `clears` after the fault ended. `with_it` are
+    other alerts that must fire too, `may` those that may. `where` is a label value that the alert must have. `rate` is
+    the steady load during the drill, in requests per second. `only` is the only kind of stack that can play it, for the
+    reason in `why`.
     """
 
     cause: Cause | None = None
@@ -71,7 +72,7 @@ class Drill(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def load_drills(folder: Path = FOLDER) -> dict[str, Drill]:
-    """Every alert's drill, by the alert's name. Raises `DrillError`."""
+    """All drills by alert name. Raises `DrillError`."""
     found: dict[str, Drill] = {}
     for file in sorted(folder.glob("*.yml")):
         try:
@@ -82,7 +83,7 @@ def load_drills(folder: Path = FOLDER) -> dict[str, Drill]:
             if name in found:
                 raise DrillError(f"alerts/drills/{file.name}: {name} is in another file too")
             if bool(drill.cause) == bool(drill.cannot):
-                raise DrillError(f"alerts/drills/{file.name}: {name} needs either a cause, or a reason in `cannot`")
+                raise DrillError(f"alerts/drills/{file.name}: {name} needs either a cause or a reason in `cannot`")
             seconds(drill.within)
             seconds(drill.clears)
             found[name] = drill
@@ -90,7 +91,7 @@ def load_drills(folder: Path = FOLDER) -> dict[str, Drill]:
 
 
 def by_fault(drills: Mapping[str, Drill]) -> list[dict[str, Drill]]:
-    """Drills that cause the same fault together, so that it is caused once; in the order of the first of each."""
+    """Groups drills with the same fault, so that it is caused only once; ordered by the first drill of each group."""
     found: dict[bytes, dict[str, Drill]] = {}
     for name, drill in drills.items():
         found.setdefault(msgspec.json.encode(drill.cause), {})[name] = drill
@@ -98,7 +99,7 @@ def by_fault(drills: Mapping[str, Drill]) -> list[dict[str, Drill]]:
 
 
 def expectations(drills: Mapping[str, Drill]) -> Expectations:
-    """What the drills say of the alerts, for a drill by its name, and for the same fault caused by hand."""
+    """The expected alerts by drill name, and by part and kind of fault for the same fault caused by hand."""
     by_drill: dict[str, Expected] = {}
     by_kind: dict[tuple[str, str], Expected] = {}
     for name, drill in drills.items():
@@ -112,7 +113,7 @@ def expectations(drills: Mapping[str, Drill]) -> Expectations:
         )
         kind = (drill.cause.part, drill.cause.do)
         before = by_kind.get(kind, Expected(clears=0))
-        # by hand a fault is of any length and without load: what it may raise is known, what it must is not
+        # A fault caused by hand has any duration and perhaps no load: what may fire is known, what must fire is not.
         may = before.may | LONG_MEMORY | {name, *drill.with_it, *drill.may}
         by_kind[kind] = Expected({}, may, max(before.clears, by_drill[name].clears))
     return Expectations(by_drill, by_kind)

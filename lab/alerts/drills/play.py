@@ -1,4 +1,4 @@
-"""Plays a fault: waits for calm, causes it, watches what fires and is told, mends it, waits for the end."""
+"""Plays a drill: waits until no alert fires, causes the fault, watches alerts and notifications, ends it, and waits."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,25 +18,25 @@ from lab.stack.events import FaultLog
 from lab.stack.faults import Stack
 
 ASK_SECONDS = 1.0
-# after the alert has fired, its notification may be grouped with others for so long
-TOLD_SECONDS = 45.0
+# how long Alertmanager may group a notification with others after the alert has fired
+NOTIFICATION_SECONDS = 45.0
 CALM_SECONDS = 420.0
-# so long it must be quiet before something is broken
+# no alert may fire for this long before the fault is caused
 QUIET_SECONDS = 30.0
 HEALTH_SECONDS = 20.0
-# a stack may be started without these parts
+# parts that a stack may lack
 OPTIONAL = frozenset({"grafana", "tempo", "loki"})
-# the gateway's requests of users so far, and those that failed; what is left of the availability's error budget
+# the number of users' requests at the gateway, the failed ones among them, and the remaining availability budget
 REQUESTS = 'sum(gateway_request_duration_seconds_count{kind=~"read|write"})'
 FAILED = 'sum(gateway_request_duration_seconds_count{kind=~"read|write", status_class="5xx"})'
 BUDGET = "slo:availability:error_budget_remaining"
-# a load's rates are read over a minute
+# the alerts' rates are over one minute
 SETTLE_SECONDS = 75.0
 
 
 @dataclass(frozen=True)
 class Level:
-    """What users have had: requests and how many of them failed, and the share of the error budget that is left."""
+    """The service level so far: requests, failed requests, and the share of the error budget that is left."""
 
     requests: float = 0.0
     failed: float = 0.0
@@ -45,12 +45,12 @@ class Level:
 
 @dataclass
 class Outcome:
-    """What came of a drill. `calm`, since when nothing fired, `began` and `ended` are unix seconds; `fires`, `told` and
-    `cleared` are seconds after the fault, or after its mending.
+    """The result of a drill.
 
-    `told` is None where no notification came; `held` says that another alert inhibits it. `beside` are the other
-    alerts that fired. `together` are all whose drills cause this fault: they are played at once. `before` and `after`
-    are what users have had until the fault, and until the alerts had cleared.
+    `calm` (since when no alert fired), `began` and `ended` are unix seconds. `fires` and `notified` are seconds after
+    the fault began, `cleared` after it ended. `notified` is None if no notification arrived; `held` says that another
+    alert inhibited it. `beside` are the other alerts that fired, `together` all alerts whose drills have this fault and
+    were played at once. `before` and `after` are the service level before the fault and after all alerts resolved.
     """
 
     alert: str
@@ -60,7 +60,7 @@ class Outcome:
     began: float = 0.0
     ended: float = 0.0
     fires: float | None = None
-    told: float | None = None
+    notified: float | None = None
     held: bool = False
     cleared: float | None = None
     beside: list[str] = field(default_factory=list)
@@ -72,13 +72,13 @@ class Outcome:
 
     @property
     def verdict(self) -> str:
-        """`passed`, the reason why it was not played, or what was wrong."""
+        """`passed`, the reason why it was not played, or why it failed."""
         return self.skipped or "; ".join(self.wrong) or "passed"
 
 
 @dataclass(frozen=True)
 class Player:
-    """Plays drills on one running stack. `say` is told what it waits for."""
+    """Plays drills on one running stack. `say` receives progress messages."""
 
     stack: Stack
     settings: LabSettings
@@ -86,33 +86,33 @@ class Player:
     log: FaultLog
     say: Callable[[str], None]
     absent: frozenset[str]
-    """Jobs of parts that this stack was started without."""
+    """Jobs of optional parts that this stack does not have."""
     hold: float = 0.0
-    """Seconds that every fault stands at least."""
+    """Minimum duration of every fault, in seconds."""
 
     def why_not(self, drill: Drill) -> str:
-        """Why this drill is not played here; empty where it can be."""
+        """The reason why this drill cannot be played here; empty if it can."""
         if drill.cannot:
             return f"cannot be caused: {drill.cannot}"
         if drill.only and drill.only != self.stack.way:
             return f"only with {drill.only}: {drill.why}"
         missing = [part for part in (drill.cause or Cause("load")).parts if part not in self.stack.parts()]
-        return f"there is no {', '.join(missing)} here" if missing else ""
+        return f"this stack has no {', '.join(missing)}" if missing else ""
 
     def check(self) -> None:
-        """Raises `DrillError` for a stack that is not healthy, or that a fault stands on already."""
+        """Raises `DrillError` if the stack is not healthy, an alert is firing, or a fault is already active."""
         standing = self.log.standing()
         if standing:
-            raise DrillError(f"{standing[0].part} is broken already ({standing[0].kind}): mend it first")
-        # a stack that has just been started is scraped within some seconds
+            raise DrillError(f"{standing[0].part} already has a fault ({standing[0].kind}): end it first")
+        # the targets of a stack that has just been started are scraped within some seconds
         deadline = time.monotonic() + HEALTH_SECONDS
         while (down := self._down()) and time.monotonic() < deadline:
             time.sleep(ASK_SECONDS)
         if down:
-            raise DrillError(f"the stack is not healthy, {down[0]} is not scraped: see `glasshouse status`")
+            raise DrillError(f"the stack is not healthy, {down[0]} cannot be scraped: see `glasshouse status`")
         fired = sorted({name for name, _ in self._firing()})
         if fired:
-            raise DrillError(f"{', '.join(fired)} fires already: wait until it clears, or see its runbook")
+            raise DrillError(f"already firing: {', '.join(fired)}; wait until it resolves, or see its runbook")
 
     def _down(self) -> list[str]:
         return [
@@ -122,16 +122,16 @@ class Player:
         ]
 
     def settle(self, rate: float) -> None:
-        """Waits until the load beside the drills is what the alerts' windows see. Raises `DrillError`."""
+        """Waits until the load fills the alerts' windows. Raises `DrillError`."""
         query = 'sum(rate(http_server_request_duration_seconds_count{http_route!~"/health.*"}[1m]))'
-        self._wait(lambda: self.prometheus.value(query) > 0.7 * rate, SETTLE_SECONDS + 60, "the load to come up")
+        self._wait(lambda: self.prometheus.value(query) > 0.7 * rate, SETTLE_SECONDS + 60, "the load to reach its rate")
 
     def play(self, drills: Mapping[str, Drill]) -> list[Outcome]:
-        """Causes the one fault of these drills. Raises `DrillError` and `StackError` where it cannot be played."""
+        """Causes the common fault of these drills. Raises `DrillError` and `StackError` if it cannot be played."""
         causes = [each.cause for each in drills.values()]
         cause = causes[0]
         if cause is None or any(each != cause for each in causes):
-            raise DrillError(f"{', '.join(drills)}: no fault that they have in common")
+            raise DrillError(f"{', '.join(drills)}: these drills have different faults")
         calm, before, names = self._await_calm(), self._newest(), sorted(drills)
         outcomes = [Outcome(name, cause.do, cause.part, calm=calm, together=names) for name in drills]
         seen: set[str] = set()
@@ -159,26 +159,26 @@ class Player:
         return outcomes
 
     def _await_calm(self) -> float:
-        """Since when nothing has fired, once that is long enough to be a background to a fault."""
+        """Waits until no alert has fired for `QUIET_SECONDS`, and returns since when."""
         calm = time.time()
         deadline = calm + CALM_SECONDS
-        self.say("waiting for a stack on which nothing fires")
+        self.say("waiting until no alert fires")
         while time.time() < calm + QUIET_SECONDS:
             if self._firing() or self._starting():
                 calm = time.time()
             if calm > deadline:
-                raise DrillError(f"waited {CALM_SECONDS:.0f} s until nothing fires, in vain: see `glasshouse alerts`")
+                raise DrillError(f"alerts are still firing after {CALM_SECONDS:.0f} s: see `glasshouse alerts`")
             time.sleep(ASK_SECONDS)
         return calm
 
     def _starting(self) -> bool:
-        """Whether alerts on states still wait for the stack to come up, so that a fault would fire none of them."""
+        """Whether the stack is still starting: alerts with a condition cannot fire before that ends."""
         with suppress(PrometheusError):
             return is_starting(self.prometheus)
         return True
 
     def _is_watched(self, outcome: Outcome, drill: Drill, before: int, seen: set[str]) -> bool:
-        """Whether all that this drill waits for while the fault stands has come, or is late."""
+        """Whether everything that this drill expects during the fault has happened, or is overdue."""
         passed = time.time() - outcome.began
         if outcome.fires is None:
             fired = self._firing()
@@ -187,15 +187,15 @@ class Player:
                 outcome.fires = passed
         if outcome.fires is None:
             return passed > seconds(drill.within)
-        if outcome.told is None:
-            told = self._told(outcome.alert, before)
-            outcome.told = told - outcome.began if told else None
-            outcome.held = outcome.told is None and self._is_inhibited(outcome.alert)
-        heard = outcome.told is not None or outcome.held or passed > outcome.fires + TOLD_SECONDS
-        return heard and ({*drill.with_it} <= seen or passed > seconds(drill.within))
+        if outcome.notified is None:
+            received = self._received(outcome.alert, before)
+            outcome.notified = received - outcome.began if received else None
+            outcome.held = outcome.notified is None and self._is_inhibited(outcome.alert)
+        is_settled = outcome.notified is not None or outcome.held or passed > outcome.fires + NOTIFICATION_SECONDS
+        return is_settled and ({*drill.with_it} <= seen or passed > seconds(drill.within))
 
     def _is_over(self, outcome: Outcome, drill: Drill, seen: set[str]) -> bool:
-        """Whether the alert has cleared after the mending, or is late."""
+        """Whether the alert has resolved after the end of the fault, or is overdue."""
         passed = time.time() - outcome.ended
         if outcome.fires is not None and outcome.cleared is None:
             fired = {name for name, _ in self._firing()}
@@ -205,7 +205,7 @@ class Player:
         return outcome.fires is None or outcome.cleared is not None or passed > seconds(drill.clears)
 
     def _firing(self) -> list[tuple[str, Sequence[str]]]:
-        """Names and label values of what fires; of a Prometheus that is away, nothing."""
+        """Names and label values of the firing alerts; none if Prometheus does not answer."""
         with suppress(PrometheusError):
             return [
                 (alert.name, list(alert.labels.values()))
@@ -225,12 +225,12 @@ class Player:
     def _newest(self) -> int:
         return max((int(each["number"]) for each in self._notifications()), default=0)
 
-    def _told(self, alert: str, before: int) -> float:
-        """When the first notification of it came, in unix seconds; 0 where none did."""
+    def _received(self, alert: str, before: int) -> float:
+        """When the inbox received the first notification of an alert, in unix seconds; 0 if it did not."""
         for each in reversed(self._notifications()):
             if each["number"] > before:
-                for told in each["message"]["alerts"]:
-                    if told["labels"].get("alertname") == alert and told["status"] == "firing":
+                for item in each["message"]["alerts"]:
+                    if item["labels"].get("alertname") == alert and item["status"] == "firing":
                         return float(each["received"])
         return 0.0
 
@@ -245,7 +245,7 @@ class Player:
         return None
 
     def _is_inhibited(self, alert: str) -> bool:
-        """Whether Alertmanager has this alert, and holds all of it back on account of another one."""
+        """Whether Alertmanager inhibits all instances of this alert because of another one."""
         with suppress(httpx.HTTPError, ValueError, KeyError):
             answer = httpx.get(
                 f"{self.settings.url('alertmanager')}/api/v2/alerts",
@@ -262,7 +262,7 @@ class Player:
         self.say(f"waiting for {what}")
         while not condition():
             if time.monotonic() > deadline:
-                raise DrillError(f"waited {within:.0f} s for {what}, in vain: see `glasshouse alerts`")
+                raise DrillError(f"waited {within:.0f} s for {what}: see `glasshouse alerts`")
             time.sleep(ASK_SECONDS)
 
 
@@ -271,11 +271,11 @@ def _judge(outcome: Outcome, drills: Mapping[str, Drill]) -> None:
     if outcome.fires is None:
         outcome.wrong.append(f"did not fire within {drill.within}")
     elif outcome.cleared is None:
-        outcome.wrong.append(f"did not clear within {drill.clears}")
+        outcome.wrong.append(f"did not resolve within {drill.clears}")
     absent = sorted({*drill.with_it} - {*outcome.beside})
     if absent:
         outcome.wrong.append(f"{', '.join(absent)} did not fire with it")
-    # each of those that share the fault must fire, and what one of them may raise, the fault may
+    # drills that share a fault: every alert must fire, and an alert that may fire for one of them may fire
     expected = {*drills}.union(*(each.with_it + each.may for each in drills.values()))
     odd = sorted({*outcome.beside} - expected)
     if odd:

@@ -1,4 +1,4 @@
-"""What drills leave in runs/: a table on the terminal, `report.html` and `drills.json`."""
+"""The report of drills: a table on the terminal, and `report.html` and `drills.json` in runs/."""
 
 import json
 from collections.abc import Sequence
@@ -11,17 +11,17 @@ from rich.table import Table
 from lab.alerts.drills.play import Outcome
 from lab.report.page import STYLE, table
 
-HEADS = ("Alert", "Fault", "Fires", "Told", "Cleared", "Failed requests", "Error budget left", "Beside it", "Verdict")
+HEADS = ("Alert", "Fault", "Fires", "Notified", "Resolved", "Failed requests", "Error budget left", "Others", "Verdict")
 
 
 def rows(outcomes: Sequence[Outcome]) -> list[tuple[str, ...]]:
-    """A row a drill; times in seconds after the fault, and after its mending."""
+    """One row per drill; times in seconds after the fault began, or after it ended."""
     return [
         (
             each.alert,
             f"{each.kind} {each.part}".strip(),
             _seconds(each.fires),
-            "held back" if each.held else _seconds(each.told),
+            "inhibited" if each.held else _seconds(each.notified),
             _seconds(each.cleared),
             _failed(each),
             _budget(each),
@@ -41,7 +41,7 @@ def shown(outcomes: Sequence[Outcome]) -> Table:
 
 
 def summary(outcomes: Sequence[Outcome]) -> str:
-    """One line: how many passed, failed and were not played."""
+    """One line: how many drills passed, failed and were not played."""
     played = [each for each in outcomes if not each.skipped]
     failed = [each for each in played if each.wrong]
     recall = sum(each.fires is not None for each in played) / len(played) if played else 0.0
@@ -58,8 +58,8 @@ def write(outcomes: Sequence[Outcome], folder: Path, way: str) -> None:
         f'<meta name="viewport" content="width=device-width"><style>{STYLE()}</style></head>'
         f"<body><h1>{escape(title)} <small>{escape(folder.name)}</small></h1><section>"
         f"<p>{escape(summary(outcomes))}</p>"
-        f"<p>Seconds from the fault to firing and to the notification, and from the mending to the end; failed "
-        "are the requests that the gateway answered with 5xx, and the budget is that of availability.</p>"
+        "<p>Seconds from the fault to firing and to the notification, and from the end of the fault to resolving. "
+        "Failed requests are those that the gateway answered with 5xx; the budget is that of availability.</p>"
         f"{table(HEADS, rows(outcomes))}</section></body></html>\n"
     )
     (folder / "report.html").write_text(page, encoding="utf-8")
@@ -67,9 +67,9 @@ def write(outcomes: Sequence[Outcome], folder: Path, way: str) -> None:
 
 
 def _failed(outcome: Outcome) -> str:
-    """How many of the requests at the gateway were answered with 5xx, from the fault to the last all-clear."""
+    """How many requests the gateway answered with 5xx, from the fault until all alerts resolved."""
     before, after = outcome.before, outcome.after
-    # the desk, which counts them, may itself have been what was broken
+    # `desk` counts them, and may itself have been the part with the fault
     if before is None or after is None or after.requests < before.requests:
         return ""
     return f"{after.failed - before.failed:.0f} of {after.requests - before.requests:.0f}"

@@ -1,1 +1,1 @@
-"""Backtests of alerts: what an alert with another number would have done, over history, recordings and known faults."""
+"""Backtests of alerts: what an alert would have done with other values, over history, recordings and known faults."""

@@ -1,4 +1,4 @@
-"""What `glasshouse tune` prints: tables, now against then, a proposal, a review."""
+"""The output of `glasshouse tune`: scores, a comparison with a candidate, a proposal, a review."""
 
 import time
 from collections.abc import Iterable, Sequence
@@ -21,15 +21,15 @@ from lab.alerts.tuning.truth import Expected, Truth, faults_of
 from lab.prometheus import Prometheus
 from lab.settings import load_settings
 
-# of a query over many hours
+# timeout of a query over many hours
 ANSWER_SECONDS = 60.0
-NO_HISTORY = "is there no history in that time? look at an earlier one with --last, or wait until rules were evaluated"
-# an alert's notifications that were said to be useful, and noise
+NO_HISTORY = "is there history in that time? Use a longer --last, or wait until rules have been evaluated"
+# alert → verdict (useful, noise) → number of notifications
 Verdicts = dict[str, dict[str, int]]
 
 
 def verdicts() -> Verdicts:
-    """What people said of notifications in the inbox of the stack here; nothing where it does not answer."""
+    """People's verdicts on notifications, from the local stack's alert inbox; empty if it does not answer."""
     try:
         answer = httpx.get(f"{load_settings().url('desk')}/verdicts.json", timeout=2, trust_env=False)
         return dict(answer.raise_for_status().json())
@@ -40,7 +40,7 @@ def verdicts() -> Verdicts:
 def everything(
     console: Console, watched: Iterable[Watched], places: Sequence[Place], strict: bool, said: Verdicts
 ) -> None:
-    """A line an alert; if `strict`, only of those that are not right, and raises `SystemExit` for them."""
+    """One row per alert; if `strict`, only alerts with errors, and raises `SystemExit` if there are any."""
     alerts = [each for each in watched if each.severity != "none"]
     shown = track(alerts, "Backtest", console=console, transient=True, disable=not console.is_terminal)
     found = [backtest(each, places, None) for each in shown]
@@ -54,7 +54,7 @@ def everything(
 
 
 def candidate(console: Console, then: Watched, now: Watched, places: Sequence[Place]) -> None:
-    """Now against then. Without another number: what was in force, episode by episode."""
+    """Compares a candidate with the alert in force, episode by episode; without a candidate, lists the episodes."""
     given = now.numbers if now != then else None
     rows: list[tuple[str, Change, str]] = []
     for place in places:
@@ -69,23 +69,23 @@ def candidate(console: Console, then: Watched, now: Watched, places: Sequence[Pl
             rows.append((place.history.name, change, verdicts.get(id(episode), "")))
     tested = [backtest(then, places, None)]
     if not tested[0].by_place:
-        raise HistoryError(f"{then.alert} was evaluated nowhere here: {NO_HISTORY}")
+        raise HistoryError(f"{then.alert} was never evaluated: {NO_HISTORY}")
     tested += [backtest(now, places, given)] if given else []
-    console.print(tables.changes(rows) if rows else "no episode, neither then nor now")
+    console.print(tables.changes(rows) if rows else "no episode, neither before nor after")
     console.print(tables.scores(tested))
 
 
 def proposal(console: Console, watched: Watched, places: Sequence[Place]) -> None:
-    """The trade-off of an alert's numbers, and the choice."""
+    """The trade-off between an alert's values, and the proposed ones."""
     proposal = propose(watched, places)
     console.print(tables.tradeoff(proposal))
     for line in plot(proposal):
         click.echo(line)
-    click.echo(f"{watched.alert}: {since.numbers(proposal.chosen.watched)}, since it {proposal.reason}")
+    click.echo(f"{watched.alert}: {since.numbers(proposal.chosen.watched)}, because it {proposal.reason}")
 
 
 def review(watched: dict[str, Watched], ref: str, corpus: Path, allow_false: int) -> None:
-    """What the change of thresholds.yml since a commit does; raises `SystemExit` where it makes an alert worse."""
+    """The effect of changes to thresholds.yml since a commit. Raises `SystemExit` if an alert becomes worse."""
     before = since.written_at(ref)
     places = read_corpus(corpus)
     found = since.turned(before, watched, places)
@@ -104,7 +104,7 @@ def foreign_rule(
     last: int,
     interval: int | None,
 ) -> None:
-    """Now against then of a rule in anyone's rule file."""
+    """Compares a rule of any rule file with a modified version of it."""
     if not alert:
         raise HistoryError("--rules needs the name of an alert: --alert NAME")
     then = foreign.load_rule(file, alert)
@@ -117,10 +117,10 @@ def foreign_rule(
         end = time.time()
         history = PrometheusHistory(prometheus, end - last / 1000, end)
         before, after = (foreign.evaluate(rule, history) for rule in (then, now))
-        # no drill describes it, so that whatever the lab broke may have raised it
+        # no drill describes this rule, so any fault that the lab caused may have fired it
         truth = Truth([(fault, Expected(may=frozenset({alert}))) for fault in faults_of(history)])
         verdicts = {id(one): verdict for one, verdict in judge(alert, [*before, *after], truth).episodes}
     changes = compare(before, after)
     rows = [(history.name, each, verdicts.get(id(each.now or each.then), "")) for each in changes]
-    console.print(tables.changes(rows) if rows else f"no episode, neither then nor now: {NO_HISTORY}")
-    click.echo(f"{alert}: {len(before)} episodes as it is, {len(after)} with what is replaced")
+    console.print(tables.changes(rows) if rows else f"no episode, neither before nor after: {NO_HISTORY}")
+    click.echo(f"{alert}: {len(before)} episodes as it is, {len(after)} with the replacement")

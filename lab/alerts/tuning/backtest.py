@@ -1,4 +1,4 @@
-"""What an alert would have done: its recorded signal against numbers, at each evaluation that took place."""
+"""The backtest of an alert: compares its recorded signal with given values at each evaluation that took place."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ Values = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Traced:
-    """An alert's recorded series over one history, ready to be judged with any numbers.
+    """An alert's recorded series over one history, which can be compared with any values.
 
-    `times` are the evaluations that took place, in ms; every array has a value for each of them, NaN where there was
-    none. `signals` and the `events` behind them are in the same order as `labels`.
+    `times` are the evaluations that took place, in ms. Every array has one value for each of them, NaN if there was no
+    sample. `signals` and `events` are in the order of `labels`.
     """
 
     watched: Watched
@@ -33,13 +33,13 @@ class Traced:
 
     @property
     def interval(self) -> int:
-        """Between two evaluations, in ms."""
+        """Time between two evaluations, in ms."""
         return int(np.median(np.diff(self.times))) if len(self.times) > 1 else 0
 
 
 @dataclass(frozen=True)
 class Episode:
-    """A label set that fired, from `fired` to `ended` in ms (None: still does). `active` is when it became pending."""
+    """A label set that fired from `fired` to `ended` (None: still firing), pending since `active`. Times in ms."""
 
     labels: Mapping[str, str]
     active: int
@@ -48,11 +48,11 @@ class Episode:
 
 
 def trace(history: History, watched: Watched) -> Traced | None:
-    """The alert's series in that history; None where it has none, as where it was not loaded."""
+    """The alert's series in that history; None if it has none, for example because its rule was not loaded."""
     thresholds = history.select(THRESHOLD, {"alert": watched.clock or watched.alert})
     if not thresholds:
         return None
-    # the threshold is recorded at every evaluation, whatever there is to compare
+    # the threshold is recorded at every evaluation, even if there is no signal
     times = np.unique(np.concatenate([each.times for each in thresholds]))
     interval = int(np.median(np.diff(times))) if len(times) > 1 else 1
     if watched.is_state:
@@ -73,7 +73,7 @@ def trace(history: History, watched: Watched) -> Traced | None:
 
 
 def _trace_state(history: History, watched: Watched, times: Times, interval: int) -> Traced:
-    """An alert on a state: its condition held whenever `ALERTS` has it, be it pending or firing."""
+    """An alert with a condition: it was true whenever `ALERTS` has a sample, pending or firing."""
     together: dict[frozenset[tuple[str, str]], Values] = {}
     for each in history.select("ALERTS", {"alertname": watched.alert}):
         labels = frozenset((key, value) for key, value in each.labels.items() if key != "alertstate")
@@ -93,7 +93,7 @@ def _trace_state(history: History, watched: Watched, times: Times, interval: int
 
 
 def episodes(traced: Traced, numbers: Numbers | None = None) -> list[Episode]:
-    """What fired with these numbers, or with those that were in force at each moment; in order of firing."""
+    """The episodes with these values, or with the values in force at each time; in order of firing."""
     timing = Timing(*((numbers or traced.watched.numbers).hold, (numbers or traced.watched.numbers).keep))
     found = [
         Episode(labels, each.active, each.fired, each.ended)
@@ -113,7 +113,7 @@ def _activations(
 
 
 def is_active(traced: Traced, signal: Values, events: Values, numbers: Numbers | None) -> NDArray[np.bool_]:
-    """At which evaluations the rule's expression has a result. A comparison with what is not there has none."""
+    """At which evaluations the rule's expression has a result. A comparison with a missing value (NaN) has none."""
     given = numbers.threshold if numbers else None
     threshold: Values | float = traced.thresholds if given is None else given
     floor: Values | float | None = traced.floors if numbers is None else numbers.floor
@@ -125,14 +125,14 @@ def is_active(traced: Traced, signal: Values, events: Values, numbers: Numbers |
 
 
 def _sampled(series: Samples, times: Times, interval: int) -> Values:
-    """The newest sample at each time; none where the one before was the last, since Prometheus marks it stale then."""
+    """The newest sample at each time; NaN if it is an interval old, because Prometheus marks ended series stale."""
     index = np.searchsorted(series.times, times, side="right") - 1
     fresh = (index >= 0) & (times - series.times[index] < interval)
     return np.where(fresh, series.values[index], np.nan)
 
 
 def _merged(series: Sequence[Samples], times: Times, interval: int) -> Values:
-    """One value at each time, of whichever series has one."""
+    """One value at each time, from the first series that has one."""
     found = np.full(len(times), np.nan)
     for each in series:
         values = _sampled(each, times, interval)
@@ -141,7 +141,7 @@ def _merged(series: Sequence[Samples], times: Times, interval: int) -> Values:
 
 
 def _events_of(signal: Samples, events: Sequence[Samples], times: Times, interval: int) -> Values:
-    """The events that share every label that both have."""
+    """The events whose labels match the signal's in every label that both have."""
     mine = [
         each for each in events if all(signal.labels.get(key, value) == value for key, value in each.labels.items())
     ]

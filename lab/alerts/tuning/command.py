@@ -1,4 +1,4 @@
-"""`glasshouse tune`: what alerts did, what they would do with other numbers, and which numbers to take."""
+"""`glasshouse tune`: how well alerts performed, how they would with other values, and which values to use."""
 
 import time
 from collections.abc import Sequence
@@ -21,12 +21,12 @@ PLAIN_WIDTH = 200
 
 
 class Duration(click.ParamType[int]):
-    """A Prometheus duration, as ms."""
+    """A Prometheus duration, converted to ms."""
 
     name = "duration"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Milliseconds."""
+        """Parses a duration. Fails if it is longer than 90 days."""
         if isinstance(value, int):
             return value
         try:
@@ -40,42 +40,48 @@ class Duration(click.ParamType[int]):
 
 @click.command("tune")
 @click.argument("alert", required=False)
-@click.option("--threshold", type=float, help="Try this threshold.")
-@click.option("--for", "hold", type=Duration(), help="Try this time, such as 30s.")
-@click.option("--floor", type=click.FloatRange(0), help="Try this floor of bad events.")
+@click.option("--threshold", type=float, help="Threshold of the candidate.")
+@click.option("--for", "hold", type=Duration(), help="`for` of the candidate, such as 30s.")
+@click.option("--floor", type=click.FloatRange(0), help="Floor of the candidate: minimum number of bad events.")
 @click.option(
-    "--last", type=Duration(), default="6h", show_default=True, help="How much of Prometheus' history to read."
+    "--last", type=Duration(), default="6h", show_default=True, help="How far to look back in Prometheus' history."
 )
-@click.option("--propose", "proposes", is_flag=True, help="Show the trade-off over thresholds and times, and choose.")
-@click.option("--since", "ref", help="What the change of thresholds.yml since this commit does, as Markdown.")
+@click.option(
+    "--propose", "proposes", is_flag=True, help="Show the trade-off between thresholds and `for`, and propose values."
+)
+@click.option("--since", "ref", help="Print the effect of changes to thresholds.yml since this commit, as Markdown.")
 @click.option(
     "--allow-false",
     type=click.IntRange(0),
     default=0,
     show_default=True,
-    help="With --since: more false episodes an alert that are let pass.",
+    help="With --since: additional false episodes per alert that are tolerated.",
 )
-@click.option("--strict", is_flag=True, help="Show only alerts that missed a fault or fired falsely; exit 1 if any.")
 @click.option(
-    "--shadow", "shadow_ms", type=Duration(), help="Let the numbers run beside ALERT for so long, such as 1d."
+    "--strict",
+    is_flag=True,
+    help="Show only alerts that missed a fault or fired falsely; exit status 1 if there are any.",
 )
-@click.option("--shadows", "shows_shadows", is_flag=True, help="Compare what shadows did with the alerts in force.")
-@click.option("--prometheus", "url", help="Base URL of a Prometheus API.  [default: that of the stack here]")
+@click.option(
+    "--shadow", "shadow_ms", type=Duration(), help="Run the candidate as a shadow of ALERT for this long, such as 1d."
+)
+@click.option("--shadows", "shows_shadows", is_flag=True, help="Compare the shadows with the alerts in force.")
+@click.option("--prometheus", "url", help="Base URL of a Prometheus API.  [default: the local stack's]")
 @click.option(
     "--corpus", type=click.Path(path_type=Path, file_okay=False), default=CORPUS, help="Folder of recordings."
 )
-@click.option("--no-corpus", is_flag=True, help="Only Prometheus' history.")
-@click.option("--no-history", is_flag=True, help="Only the recordings.")
-@click.option("--rules", type=click.Path(path_type=Path, dir_okay=False), help="A rule file of your own, with --alert.")
-@click.option("--alert", "foreign_alert", help="With --rules: the alert in it.")
+@click.option("--no-corpus", is_flag=True, help="Use only Prometheus' history.")
+@click.option("--no-history", is_flag=True, help="Use only the recordings.")
+@click.option("--rules", type=click.Path(path_type=Path, dir_okay=False), help="Your own rule file; use with --alert.")
+@click.option("--alert", "foreign_alert", help="With --rules: the name of the alert.")
 @click.option(
     "--replace",
     "replacements",
     multiple=True,
     metavar="OLD=NEW",
-    help="With --rules: try other text in its expression.",
+    help="With --rules: replace text in its expression.",
 )
-@click.option("--interval", type=Duration(), help="With --rules: its evaluation interval, where the file has none.")
+@click.option("--interval", type=Duration(), help="With --rules: the evaluation interval, if the file has none.")
 def tune(
     alert: str | None,
     threshold: float | None,
@@ -97,9 +103,9 @@ def tune(
     replacements: Sequence[str],
     interval: int | None,
 ) -> None:
-    """Say what alerts did over Prometheus' history and the corpus, or what ALERT would do with other numbers.
+    """Score all alerts over Prometheus' history and the corpus, or backtest ALERT with other values.
 
-    Exit status: 0 done; 1 an alert has become worse (--since), or is not right (--strict); 2 could not be done.
+    Exit status: 0 done; 1 an alert became worse (--since) or has errors (--strict); 2 the backtest was not possible.
     """
     console = Console(width=None if Console().is_terminal else PLAIN_WIDTH)
     try:
@@ -134,7 +140,7 @@ def _fail(message: str) -> NoReturn:
 
 
 def _places(console: Console, url: str | None, last: int, corpus: Path | None, no_history: bool) -> list[Place]:
-    """The recordings, and the history of a Prometheus that answers; one that was named must."""
+    """The recordings, and Prometheus' history if it answers; a Prometheus given by `--prometheus` must answer."""
     places = read_corpus(corpus) if corpus and (corpus != CORPUS or any(corpus.glob("*"))) else []
     if not no_history:
         prometheus = Prometheus(url or load_settings().url("prometheus"), timeout=ANSWER_SECONDS)
@@ -145,8 +151,8 @@ def _places(console: Console, url: str | None, last: int, corpus: Path | None, n
         except PrometheusError as error:
             if url or not places:
                 raise
-            console.print(f"without a running Prometheus ({error}): the corpus only", style="dim", highlight=False)
+            console.print(f"no running Prometheus ({error}): using only the corpus", style="dim", highlight=False)
     if not places:
-        raise HistoryError("neither a history nor a recording: start the stack, or leave out --no-history")
-    console.print(f"over {names(places)}", style="dim", highlight=False)
+        raise HistoryError("neither history nor recordings: start the stack, or omit --no-history")
+    console.print(f"data: {names(places)}", style="dim", highlight=False)
     return places

@@ -1,4 +1,4 @@
-"""Now against then, episode by episode; and the backtest against what Prometheus itself says in `ALERTS`."""
+"""Compares episodes: a candidate with the alert in force, or a backtest with what Prometheus recorded in `ALERTS`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,15 +9,15 @@ from lab.alerts.tuning.backtest import Episode
 from lab.alerts.tuning.form import Watched
 from lab.alerts.tuning.history import History
 
-# labels that a rule adds to those of its signal
+# labels that a rule adds to its signal's
 ADDED = {"alertname", "alertstate", "alert", "severity", "part"}
 
 
 @dataclass(frozen=True)
 class Change:
-    """One episode now (with the candidate) against then: `kind` is new, gone, earlier, later or same.
+    """The difference between an episode `then` (in force) and `now` (candidate).
 
-    `seconds` is how much later it fires now; negative is earlier.
+    `kind` is new, gone, earlier, later or same.
     """
 
     kind: str
@@ -27,12 +27,12 @@ class Change:
 
     @property
     def seconds(self) -> float:
-        """How much later it fires now."""
+        """How much later it fires now; negative if earlier."""
         return (self.now.fired - self.then.fired) / 1000 if self.now and self.then else 0.0
 
 
 def compare(then: Sequence[Episode], now: Sequence[Episode]) -> list[Change]:
-    """Pairs what overlaps in the same label set, each episode once, and names what is left."""
+    """Pairs episodes of the same label set that overlap, each at most once; the others are new or gone."""
     left = list(now)
     changes: list[Change] = []
     for old in then:
@@ -47,8 +47,8 @@ def compare(then: Sequence[Episode], now: Sequence[Episode]) -> list[Change]:
     return sorted(changes, key=lambda each: (each.now or each.then).fired)  # type: ignore[union-attr]
 
 
-def told_by_prometheus(history: History, watched: Watched, step: int) -> list[Episode]:
-    """The episodes that `ALERTS` has: what Prometheus itself found, at the rule's evaluations, `step` ms apart."""
+def episodes_in_alerts(history: History, watched: Watched, step: int) -> list[Episode]:
+    """The episodes that Prometheus recorded in `ALERTS`, at the rule's evaluations, `step` ms apart."""
     labels = {"alertname": watched.alert, "alertstate": "firing"}
     found = []
     for series in history.select("ALERTS", labels):
@@ -60,7 +60,7 @@ def told_by_prometheus(history: History, watched: Watched, step: int) -> list[Ep
 
 
 def _same(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
-    """Whether they agree in every label that both have: a rule may add some of its own to those of the signal."""
+    """Whether two label sets agree in every label that both have; labels that the rule adds are ignored."""
     return all(one[key] == other[key] for key in one.keys() & other.keys() if key not in ADDED)
 
 

@@ -1,4 +1,4 @@
-"""The corpus: the recordings in alerts/recordings/, and the backtest of alerts over any set of histories."""
+"""The corpus, which is the recordings in alerts/recordings/, and backtests of alerts over any set of histories."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,58 +17,58 @@ CORPUS = ALERTS / "recordings"
 
 @dataclass(frozen=True)
 class Place:
-    """One history with the truth about it, named for the reader. What was traced of an alert is kept."""
+    """One history and its known faults. Traces of alerts are cached."""
 
     history: History
     truth: Truth
     traced: dict[str, Traced | None] = field(default_factory=dict)
 
     def trace(self, watched: Watched) -> Traced | None:
-        """The alert's series here."""
+        """The alert's series in this history."""
         if watched.alert not in self.traced:
             self.traced[watched.alert] = trace(self.history, watched)
         return self.traced[watched.alert]
 
     def numbers(self, watched: Watched) -> Numbers | None:
-        """The numbers to hold it against where no others are asked for; None for those that were in force."""
+        """The default values for a backtest; None stands for the values in force at the time."""
         return watched.numbers if isinstance(self.history, Recording) else None
 
 
 @dataclass(frozen=True)
 class Tested:
-    """What an alert did in each place, and its score over all of them."""
+    """The result of a backtest of one alert in each history."""
 
     watched: Watched
     by_place: Mapping[str, Judged]
 
     @property
     def score(self) -> Score:
-        """Over all places."""
+        """The score over all histories."""
         return sum((each.score for each in self.by_place.values()), Score())
 
     def false(self) -> Iterator[tuple[str, Episode]]:
-        """The false episodes and where they were."""
+        """The false episodes, each with the name of its history."""
         for name, judged in self.by_place.items():
             yield from ((name, each) for each, verdict in judged.episodes if verdict == "false")
 
 
 def read_corpus(folder: Path = CORPUS) -> list[Place]:
-    """Every recording, in the order of names. Raises `HistoryError`, and `DrillError` for drills that are not right."""
+    """All recordings, ordered by name. Raises `HistoryError`, and `DrillError` for invalid drills."""
     files = sorted(folder.glob(f"*{SUFFIX}"))
     if not files:
-        raise HistoryError(f"{folder}: there are no recordings: `glasshouse record` and `glasshouse drill` make them")
+        raise HistoryError(f"{folder}: no recordings here; `glasshouse record` and `glasshouse drill` create them")
     return [place_of(load(file)) for file in files]
 
 
 def place_of(history: History) -> Place:
-    """A history with its truth, by what the drills expect."""
+    """A history with its known faults and what the drills expect of them."""
     return Place(history, truth_of(history, expectations(load_drills())))
 
 
 def backtest(watched: Watched, places: Iterable[Place], numbers: Numbers | None) -> Tested:
-    """The alert in each place that knows it, with these numbers.
+    """Backtests an alert with these values in each history that has its series.
 
-    With None, a history is held against those that were in force at each moment, a recording against those of today.
+    With None, a history is tested with the values in force at the time, and a recording with today's values.
     """
     found: dict[str, Judged] = {}
     for place in places:
@@ -81,7 +81,7 @@ def backtest(watched: Watched, places: Iterable[Place], numbers: Numbers | None)
 
 
 def known(watched: Mapping[str, Watched], alert: str) -> Watched:
-    """The alert of that name. Raises `HistoryError`, which names the nearest."""
+    """The alert of that name. Raises `HistoryError` with similar names."""
     if alert not in watched:
         near = [name for name in watched if alert.lower() in name.lower()]
         hint = f"did you mean {', '.join(near)}?" if near else "`glasshouse tune` lists them"
@@ -90,5 +90,5 @@ def known(watched: Mapping[str, Watched], alert: str) -> Watched:
 
 
 def names(places: Sequence[Place]) -> str:
-    """The places, for the reader."""
+    """The names of the histories, for messages."""
     return ", ".join(place.history.name for place in places)

@@ -1,4 +1,4 @@
-"""Anyone's alerting rules: the API evaluates their expression at the rule's interval; no signal is needed."""
+"""Backtests of rules from other rule files: Prometheus' API evaluates the expression at the rule's interval."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +12,13 @@ from lab.alerts.tuning.form import FormError, duration
 from lab.alerts.tuning.history import HistoryError, PrometheusHistory
 from lab.alerts.tuning.semantics import Timing, activations
 
-# Prometheus' own default
+# Prometheus' default
 INTERVAL_MS = 60_000
 
 
 @dataclass(frozen=True)
 class ForeignRule:
-    """An alerting rule of a rule file. `interval` is its group's in ms, None where the file does not say."""
+    """An alerting rule of a rule file. `interval` is its group's in ms; None if the file does not set it."""
 
     alert: str
     expression: str
@@ -26,7 +26,7 @@ class ForeignRule:
     interval: int | None
 
     def replaced(self, old: str, new: str) -> "ForeignRule":
-        """The rule with other text in its expression. Raises `HistoryError` where the old text is not in it."""
+        """The rule with text in its expression replaced. Raises `HistoryError` if the old text does not occur."""
         if old not in self.expression:
             raise HistoryError(f"{self.alert}: its expression has no {old!r}: {' '.join(self.expression.split())}")
         return ForeignRule(self.alert, self.expression.replace(old, new), self.timing, self.interval)
@@ -40,16 +40,16 @@ def load_rule(file: Path, alert: str) -> ForeignRule:
         found = [(group, rule) for group, rule in rules if rule["alert"] == alert]
         if not found:
             there = ", ".join(sorted({rule["alert"] for _, rule in rules}))
-            raise HistoryError(f"{file}: there is no alert {alert}; there are {there or 'none'}")
+            raise HistoryError(f"{file}: no alert {alert}; the file has {there or 'none'}")
         return _rule(*found[0])
     except OSError as error:
         raise HistoryError(f"{file}: {error.strerror}") from error
     except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-        raise FormError(f"{file}: is no rule file of Prometheus: {' '.join(str(error).split())}") from error
+        raise FormError(f"{file}: not a rule file of Prometheus: {' '.join(str(error).split())}") from error
 
 
 def evaluate(rule: ForeignRule, history: PrometheusHistory) -> list[Episode]:
-    """What it would have done. Raises `PrometheusError`."""
+    """The episodes that the rule would have had. Raises `PrometheusError`."""
     interval = rule.interval or INTERVAL_MS
     times, series = history.evaluate(rule.expression, interval, _offset(rule, history, interval))
     found = []
@@ -62,9 +62,9 @@ def evaluate(rule: ForeignRule, history: PrometheusHistory) -> list[Episode]:
 
 
 def _offset(rule: ForeignRule, history: PrometheusHistory, interval: int) -> int:
-    """How long after a multiple of the interval the rule is evaluated, where `ALERTS` tells of it."""
-    told = history.select("ALERTS", {"alertname": rule.alert})
-    return int(told[0].times[-1]) % interval if told else 0
+    """The offset of the rule's evaluations from multiples of its interval, if `ALERTS` has samples of it; else 0."""
+    series = history.select("ALERTS", {"alertname": rule.alert})
+    return int(series[0].times[-1]) % interval if series else 0
 
 
 def _rule(group: dict[str, Any], rule: dict[str, Any]) -> ForeignRule:
@@ -78,7 +78,7 @@ def _rule(group: dict[str, Any], rule: dict[str, Any]) -> ForeignRule:
 
 
 def split_replacement(text: str) -> tuple[str, str]:
-    """`0.05=0.02` as old and new. Raises `HistoryError`."""
+    """Splits `0.05=0.02` into old and new text. Raises `HistoryError`."""
     old, sign, new = text.partition("=")
     if not sign or not old:
         raise HistoryError(f"--replace {text!r}: must be OLD=NEW, such as 0.05=0.02")

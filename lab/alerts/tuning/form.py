@@ -1,7 +1,7 @@
-"""The one form that every alert with a number has, as the backtest reads it: series, direction, numbers.
+"""The common form of alerts with a threshold, as backtests use it: series, direction, values.
 
-The series are recorded (docs/alerts.md): `alert_signal` is what is compared, `alert_events` the bad events behind it,
-`alert_threshold` and `alert_floor` the numbers that are turned. Nothing else in this package knows their names.
+The series are recorded (docs/alerts.md): `alert_signal` is compared, `alert_events` counts its bad events,
+`alert_threshold` and `alert_floor` are the tunable values.
 """
 
 import re
@@ -23,10 +23,9 @@ SIGNAL, EVENTS, THRESHOLD, FLOOR = "alert_signal", "alert_events", "alert_thresh
 
 @dataclass(frozen=True)
 class Numbers:
-    """What people turn: `hold` and `keep` in ms.
+    """The tunable values: `hold` (`for`) and `keep` (`keep_firing_for`) in ms.
 
-    A threshold of None is that of an alert on a state, whose condition `ALERTS` tells of. A floor of None is no floor,
-    one that is met is enough.
+    The threshold is None for an alert with a condition, whose history is in `ALERTS`. A floor of None is no floor.
     """
 
     threshold: float | None
@@ -37,9 +36,10 @@ class Numbers:
 
 @dataclass(frozen=True)
 class Watched:
-    """An alert, which is bad above its threshold or below it.
+    """An alert and its values; `is_below` if it fires below its threshold.
 
-    `clock` is an alert with a threshold, whose samples say when Prometheus evaluated; empty for one with its own.
+    `clock` is an alert with a threshold, whose samples show when Prometheus evaluated rules: the alert itself, or
+    another one if it has no threshold.
     """
 
     alert: str
@@ -50,16 +50,16 @@ class Watched:
 
     @property
     def is_state(self) -> bool:
-        """Whether it watches a state, and has no number but its time."""
+        """Whether it has a condition instead of a threshold."""
         return self.numbers.threshold is None
 
     @property
     def labels(self) -> Mapping[str, str]:
-        """What selects its recorded series."""
+        """The labels that select its recorded series."""
         return {"alert": self.alert}
 
     def turned(self, threshold: float | None = None, floor: float | None = None, hold: int | None = None) -> "Watched":
-        """The same alert with other numbers; None leaves one as it is."""
+        """The same alert with other values; None keeps a value."""
         numbers = self.numbers
         return replace(
             self,
@@ -73,11 +73,11 @@ class Watched:
 
 
 class FormError(ValueError):
-    """alerts/thresholds.yml or the catalog is not what it must be; the message says where."""
+    """alerts/thresholds.yml or the catalog is invalid; the message says where."""
 
 
 def load_watched(folder: Path = ALERTS, text: str | None = None) -> dict[str, Watched]:
-    """Every alert by name, from thresholds.yml (or another `text` of it) and the catalog. Raises `FormError`."""
+    """All alerts by name, from thresholds.yml (or another `text` of it) and the catalog. Raises `FormError`."""
     written = _mapping((folder / "thresholds.yml").read_text() if text is None else text, "alerts/thresholds.yml")
     below = {
         name
@@ -98,13 +98,13 @@ def load_watched(folder: Path = ALERTS, text: str | None = None) -> dict[str, Wa
             for name, each in written.items()
         }
     except (TypeError, ValueError, AttributeError) as error:
-        raise FormError(f"alerts/thresholds.yml: {error}: `make lint` names the line") from error
+        raise FormError(f"alerts/thresholds.yml: {error}: `make lint` shows the line") from error
 
 
 def duration(text: str) -> int:
     """A Prometheus duration, such as 1m30s, in ms. Raises `ValueError`."""
     if not _DURATION.fullmatch(text):
-        raise ValueError(f"{text!r} is no duration such as 30s or 1m30s")
+        raise ValueError(f"{text!r} is not a duration such as 30s or 1m30s")
     return sum(int(amount) * _MS[unit] for amount, unit in re.findall(r"(\d+)(ms|[smhd])", text))
 
 
@@ -118,5 +118,5 @@ def _mapping(text: str, name: str) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise FormError(f"{name}: {' '.join(str(error).split())}") from error
     if not isinstance(found, dict):
-        raise FormError(f"{name}: must map alerts to what is tuned of them")
+        raise FormError(f"{name}: must map alerts to their values")
     return found

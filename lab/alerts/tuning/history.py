@@ -1,7 +1,7 @@
-"""Samples as they were recorded, of any Prometheus API (https://prometheus.io/docs/prometheus/latest/querying/api/).
+"""Raw samples from any Prometheus API (https://prometheus.io/docs/prometheus/latest/querying/api/).
 
-Prometheus, Mimir, Thanos and VictoriaMetrics speak it. Answers are read in chunks and kept as arrays, so that three
-days need some megabytes.
+Prometheus, Mimir, Thanos and VictoriaMetrics implement it. Responses are read in chunks and stored as arrays, so three
+days need only a few megabytes.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from lab.alerts.tuning.semantics import Times
 from lab.prometheus import Prometheus
 
-# raw samples are asked for in pieces of this length
+# length of one query for raw samples
 CHUNK_MS = 6 * 3600 * 1000
-# a range query may have 11,000 points a series
+# Prometheus allows 11,000 points per series in a range query
 MOST_POINTS = 10_000
 
 
 class HistoryError(Exception):
-    """A history that cannot be used; the message says why and what to do."""
+    """A history that cannot be used; the message has the reason and what to do."""
 
 
 @dataclass(frozen=True)
@@ -34,24 +34,24 @@ class Samples:
     values: NDArray[np.float64]
 
     def within(self, begin: int, end: int) -> "Samples":
-        """Only what is from `begin` to `end`, both in ms and both included."""
+        """The samples from `begin` to `end`, both in ms and inclusive."""
         part = slice(*np.searchsorted(self.times, [begin, end + 1]))
         return Samples(self.name, self.labels, self.times[part], self.values[part])
 
 
 class History(Protocol):
-    """Where samples come from. `begin` and `end` are unix ms."""
+    """A source of samples. `begin` and `end` are unix ms."""
 
     name: str
     begin: int
     end: int
 
     def select(self, name: str, labels: Mapping[str, str]) -> list[Samples]:
-        """The series of that name that have these labels, as they were recorded. Raises `HistoryError`."""
+        """The raw series of that name with these labels. Raises `HistoryError`."""
 
 
 class PrometheusHistory:
-    """The samples that a server of Prometheus' API has from `begin` to `end`, in unix seconds."""
+    """The samples of a Prometheus API from `begin` to `end`, in unix seconds."""
 
     def __init__(self, prometheus: Prometheus, begin: float, end: float) -> None:
         self.name = prometheus.url
@@ -69,9 +69,9 @@ class PrometheusHistory:
         return found.samples(self.begin, self.end)
 
     def evaluate(self, expression: str, interval: int, offset: int = 0) -> tuple[Times, list[Samples]]:
-        """What an expression had at each of a rule's evaluations: their times, and a series a label set.
+        """Evaluates an expression as a rule would: the evaluation times, and one series per label set.
 
-        Evaluations are `interval` ms apart and `offset` ms after a multiple of it. Raises `PrometheusError`.
+        Evaluations are `interval` ms apart, `offset` ms after multiples of it. Raises `PrometheusError`.
         """
         first = self.begin + (offset - self.begin) % interval
         found = _Collected()
@@ -84,13 +84,13 @@ class PrometheusHistory:
 
 
 class _Collected:
-    """The chunks of each series, put together."""
+    """Joins the chunks of each series."""
 
     def __init__(self) -> None:
         self._parts: dict[tuple[tuple[str, str], ...], list[tuple[Times, NDArray[np.float64]]]] = {}
 
     def add(self, rows: Iterable[dict[str, Any]]) -> None:
-        """An answer's `result`."""
+        """Adds the `result` of a response."""
         for row in rows:
             metric, values = row["metric"], row["values"]
             times = np.array([round(time * 1000) for time, _ in values], np.int64)
@@ -98,7 +98,7 @@ class _Collected:
             self._parts.setdefault(tuple(sorted(metric.items())), []).append((times, numbers))
 
     def samples(self, begin: int, end: int) -> list[Samples]:
-        """All of it; what two chunks both have counts once."""
+        """The joined series; a sample that is in two chunks counts once."""
         found = []
         for key, parts in self._parts.items():
             times, first = np.unique(np.concatenate([times for times, _ in parts]), return_index=True)

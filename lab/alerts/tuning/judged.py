@@ -1,4 +1,4 @@
-"""Episodes against the truth: how many were faults, how many faults were missed, how soon it was seen."""
+"""Scores episodes against known faults: true and false episodes, missed faults, time to detect."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,18 +7,19 @@ from statistics import median
 from lab.alerts.tuning.backtest import Episode
 from lab.alerts.tuning.truth import Fault, Truth, standing
 
-# one that starts so soon after the last one of the same label set ended flaps
+# an episode that starts within this time after the previous one of the same label set is flapping
 FLAP_MS = 300_000
-# one that clears by itself within this is often noise
+# an episode that resolves within this time is often noise
 SHORT_MS = 300_000
 
 
 @dataclass(frozen=True)
 class Score:
-    """What an alert was worth over one or more histories. Times to detect are in seconds, one a fault that was seen.
+    """The score of an alert over one or more histories.
 
-    `unclear` fired during a fault of which no drill says what it does. `missed` and `detected` count faults that must
-    raise the alert.
+    `true`, `false` and `unclear` count episodes; `unclear` ones fired during a fault that no drill describes. `missed`
+    counts faults for which the alert must fire but did not. `delays` are the times to detect of the other such faults,
+    in seconds. `short` of the `closed` episodes resolved within five minutes.
     """
 
     true: int = 0
@@ -32,18 +33,18 @@ class Score:
 
     @property
     def episodes(self) -> int:
-        """All of them."""
+        """The number of episodes."""
         return self.true + self.false + self.unclear
 
     @property
     def precision(self) -> float | None:
-        """True among those that are known to be true or false; None where there is none."""
+        """Share of true episodes among the true and false ones; None without any."""
         known = self.true + self.false
         return self.true / known if known else None
 
     @property
     def recall(self) -> float | None:
-        """Faults that were seen among those that must be; None where there was none."""
+        """Share of detected faults among those that must be detected; None without any."""
         wanted = len(self.delays) + self.missed
         return len(self.delays) / wanted if wanted else None
 
@@ -59,7 +60,7 @@ class Score:
 
     @property
     def short_share(self) -> float | None:
-        """Share of the episodes that cleared within five minutes, among those that have cleared."""
+        """Share of resolved episodes that resolved within five minutes."""
         return self.short / self.closed if self.closed else None
 
     def __add__(self, other: "Score") -> "Score":
@@ -85,7 +86,7 @@ class Judged:
 
 
 def judge(alert: str, found: Sequence[Episode], truth: Truth) -> Judged:
-    """Holds the episodes of one alert, all label sets together, against the faults of the same time."""
+    """Compares the episodes of one alert, all label sets together, with the faults of the same time."""
     verdicts = [(each, _verdict(alert, each, truth)) for each in sorted(found, key=lambda each: each.fired)]
     spans = _merged(verdicts)
     missed: list[Fault] = []
@@ -129,19 +130,19 @@ def _verdict(alert: str, episode: Episode, truth: Truth) -> str:
 
 @dataclass
 class Span:
-    """A time at which any label set fires: an alert of three replicas counts once. True if any part of it was."""
+    """A time in which any label set fires, so that an alert of three replicas counts once. True if any of them is."""
 
     fired: int
     ended: int | None
     verdict: str
 
 
-# the first that any part of a span has
+# a span has the first of these verdicts that any of its episodes has
 ORDER = ("true", "unclear", "false")
 
 
 def _merged(verdicts: Sequence[tuple[Episode, str]]) -> list[Span]:
-    """Episodes that overlap as one, from those in order of firing."""
+    """Merges overlapping episodes; the input is in order of firing."""
     spans: list[Span] = []
     for each, verdict in verdicts:
         last = spans[-1] if spans else None

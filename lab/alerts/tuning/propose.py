@@ -1,4 +1,4 @@
-"""The trade-off of an alert's numbers: what each threshold and `for` would miss, raise falsely, and take to detect."""
+"""The trade-off between an alert's values: missed faults, false episodes and time to detect for each candidate."""
 
 import math
 from collections.abc import Sequence
@@ -13,27 +13,27 @@ from lab.alerts.tuning.judged import Score
 
 HOLDS_MS = (0, 5_000, 10_000, 15_000, 30_000, 60_000, 120_000)
 THRESHOLDS = 15
-# digits that a person would write
+# significant digits of proposed thresholds
 DIGITS = 2
 BAR = 20
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """An alert with other numbers, and what it would have been worth."""
+    """An alert with other values, and its score."""
 
     watched: Watched
     score: Score
 
     @property
     def cost(self) -> tuple[int, int]:
-        """Faults missed, then false episodes: a fault that nobody hears of is worse than a needless call."""
+        """Missed faults, then false episodes: a missed fault is worse than a needless page."""
         return self.score.missed, self.score.false
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """Every candidate, the one that is proposed, the one in force, and why."""
+    """All candidates, the proposed one, the one in force, and the reason."""
 
     candidates: Sequence[Candidate]
     chosen: Candidate
@@ -42,12 +42,12 @@ class Proposal:
 
 
 def propose(watched: Watched, places: Sequence[Place]) -> Proposal:
-    """Judges a grid of thresholds and times. Raises `HistoryError` where no fault says what is to be seen."""
+    """Scores a grid of thresholds and `for`. Raises `HistoryError` without a fault that must fire the alert."""
     now = Candidate(watched, backtest(watched, places, watched.numbers).score)
     if now.score.recall is None:
         raise HistoryError(
-            f"no fault here must raise {watched.alert}, so that nothing says what a number would miss: "
-            f"`glasshouse drill {watched.alert}` makes one"
+            f"no recorded fault must fire {watched.alert}, so missed faults cannot be counted: "
+            f"record one with `glasshouse drill {watched.alert}`"
         )
     holds = sorted({*HOLDS_MS, watched.numbers.hold})
     candidates = [
@@ -75,9 +75,9 @@ def _thresholds(watched: Watched, places: Sequence[Place]) -> Sequence[float | N
     ]
     seen = np.concatenate(values) if values else np.array([])
     if not len(seen):
-        raise HistoryError(f"{watched.alert} had nothing to compare in that time: put the stack under load")
+        raise HistoryError(f"{watched.alert} had no signal in that time: put the stack under load")
     shares = np.linspace(0, 1, THRESHOLDS)
-    # both the ordinary, where most values are, and the range between it and the worst
+    # quantiles cover the normal range, where most values are; the linear steps cover the range up to the worst value
     spread = [*np.quantile(np.unique(seen), shares), *np.linspace(seen.min(), seen.max(), THRESHOLDS)]
     return sorted({_rounded(float(each)) for each in spread} | {watched.numbers.threshold})
 
@@ -91,10 +91,10 @@ def _delay(candidate: Candidate) -> float:
 
 
 def _middle(best: Sequence[Candidate]) -> Candidate:
-    """Of those that are equally right and detect about as soon as the soonest, the one furthest from the wrong ones."""
+    """Among candidates with equal cost and nearly the shortest time to detect, the one furthest from worse ones."""
     soonest = min(_delay(each) for each in best)
     good = [each for each in best if _delay(each) <= soonest * 1.25 + 5]
-    # a longer time is calmer, where it costs nothing
+    # a longer `for` is less noisy, if it does not delay detection
     hold = max(each.watched.numbers.hold for each in good)
     line = sorted(
         (each for each in good if each.watched.numbers.hold == hold),
@@ -105,21 +105,22 @@ def _middle(best: Sequence[Candidate]) -> Candidate:
 
 def _reason(chosen: Candidate, now: Candidate, best: Sequence[Candidate]) -> str:
     score, faults = chosen.score, len(chosen.score.delays) + chosen.score.missed
-    what = f"misses {score.missed} of {faults} faults and is raised falsely {score.false} times"
+    what = f"misses {score.missed} of {faults} faults and has {score.false} false episodes"
     if score.median_delay is not None:
         what += f"; {score.median_delay:.0f} s to detect (median), {score.worst_delay:.0f} s at worst"
     if chosen is now:
-        return f"what is in force {what}: no candidate is better"
+        return f"{what}: no candidate is better than the values in force"
     numbers = [each.watched.numbers.threshold for each in best if each.watched.numbers.threshold is not None]
     span = f", thresholds from {min(numbers):g} to {max(numbers):g}" if numbers else ""
     return (
-        f"{what}. {len(best)} candidates are as right{span}; of those that detect about as soon as the soonest, this"
-        f" one is in the middle, with the longest time. In force: {now.score.missed} missed, {now.score.false} false."
+        f"{what}. {len(best)} candidates score equally{span}; among those with nearly the shortest time to detect, this"
+        f" one has the longest `for` and the middle threshold. In force: {now.score.missed} missed,"
+        f" {now.score.false} false."
     )
 
 
 def plot(proposal: Proposal) -> list[str]:
-    """False episodes (#) and missed faults (o) for each threshold, at the chosen time."""
+    """A text plot of false episodes (#) and missed faults (o) for each threshold, with the proposed `for`."""
     hold = proposal.chosen.watched.numbers.hold
     line = [each for each in proposal.candidates if each.watched.numbers.hold == hold]
     most = max((max(each.cost) for each in line), default=0) or 1
@@ -129,6 +130,6 @@ def plot(proposal: Proposal) -> list[str]:
         false, missed = (math.ceil(count / most * BAR) for count in (each.score.false, each.score.missed))
         marks = "<" * (each.watched == proposal.chosen.watched)
         marks += "=" * (threshold == proposal.now.watched.numbers.threshold)
-        name = "state" if threshold is None else f"{threshold:g}"
+        name = "condition" if threshold is None else f"{threshold:g}"
         lines.append(f"{name:>10} |{'#' * false:{BAR}}|{'o' * missed:{BAR}}| {marks}".rstrip())
     return lines

@@ -1,4 +1,4 @@
-"""`glasshouse record`: keeps what the alerts saw of the last minutes, small enough for git."""
+"""`glasshouse record`: saves the alerts' series of the last minutes as a recording, small enough for git."""
 
 import time
 from pathlib import Path
@@ -16,14 +16,16 @@ from lab.settings import SettingError, load_settings
 
 @click.command("record")
 @click.argument("name")
-@click.option("--last", type=Duration(), default="10m", show_default=True, help="How much of the history to keep.")
-@click.option("--about", default="", help="What happened in that time, for its reader.")
-@click.option("--folder", type=click.Path(path_type=Path, file_okay=False), default=CORPUS, help="Where to keep it.")
-@click.option("--prometheus", "url", help="Base URL of a Prometheus API.  [default: that of the stack here]")
+@click.option("--last", type=Duration(), default="10m", show_default=True, help="How far to look back.")
+@click.option("--about", default="", help="A description of what happened in that time.")
+@click.option(
+    "--folder", type=click.Path(path_type=Path, file_okay=False), default=CORPUS, help="Folder of the recording."
+)
+@click.option("--prometheus", "url", help="Base URL of a Prometheus API.  [default: the local stack's]")
 def record(name: str, last: int, about: str, folder: Path, url: str | None) -> None:
-    """Keep signals, events, numbers, ALERTS and known faults of the last minutes as recording NAME.
+    """Save signals, events, thresholds, ALERTS and known faults of the last minutes as recording NAME.
 
-    Exit status: 2 there is no history, or Prometheus does not answer.
+    Exit status: 0 done, 2 there is no history, or Prometheus does not answer.
     """
     now = time.time()
     try:

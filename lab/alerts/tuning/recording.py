@@ -1,7 +1,7 @@
-"""A recording: signals, events, numbers, `ALERTS` and known faults of some minutes, as compressed OpenMetrics.
+"""Recordings: signals, events, thresholds, `ALERTS` and known faults of some minutes, as compressed OpenMetrics.
 
-The format is the one that `promtool tsdb create-blocks-from openmetrics` reads, compressed with xz, so that ten minutes
-of every alert are some kilobytes and can be put into any Prometheus.
+The format is that of `promtool tsdb create-blocks-from openmetrics`, compressed with xz. Ten minutes of all alerts take
+a few kilobytes, and any Prometheus can import them.
 """
 
 import lzma
@@ -14,15 +14,15 @@ import numpy as np
 from lab.alerts.tuning.history import History, HistoryError, Samples
 
 SUFFIX = ".om.xz"
-# 1 while a fault that the lab caused stands, with the part, the kind and, of a drill, its name
+# 1 while a fault caused by the lab is active, with its part, its kind and the names of its drills, if any
 FAULT = "fault_active"
-# what a backtest and its reader need
+# the metrics that a backtest needs
 RECORDED = ("alert_signal", "alert_events", "alert_threshold", "alert_floor", "ALERTS", FAULT)
-# when Prometheus was started, since what is pending begins anew then
+# Prometheus' start time, because a restart resets pending alerts
 STARTED = ("process_start_time_seconds", {"job": "prometheus"})
-# measured values are noise beyond these digits, and noise does not compress
+# significant digits: further digits of measured values are noise, which does not compress
 DIGITS = {"alert_signal": 6, "alert_events": 6}
-# a few lines of text on top, written as comments
+# prefix of the description, in comment lines at the top
 ABOUT = "# ABOUT "
 _LINE = re.compile(r"^(?P<name>[A-Za-z_:][\w:]*)(?:\{(?P<labels>.*)\})? (?P<value>\S+) (?P<time>\S+)$")
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
@@ -37,38 +37,38 @@ class Recording:
         self.series = [each for each in series if len(each.times)]
         if not self.series:
             raise HistoryError(
-                f"{name}: nothing was recorded in that time: is Prometheus running, with the alerts' rules?"
+                f"{name}: no samples in that time: is Prometheus running, and are the alerts' rules loaded?"
             )
         self.begin = int(min(each.times[0] for each in self.series))
         self.end = int(max(each.times[-1] for each in self.series))
 
     def select(self, name: str, labels: Mapping[str, str]) -> list[Samples]:
-        """The series of that name that have these labels."""
+        """The series of that name with these labels."""
         return [each for each in self.series if each.name == name and labels.items() <= each.labels.items()]
 
 
 def take(history: History, name: str, about: str) -> Recording:
-    """What a history has of the recorded metrics. Raises `PrometheusError` and `HistoryError`."""
+    """Creates a recording from a history. Raises `PrometheusError` and `HistoryError`."""
     series = [each for metric in RECORDED for each in history.select(metric, {})]
     return Recording(name, series + history.select(*STARTED), about)
 
 
 def save(recording: Recording, file: Path) -> None:
-    """Writes a recording; the same recording gives the same bytes."""
+    """Writes a recording; the output is deterministic."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(lzma.compress("".join(_lines(recording)).encode(), preset=9))
 
 
 def load(file: Path) -> Recording:
-    """Reads a recording. Raises `HistoryError` for what is broken or missing."""
+    """Reads a recording. Raises `HistoryError` if it is missing or broken."""
     try:
         text = lzma.decompress(file.read_bytes()).decode()
     except FileNotFoundError:
-        raise HistoryError(f"{file}: there is no such recording") from None
+        raise HistoryError(f"{file}: no such recording") from None
     except (OSError, lzma.LZMAError, UnicodeDecodeError, EOFError) as error:
-        raise HistoryError(f"{file}: is broken ({error}): take it from git again, or record anew") from error
+        raise HistoryError(f"{file}: is broken ({error}): restore it from git, or record it again") from error
     if not text.rstrip().endswith("# EOF"):
-        raise HistoryError(f"{file}: is cut off: take it from git again, or record anew")
+        raise HistoryError(f"{file}: is truncated: restore it from git, or record it again")
     about = "\n".join(line.removeprefix(ABOUT) for line in text.splitlines() if line.startswith(ABOUT))
     return Recording(file.name.removesuffix(SUFFIX), _parsed(text, file), about)
 
@@ -102,7 +102,7 @@ def _parsed(text: str, file: Path) -> Iterator[Samples]:
             times.append(round(float(found["time"]) * 1000))
             values.append(float(found["value"]))
         except ValueError:
-            raise HistoryError(f"{file}: line {number} is no sample of OpenMetrics: record anew") from None
+            raise HistoryError(f"{file}: line {number} is not an OpenMetrics sample: record it again") from None
     for (name, labels), (times, values) in points.items():
         pairs = {key: re.sub(r"\\(.)", _unescaped, value) for key, value in _LABEL.findall(labels)}
         yield Samples(name, pairs, np.array(times, np.int64), np.array(values))

@@ -1,6 +1,6 @@
-"""When an alert is pending and firing, by Prometheus' own rules (rules/alerting.go, `AlertingRule.Eval`).
+"""When an alert is pending and firing, with Prometheus' semantics (rules/alerting.go, `AlertingRule.Eval`).
 
-Times are unix milliseconds, as Prometheus stores them, so that a comparison with `for` is exact.
+Times are unix milliseconds, as in Prometheus, so that comparisons with `for` are exact.
 """
 
 from collections.abc import Iterator
@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 Times = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
-# with a longer `for` than this, Prometheus restores what was pending after a restart (--rules.alert.for-grace-period)
+# With at least this `for`, Prometheus restores pending alerts after a restart (--rules.alert.for-grace-period).
 GRACE_MS = 600_000
 
 
 @dataclass(frozen=True)
 class Activation:
-    """One stretch of an alert, in ms: active (pending) at first, then firing.
+    """One activation of an alert, in ms: active (pending) at first, then firing.
 
-    `fired` is None where it never fired; `ended` is the first evaluation at which it was no more, None where the
+    `fired` is None if it never fired. `ended` is the first evaluation at which it was no longer active; None if the
     history ends before that.
     """
 
@@ -38,11 +38,11 @@ class Timing:
 
 
 def activations(times: Times, active: Flags, timing: Timing, restarts: Times | None = None) -> list[Activation]:
-    """What one label set of an alert went through.
+    """The activations of one label set of an alert.
 
-    `times` are the evaluations that took place, ascending; `active[i]` says whether the expression had a result for
-    this label set at `times[i]`. At a restart of Prometheus what was pending or firing begins anew, unless `for` is so
-    long that Prometheus restores it.
+    `times` are the evaluations that took place, ascending; `active[i]` is whether the expression had a result for this
+    label set at `times[i]`. A restart of Prometheus resets pending and firing alerts, unless `for` is so long that
+    Prometheus restores them.
     """
     cuts: list[int] = []
     if restarts is not None and timing.hold < GRACE_MS:
@@ -55,7 +55,7 @@ def activations(times: Times, active: Flags, timing: Timing, restarts: Times | N
 
 
 def _segment(times: Times, active: Flags, timing: Timing, after: int | None) -> Iterator[Activation]:
-    """The activations between two restarts; `after` is the first evaluation after them, if any."""
+    """The activations between two restarts; `after` is the first evaluation after the second one, if any."""
     edges = np.diff(np.concatenate(([0], active.astype(np.int8), [0])))
     begins, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
     if not len(begins):
@@ -78,7 +78,7 @@ def _segment(times: Times, active: Flags, timing: Timing, after: int | None) -> 
             yield Activation(int(times[begin]), None, at(end))
             continue
         stop = int(stops[index - 1])
-        # active again while it is kept firing: the same alert goes on
+        # active again within `keep_firing_for`: the same activation continues
         while timing.keep and index < len(begins) and begins[index] <= stop:
             stop = int(stops[index])
             index += 1

@@ -1,6 +1,7 @@
-"""Shadow alerts: a candidate that runs beside the alert in force, is recorded in `ALERTS`, and is sent to nobody.
+"""Shadow alerts: candidates that Prometheus evaluates next to the alerts in force, and that notify nobody.
 
-Each is a rule file of its own in alerts/rules/shadows/, which ends by itself: its expression holds only until then.
+Each is a rule file in alerts/rules/shadows/. It expires without intervention, because its expression includes an end
+time. Its episodes are recorded in `ALERTS`.
 """
 
 import time
@@ -15,13 +16,13 @@ from lab.alerts.tuning.history import HistoryError
 
 FOLDER = ALERTS / "rules" / "shadows"
 SUFFIX = "Shadow"
-HEAD = "# Written by `glasshouse tune --shadow`; `glasshouse tune --shadows` compares it. It ends by itself.\n"
+HEAD = "# Written by `glasshouse tune --shadow`; see `glasshouse tune --shadows`. It expires automatically.\n"
 MOST_SHADOWS = 20
 
 
 @dataclass(frozen=True)
 class Shadow:
-    """A candidate that runs, or did, from `began` to `ends`, in unix seconds."""
+    """A candidate that runs, or ran, from `began` to `ends`, in unix seconds."""
 
     alert: str
     numbers: str
@@ -35,12 +36,12 @@ class Shadow:
 
 
 def start(candidate: Watched, numbers: str, seconds: float, folder: Path = FOLDER) -> Shadow:
-    """Writes the rule of a candidate. Raises `HistoryError` where there can be none."""
+    """Writes a candidate's rule file. Raises `HistoryError` if the alert cannot have a shadow."""
     if candidate.is_state:
-        raise HistoryError(f"{candidate.alert} watches a state: only an alert with a number can have a shadow")
+        raise HistoryError(f"{candidate.alert} has no threshold: only an alert with a threshold can have a shadow")
     running = [each for each in shadows(folder) if each.ends > time.time() and each.alert != candidate.alert]
     if len(running) >= MOST_SHADOWS:
-        raise HistoryError(f"{MOST_SHADOWS} shadows run already: delete one in {folder} first")
+        raise HistoryError(f"{MOST_SHADOWS} shadows are already running: delete one in {folder} first")
     now = time.time()
     shadow = Shadow(candidate.alert, numbers, now, now + seconds)
     folder.mkdir(parents=True, exist_ok=True)
@@ -49,14 +50,14 @@ def start(candidate: Watched, numbers: str, seconds: float, folder: Path = FOLDE
 
 
 def shadows(folder: Path = FOLDER) -> list[Shadow]:
-    """Those that run or did, in the order of names. Raises `FormError` for a file that is none."""
+    """All shadows, running or ended, ordered by name. Raises `FormError` for a file that is not a shadow."""
     found = []
     for file in sorted(folder.glob("*.yml")):
         try:
             notes = yaml.safe_load(file.read_text())["groups"][0]["rules"][0]["annotations"]
             found.append(Shadow(file.stem, notes["numbers"], float(notes["began"]), float(notes["ends"])))
         except (yaml.YAMLError, KeyError, TypeError, IndexError, ValueError) as error:
-            raise FormError(f"{file}: is no shadow: delete it") from error
+            raise FormError(f"{file}: is not a shadow rule: delete it") from error
     return found
 
 
@@ -76,16 +77,16 @@ def _rule(candidate: Watched, shadow: Shadow) -> dict[str, Sequence[object]]:
                         "alert": shadow.name,
                         "expr": f"({expression}) {lasts}",
                         "for": f"{numbers.hold}ms",
-                        # `alert` is the signal's label, as in the rule in force
+                        # removes the signal's label `alert`, as the rule in force does
                         "labels": {"severity": "shadow", "alert": ""},
                         "annotations": {
-                            "summary": f"{candidate.alert} with other numbers, for comparison only",
+                            "summary": f"{candidate.alert} with other values, for comparison only",
                             "numbers": shadow.numbers,
                             "began": f"{shadow.began:.0f}",
                             "ends": f"{shadow.ends:.0f}",
                         },
                     },
-                    # drawn beside the signal, as the threshold in force is
+                    # dashboards draw it next to the signal, like the threshold in force
                     {
                         "record": "shadow_threshold",
                         "expr": f"vector({numbers.threshold:.10g}) {lasts}",

@@ -1,4 +1,4 @@
-"""What a change of alerts/thresholds.yml does to the alerts over the corpus, as Markdown for a review."""
+"""The effect of a change of alerts/thresholds.yml on the alerts over the corpus, as Markdown for a review."""
 
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,28 +13,28 @@ from lab.settings import ROOT
 
 @dataclass(frozen=True)
 class Turned:
-    """An alert whose numbers were changed, over the corpus with the old ones and with the new."""
+    """An alert whose values were changed, with backtests of the old and the new ones."""
 
     then: Tested
     now: Tested
 
     @property
     def lost(self) -> int:
-        """How many faults are missed that were not."""
+        """The increase in missed faults."""
         return self.now.score.missed - self.then.score.missed
 
     @property
     def false(self) -> int:
-        """How many false episodes more there are."""
+        """The increase in false episodes."""
         return self.now.score.false - self.then.score.false
 
     def is_worse(self, most_false: int) -> bool:
-        """Whether recall falls, or more false episodes come than may."""
+        """Whether more faults are missed, or there are more than `most_false` additional false episodes."""
         return self.lost > 0 or self.false > most_false
 
 
 def written_at(ref: str) -> Mapping[str, Watched]:
-    """The alerts as thresholds.yml had them at a commit of git. Raises `HistoryError` and `FormError`."""
+    """The alerts with the values of thresholds.yml at a git commit. Raises `HistoryError` and `FormError`."""
     done = subprocess.run(
         ["git", "show", f"{ref}:alerts/thresholds.yml"], cwd=ROOT, capture_output=True, text=True, check=False
     )
@@ -44,7 +44,7 @@ def written_at(ref: str) -> Mapping[str, Watched]:
 
 
 def turned(then: Mapping[str, Watched], now: Mapping[str, Watched], places: Sequence[Place]) -> list[Turned]:
-    """The alerts whose numbers differ, in the order of the file; one that is new or gone has no change of numbers."""
+    """The alerts whose values differ, in the order of the file; new and removed alerts are not included."""
     return [
         Turned(backtest(then[name], places, then[name].numbers), backtest(each, places, each.numbers))
         for name, each in now.items()
@@ -53,13 +53,13 @@ def turned(then: Mapping[str, Watched], now: Mapping[str, Watched], places: Sequ
 
 
 def markdown(found: Sequence[Turned], ref: str, recordings: int, most_false: int) -> Iterator[str]:
-    """The review's text, line by line."""
+    """The lines of the review."""
     yield f"### Alerts over {recordings} recordings, against {ref}"
     yield ""
     if not found:
-        yield "No number of an alert has changed."
+        yield "No alert's values have changed."
         return
-    yield "| alert | numbers | true | false | missed | recall | median s | worst s | |"
+    yield "| alert | values | true | false | missed | recall | median s | worst s | |"
     yield "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"
     for each in found:
         before, after = each.then.score, each.now.score
@@ -100,7 +100,7 @@ def _episodes(each: Turned) -> Iterator[str]:
 
 
 def numbers(watched: Watched) -> str:
-    """An alert's numbers in a few words."""
+    """An alert's values as short text."""
     given = watched.numbers
     parts = [] if given.threshold is None else [f"{'below' if watched.is_below else 'above'} {given.threshold:g}"]
     parts += [] if given.floor is None else [f"floor {given.floor:g}"]
@@ -108,16 +108,16 @@ def numbers(watched: Watched) -> str:
 
 
 def figure(value: float | None) -> str:
-    """A figure, or a dash where there is none."""
+    """A number as text, or a dash for None."""
     return "-" if value is None else f"{value:.3g}"
 
 
 def clock(milliseconds: int) -> str:
-    """A time of day, UTC."""
+    """Date and time in UTC."""
     return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def labels(given: Mapping[str, str]) -> str:
-    """The labels that tell one alert from its like."""
+    """The labels that distinguish an alert from others of the same name."""
     common = {"job", "severity", "part", "alertname", "alertstate"}
     return " ".join(f"{key}={value}" for key, value in sorted(given.items()) if key not in common)

@@ -1,4 +1,4 @@
-"""How backtests are shown on a terminal."""
+"""Tables of backtests for the terminal."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,8 +14,8 @@ SCORE_HEADS = ("true", "false", "unclear", "missed", "precision", "recall", "med
 
 
 def scores(found: Sequence[Tested], said: Mapping[str, Mapping[str, int]] | None = None) -> Table:
-    """A line an alert; `said` is how often people said of its notifications that they were useful, and noise."""
-    table = Table("Alert", "Numbers", *SCORE_HEADS, *(("said",) if said else ()))
+    """One row per alert; `said` has people's verdicts (useful, noise) on the notifications of each alert."""
+    table = Table("Alert", "Values", *SCORE_HEADS, *(("verdicts",) if said else ()))
     for each in found:
         score = each.score
         table.add_row(
@@ -36,7 +36,7 @@ def _said(counts: Mapping[str, int]) -> str:
 
 
 def totals(found: Sequence[Tested]) -> str:
-    """All alerts in one line."""
+    """The total score of all alerts in one line."""
     score = sum((each.score for each in found[1:]), found[0].score) if found else None
     if score is None:
         return "no alert"
@@ -48,8 +48,10 @@ def totals(found: Sequence[Tested]) -> str:
 
 
 def changes(rows: Sequence[tuple[str, Change, str]]) -> Table:
-    """Now against then: where, the change, and the verdict on the episode."""
-    table = Table("Where", "Change", "Fired then (UTC)", "Fires now (UTC)", "Lasts then", "Lasts now", "What", "Truth")
+    """The differences between episodes: history, kind of change, and the verdict on the episode."""
+    table = Table(
+        "History", "Change", "Fired before (UTC)", "Fires after (UTC)", "Before", "After", "Labels", "Verdict"
+    )
     for place, change, verdict in rows:
         then, now = change.then, change.now
         shift = f" by {abs(change.seconds):.0f} s" if change.seconds else ""
@@ -68,7 +70,7 @@ def changes(rows: Sequence[tuple[str, Change, str]]) -> Table:
 
 
 def tradeoff(proposal: Proposal) -> Table:
-    """Missed faults and false episodes for each threshold and time, with the median time to detect."""
+    """Missed faults, false episodes and median time to detect for each threshold and `for`."""
     holds = sorted({each.watched.numbers.hold for each in proposal.candidates})
     table = Table("Threshold", *(f"for {hold / 1000:g} s" for hold in holds), caption="missed / false, median seconds")
     for threshold in sorted({each.watched.numbers.threshold or 0.0 for each in proposal.candidates}):
@@ -86,4 +88,4 @@ def tradeoff(proposal: Proposal) -> Table:
 def _lasts(episode: Episode | None) -> str:
     if episode is None:
         return ""
-    return "still" if episode.ended is None else f"{(episode.ended - episode.fired) / 1000:.0f} s"
+    return "still firing" if episode.ended is None else f"{(episode.ended - episode.fired) / 1000:.0f} s"

@@ -1,4 +1,4 @@
-"""What was truly a fault: the events that the lab caused, and which alerts each must and may raise."""
+"""The known faults, which the lab caused, and the alerts that must or may fire for each."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,19 +8,19 @@ import numpy as np
 from lab.alerts.tuning.history import History, Samples
 from lab.alerts.tuning.recording import FAULT
 
-# a fault whose samples are further apart than this was two
+# samples further apart than this belong to two faults
 GAP_MS = 30_000
-# between the names of drills that one fault is played for
+# separates the names of drills with a common fault
 TOGETHER = ","
-# between two samples of one, as Prometheus scrapes it
+# interval of a fault's samples, equal to the scrape interval
 STEP_MS = 5_000
 
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that the lab broke, from `begin` to `end` in unix ms; `end` is None while it still stands.
+    """A fault that the lab caused, from `begin` to `end` in unix ms; `end` is None while it is active.
 
-    `drill` is the alert whose drill it is, or several with commas between.
+    `drill` has the alerts whose drill it is, separated by commas.
     """
 
     part: str
@@ -32,7 +32,10 @@ class Fault:
 
 @dataclass(frozen=True)
 class Expected:
-    """What a fault does to the alerts: `must` fire within so many ms, and `may`; both clear within `clears` ms."""
+    """The expected alerts of a fault: those that `must` fire, with the drill's time limit in ms, and those that `may`.
+
+    Alerts that fire up to `clears` ms after the fault still belong to it.
+    """
 
     must: Mapping[str, int] = field(default_factory=dict)
     may: frozenset[str] = frozenset()
@@ -41,13 +44,13 @@ class Expected:
 
 @dataclass(frozen=True)
 class Truth:
-    """The faults of a history with what is expected of each; None where no drill describes a fault of that kind."""
+    """The faults of a history, each with its expected alerts; None if no drill describes that kind of fault."""
 
     faults: Sequence[tuple[Fault, Expected | None]] = ()
 
 
 def faults_of(history: History) -> list[Fault]:
-    """The faults that a history tells of, in order of their begin; their times are as exact as its samples."""
+    """The faults recorded in a history, in order of their begin; their times are as precise as its samples."""
     found: list[Fault] = []
     for series in history.select(FAULT, {}):
         standing = series.values > 0
@@ -73,7 +76,7 @@ def faults_of(history: History) -> list[Fault]:
 
 
 def samples_of(fault: Fault) -> Samples:
-    """A fault that has ended, as samples: 1 from its begin on, 0 at its end."""
+    """The samples of a fault that has ended: 1 from its begin, 0 at its end."""
     end = fault.begin if fault.end is None else fault.end
     times = np.append(np.arange(fault.begin, end, STEP_MS, dtype=np.int64), end)
     labels = {"part": fault.part, "kind": fault.kind, "drill": fault.drill}
@@ -81,25 +84,25 @@ def samples_of(fault: Fault) -> Samples:
 
 
 def truth_of(history: History, expectations: "Expectations") -> Truth:
-    """The faults of a history, each with what its drill expects."""
+    """The faults of a history, each with the expectations of its drills."""
     return Truth([(fault, expectations.of(fault)) for fault in faults_of(history)])
 
 
 @dataclass(frozen=True)
 class Expectations:
-    """What drills say: by their names, and by part and kind for a fault that was caused by hand."""
+    """The expectations of drills: by name, and by part and kind for faults that were caused by hand."""
 
     by_drill: Mapping[str, Expected] = field(default_factory=dict)
     by_kind: Mapping[tuple[str, str], Expected] = field(default_factory=dict)
 
     def of(self, fault: Fault) -> Expected | None:
-        """What is expected of a fault; None where nobody has said."""
+        """The expected alerts of a fault; None if unknown."""
         played = [self.by_drill[each] for each in fault.drill.split(TOGETHER) if each in self.by_drill]
         return _together(played) if played else self.by_kind.get((fault.part, fault.kind))
 
 
 def _together(played: Sequence[Expected]) -> Expected:
-    """What one fault does that several drills share: it must raise the alert of each, and may what it may for one."""
+    """The expectations of drills with a common fault: all their alerts must fire, and any of their `may` alerts may."""
     return Expected(
         {alert: within for each in played for alert, within in each.must.items()},
         frozenset().union(*(each.may for each in played)),
@@ -108,7 +111,7 @@ def _together(played: Sequence[Expected]) -> Expected:
 
 
 def standing(faults: Iterable[tuple[Fault, Expected | None]], fired: int) -> list[tuple[Fault, Expected | None]]:
-    """The faults that stood, or whose consequences may still have shown, when something fired at `fired` ms."""
+    """The faults that were active, or could still have had consequences, when an alert fired at `fired` ms."""
     return [
         (fault, expected)
         for fault, expected in faults

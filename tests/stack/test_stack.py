@@ -79,7 +79,7 @@ def test_every_target_is_scraped_and_every_replica_has_its_name(stack: Stack) ->
 def test_a_second_start_says_that_the_stack_runs(native_stack: NativeStack) -> None:
     done = native_stack.glasshouse("up")
     assert done.returncode == 0
-    assert "runs already" in done.stdout
+    assert "is already running" in done.stdout
 
 
 async def test_killing_a_replica_under_load_loses_no_read(stack: Stack) -> None:

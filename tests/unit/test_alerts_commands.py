@@ -101,7 +101,7 @@ def test_alerts_are_listed_with_value_threshold_and_runbook(prometheus: Told) ->
     assert "node=redis-3" in node
     assert "against" not in node
     assert burn.split()[:3] == ["pending", "ticket", "LatencyBurnSlow"]
-    assert "0.15 against 0.1" in burn
+    assert "0.15 (threshold 0.1)" in burn
     assert total == "2 firing, 1 pending"
 
 

@@ -48,8 +48,8 @@ def test_what_can_have_no_shadow_says_so(tmp_path: Path) -> None:
     with pytest.raises(FormError, match="is not a shadow rule: delete it"):
         shadow.shadows(tmp_path)
     for arguments, message in (
-        (["ErrorRatioHigh", "--shadow", "1h"], "--shadow needs an alert and another number"),
-        (["--shadow", "1h"], "--shadow needs an alert and another number"),
+        (["ErrorRatioHigh", "--shadow", "1h"], "--shadow needs an alert and another value"),
+        (["--shadow", "1h"], "--shadow needs an alert and another value"),
     ):
         done = CliRunner().invoke(tune, arguments)
         assert done.exit_code == 2

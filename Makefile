@@ -1,21 +1,21 @@
-# What people type. `make help` lists it.
+# Commands for users and developers; `make help` lists them.
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
 PYTHON ?= python3
 BIN := .venv/bin
-# a locale that every machine has: under another, Python may not be able to read the repo's own path
+# a locale that every machine has; with a missing one Python may fail to decode the repository's path
 export LC_ALL := C.UTF-8
-# services to bring up with Docker; empty means all
+# services to start with Docker; empty means all
 SERVICES ?=
-# what tests wait for is mostly a timer, so more of them run at once than there are cores
+# tests mostly wait for timers, so more of them run in parallel than there are cores
 WORKERS ?= -n 3 --dist loadscope --no-loadscope-reorder
-# with the gateway on ::1 too, where there is one and nobody has chosen files of their own
+# publishes the gateway on ::1 too, if the machine has it and COMPOSE_FILE is not set
 COMPOSE_FILES = $(if $(COMPOSE_FILE),,$(shell grep -q '^0\{31\}1 ' /proc/net/if_inet6 2>/dev/null && \
 	echo -f compose.yaml $(addprefix -f ,$(wildcard compose.override.yaml)) -f compose.ipv6.yaml))
 # packages that only the tests need
 TEST_PACKAGES := chromium chromium-driver wrk pgbouncer
 
-# files that compose.yaml mounts by themselves: a container sees a change of them only when it is made anew
+# checksums of files that compose.yaml mounts as single files: a container sees a change only after it is recreated
 export NGINX_CONF_SUM := $(shell cksum < gateway/nginx.conf)
 export TEMPO_YAML_SUM := $(shell cksum < observability/tempo/tempo.yaml)
 export REDIS_CONF_SUM := $(shell cat redis/redis.conf redis/cluster.sh | cksum)
@@ -35,22 +35,22 @@ up: ## Start the whole stack with Docker
 native: install ## Start the same stack without Docker (Debian or Ubuntu)
 	@$(BIN)/glasshouse up
 
-demo: venv ## First look: start the stack (Docker where there is one, else native), put it under load, say where to look
+demo: venv ## First look: start the stack (with Docker if available, else native), put it under load, print the addresses
 	@if docker info >/dev/null 2>&1 && docker compose version >/dev/null 2>&1; then \
 		echo "demo: starting the stack with Docker; the first time, images are fetched and built"; \
 		$(MAKE) --no-print-directory up; \
 	else echo "demo: starting the stack without Docker"; $(MAKE) --no-print-directory native; fi
-	@echo "demo: a minute of load follows; open the dashboards meanwhile"
+	@echo "demo: running a minute of load; open the dashboards meanwhile"
 	@$(BIN)/glasshouse load || \
-		echo "demo: some figure missed its level, as on a small or busy machine: the report says which, and by how much"
-	@echo "demo: the stack goes on running ('make down' stops it). Where to look ('glasshouse look --open' opens it):"
+		echo "demo: the service levels were missed, which can happen on a small or busy machine; see the report"
+	@echo "demo: the stack is still running ('make down' stops it). Addresses ('glasshouse look --open' opens the dashboards):"
 	@$(BIN)/glasshouse look --offer
 
-down: ## Stop either
+down: ## Stop the stack, native or Docker
 	@if [ -x $(BIN)/glasshouse ]; then $(BIN)/glasshouse down; fi
 	@if docker info >/dev/null 2>&1; then docker compose --profile '*' down --remove-orphans; fi
 
-clean: down ## Stop either, and remove all it kept
+clean: down ## Stop the stack, and delete its data
 	@if [ -L .stack/data/postgres ]; then rm -rf "$$(readlink .stack/data/postgres)"; fi
 	rm -rf .stack runs benchmarks/results
 	@if docker info >/dev/null 2>&1; then docker compose --profile '*' down --volumes --remove-orphans; fi
@@ -58,26 +58,26 @@ clean: down ## Stop either, and remove all it kept
 k8s-up: ## Apply deploy/kubernetes/overlays/small (OVERLAY=production for another) to kubectl's cluster, and wait for it
 	@deploy/kubernetes/up.sh up $(OVERLAY)
 
-k8s-down: ## Remove it, and what it kept
+k8s-down: ## Delete the namespace and its data
 	@deploy/kubernetes/up.sh down $(OVERLAY)
 
-k8s-digests: venv ## Name every image of overlays/production by its digest (REGISTRY= where our own two are)
+k8s-digests: venv ## Set the digest of every image of overlays/production (REGISTRY= is the registry of our own images)
 	@$(BIN)/python -m lab.manifests.digests
 
 # --- the workbench
-load: venv ## The guide's ramp, 5 to 50 requests a second in 60 s (PROFILE=spike for another)
+load: venv ## Run a load test: the guide's ramp, 5 to 50 requests per second in 60 s (PROFILE=spike for another)
 	@$(BIN)/glasshouse load $(PROFILE)
 
-view: venv ## The dashboards in the built-in viewer
+view: venv ## Show the dashboards in the built-in viewer
 	@$(BIN)/glasshouse view
 
-live-check: venv ## Ask the running stack for every query of every panel
+live-check: venv ## Run every query of every panel against the running stack
 	@$(BIN)/glasshouse check
 
 reload: venv ## Apply changed rules and thresholds to the running stack
 	@$(BIN)/glasshouse reload
 
-bench: install-dev ## What telemetry costs, and how fast it all is
+bench: install-dev ## Measure the cost of telemetry and the performance of the service
 	@$(BIN)/python -m benchmarks
 
 # --- working on it
@@ -88,10 +88,10 @@ docs: install-dev ## Build the documentation as a site in .site, links checked
 	@$(BIN)/python docs/pictures/architecture.py
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-rules: venv ## Write alerts/rules, and the index in docs/alerts.md, from alerts/thresholds.yml and alerts/catalog
+rules: venv ## Generate alerts/rules and the index in docs/alerts.md from alerts/thresholds.yml and alerts/catalog
 	@$(BIN)/python -m lab.alerts.rules && $(BIN)/python -m lab.alerts.index
 
-manifests: venv ## Write what deploy/kubernetes has from alerts and observability, where Kustomize cannot take it from there
+manifests: venv ## Generate the files of deploy/kubernetes that Kustomize cannot derive from alerts and observability
 	@$(BIN)/python -m lab.manifests
 
 lint: install-dev ## Format, lint, types, imports, rules, thresholds, and alerts over the corpus
@@ -103,34 +103,34 @@ lint: install-dev ## Format, lint, types, imports, rules, thresholds, and alerts
 	$(BIN)/python -m lab.alerts.faults
 	@$(BIN)/glasshouse tune --no-history --strict
 
-test: install-dev ## The tests, but for long repetitions; installs what they need on a fresh machine
+test: install-dev ## Run the tests except the long ones; installs what they need on a fresh machine
 	@lab/stack/install.sh $(TEST_PACKAGES)
 	@lab/stack/kubectl.sh || true
 	$(BIN)/python -m pytest $(WORKERS) -m "not long" $(ARGS)
 
-test-long: install-dev ## The long repetitions alone
+test-long: install-dev ## Run only the long tests, which repeat something many times
 	@lab/stack/install.sh $(TEST_PACKAGES)
 	$(BIN)/python -m pytest $(WORKERS) -m long $(ARGS)
 
-test-all: test test-long ## The tests, and then the long repetitions
+test-all: test test-long ## Run all tests
 
-dist: install-dev ## The wheel, in dist/: `pipx install dist/*.whl` gives the command `glasshouse`
+dist: install-dev ## Build the wheel in dist/: `pipx install dist/*.whl` installs the command `glasshouse`
 	@rm -rf dist
 	@$(BIN)/pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation -w dist .
 	@ls dist/*.whl
 
-lock: ## Pin the requirements anew
+lock: ## Update the pinned requirements
 	$(PYTHON) -m venv .venv && $(BIN)/pip install -q uv
 	$(BIN)/uv pip compile -q pyproject.toml --extra dev $(LOCK) -o requirements/dev.txt
 	$(BIN)/uv pip compile -q requirements/service.in -c requirements/dev.txt $(LOCK) -o requirements/service.txt
 	$(BIN)/uv pip compile -q pyproject.toml -c requirements/dev.txt $(LOCK) -o requirements/lab.txt
 LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --prerelease if-necessary-or-explicit
 
-# --- what the others stand on
+# --- prerequisites of other targets
 install: venv
 	@lab/stack/install.sh
 
-# says so before pip does, in its way
+# a clear message before pip fails
 PYTHON_CHECK = $(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and "environment: needs Python \
 	3.11 or newer, and $(PYTHON) is %d.%d: name another, as in `make PYTHON=python3.11 $(MAKECMDGOALS)`" % v[:2])'
 

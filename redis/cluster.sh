@@ -1,15 +1,15 @@
 #!/bin/sh
-# Makes the Redis Cluster of the nodes in $NODES ("host:port host:port …"), and mends it for as long as it runs:
-# nodes that came back under new addresses are introduced again, one that was wiped joins as a replica, slots that
-# nobody serves are given to somebody. Needs redis-cli 7 or newer.
+# Creates the Redis Cluster from the nodes in $NODES ("host:port host:port …"), and repairs it while it runs: nodes with a
+# new address are introduced again, a node that lost its data joins as a replica, and uncovered slots are assigned to a
+# node. Needs redis-cli 7 or newer.
 #   cluster.sh          runs until it is stopped
-#   cluster.sh check    exit status 0 if all slots are served, every primary has a replica and every node knows all others
+#   cluster.sh check    exit status 0 if all slots are covered, every primary has a replica and every node knows all others
 set -u
 
 log() { printf 'redis-cluster: %s\n' "$*"; }
 ask() { node=$1; shift; timeout 3 redis-cli -h "${node%:*}" -p "${node##*:}" "$@" 2>/dev/null | tr -d '\r'; }
 info() { ask "$1" cluster info | sed -n "s/^$2://p"; }
-# CLUSTER MEET takes an address, and no name
+# CLUSTER MEET accepts only addresses, not host names
 address() {
     case ${1%:*} in
         *[!0-9.]*) getent ahostsv4 "${1%:*}" | sed -n '1s/ .*//p' ;;
@@ -21,7 +21,7 @@ are_all_up() {
     for n in $NODES; do [ "$(ask "$n" ping)" = PONG ] || return 1; done
 }
 
-# a node that answers and knows others
+# a node that answers and has joined a cluster
 find_member() {
     for n in $NODES; do
         known=$(info "$n" cluster_known_nodes)
@@ -30,7 +30,7 @@ find_member() {
     return 1
 }
 
-# $1 is what a node says of the others: it knows just as many as there are, and where each of them is
+# $1 is a node's output of CLUSTER NODES: it has all nodes, each with an address and none failing
 knows_all() {
     printf '%s\n' "$1" | grep -qE 'fail|noaddr|handshake' && return 1
     [ "$(printf '%s\n' "$1" | grep -c .)" = "$(printf '%s\n' $NODES | grep -c .)" ]
@@ -38,29 +38,29 @@ knows_all() {
 
 is_whole() {
     [ "$(info "$1" cluster_state)" = ok ] && [ "$(info "$1" cluster_slots_assigned)" = 16384 ] || return 1
-    # each has a view of its own: after all have moved, one may be alone in being right
+    # each node has its own view: after all have moved, only one of them may be up to date
     for n in $NODES; do
         [ "$n" = "$1" ] || knows_all "$(ask "$n" cluster nodes)" || return 1
     done
     nodes=$(ask "$1" cluster nodes)
     knows_all "$nodes" || return 1
-    # every primary that has slots (the ninth field on) is followed by some replica (the fourth field)
+    # every primary with slots (from the ninth field on) has a connected replica (fourth field)
     printf '%s\n' "$nodes" | awk '$3 ~ /master/ && NF > 8 { p[$1] } $3 ~ /slave/ && $8 == "connected" { r[$4] }
         END { for (id in p) if (!(id in r)) exit 1 }'
 }
 
 create() {
-    log "making the cluster"
+    log "creating the cluster"
     addresses=
     for n in $NODES; do addresses="$addresses $(address "$n"):${n##*:}"; done
     # shellcheck disable=SC2086
-    redis-cli --cluster create $addresses --cluster-replicas 1 --cluster-yes >/dev/null 2>&1 || log "could not be made yet"
+    redis-cli --cluster create $addresses --cluster-replicas 1 --cluster-yes >/dev/null 2>&1 || log "cannot be created yet"
 }
 
 mend() {
     member=$1
-    # Introduce every node to every other, under the address that it has now. One that knows a node under an address
-    # that is another's by now does not ask who else knows it.
+    # Introduce every node to every other with its current address. A node that has another node's old address, which now
+    # belongs to a third one, does not find the new address through gossip.
     for n in $NODES; do
         here=$(address "$n")
         for other in $NODES; do
@@ -68,10 +68,10 @@ mend() {
         done
     done
     sleep 1
-    # forget those that were wiped: their old selves never come back
+    # forget node ids that no longer exist, because the node lost its data
     if are_all_up; then
         alive=$(for n in $NODES; do ask "$n" cluster myid; done)
-        # who did not answer in time is not forgotten for that
+        # do not forget a node only because it did not answer in time
         [ "$(printf '%s\n' "$alive" | grep -c .)" = "$(printf '%s\n' $NODES | grep -c .)" ] || return
         for id in $(ask "$member" cluster nodes | awk '{ print $1 }'); do
             case $alive in *"$id"*) continue ;; esac
@@ -79,7 +79,7 @@ mend() {
             for n in $NODES; do ask "$n" cluster forget "$id" >/dev/null; done
         done
     fi
-    # an empty primary becomes the replica of a primary that has none
+    # an empty primary becomes the replica of a primary without one
     nodes=$(ask "$member" cluster nodes)
     lonely=$(printf '%s\n' "$nodes" | awk '$3 ~ /master/ && $3 !~ /fail/ && NF > 8 { p[$1] } $3 ~ /slave/ && $3 !~ /fail/ { r[$4] }
         END { for (id in p) if (!(id in r)) print id }')
@@ -90,7 +90,7 @@ mend() {
         log "$n becomes a replica of $primary"
         [ "$(ask "$n" cluster replicate "$primary")" = OK ] && lonely=$(printf '%s\n' "$lonely" | sed 1d)
     done
-    # slots that nobody serves any more, since their primary and its replicas were all wiped
+    # uncovered slots, because their primary and its replicas all lost their data
     if are_all_up && [ "$(info "$member" cluster_slots_assigned)" != 16384 ]; then
         for n in $NODES; do
             is_empty_primary "$n" || continue
@@ -98,7 +98,7 @@ mend() {
             give "$n" $(free_slots "$member")
             return
         done
-        # nobody is free to take them: a primary takes them in addition
+        # without an empty node, a primary gets them in addition
         for n in $NODES; do
             ask "$n" cluster nodes | grep myself | grep -q master || continue
             # shellcheck disable=SC2046
@@ -110,7 +110,7 @@ mend() {
 
 is_empty_primary() { ask "$1" cluster nodes | grep myself | awk '$3 ~ /master/ && NF == 8 { found = 1 } END { exit !found }'; }
 
-# the ranges that no node claims, as "first last first last …"
+# the ranges of slots that no node claims, as "first last first last …"
 free_slots() {
     ask "$1" cluster nodes | awk '{ for (i = 9; i <= NF; i++) if ($i !~ /^\[/) {
             split($i, ends, "-"); last = ends[2] == "" ? ends[1] : ends[2]
@@ -124,8 +124,8 @@ free_slots() {
 give() {
     node=$1; shift
     [ $# -gt 0 ] || return
-    log "$node takes the slots that nobody serves: $*"
-    # a new epoch, so that no claim from before is stronger
+    log "$node gets the uncovered slots: $*"
+    # a new epoch, so that this claim wins over older ones
     ask "$node" cluster bumpepoch >/dev/null
     ask "$node" cluster addslotsrange "$@" >/dev/null
 }
@@ -140,11 +140,11 @@ was_whole=
 while :; do
     if member=$(find_member); then
         if is_whole "$member"; then
-            [ -n "$was_whole" ] || log "the cluster is whole"
+            [ -n "$was_whole" ] || log "the cluster is complete"
             was_whole=yes
             pause=3
         else
-            [ -z "$was_whole" ] || log "the cluster is not whole"
+            [ -z "$was_whole" ] || log "the cluster is not complete"
             was_whole=
             pause=1
             mend "$member"

@@ -1,1 +1,1 @@
-"""What the service costs and how fast it is, measured as ratios; docs/performance.md tells how."""
+"""Cost and performance of the service, measured as ratios; see docs/performance.md."""

@@ -16,14 +16,14 @@ from benchmarks.requests import UnexpectedAnswer
 from benchmarks.wrk import WrkError
 
 PARTS: dict[str, tuple[str, Callable[[Bench, Scale], Part]]] = {
-    "price": ("what telemetry costs a cached read", price.measure),
+    "price": ("the cost of telemetry for a cached read", price.measure),
     "guide": ("create, list, delete, as the guide prints them", guide.measure),
-    "ceiling": ("how far a cached read is from a bare route", ceiling.measure),
+    "ceiling": ("a cached read compared with a bare route", ceiling.measure),
     "growth": ("more connections, replicas, tasks", growth.measure),
-    "memory": ("a replica's memory under minutes of load", memory.measure),
-    "generator": ("what one core of the load generator sends, beside wrk's", generator.measure),
-    "tracestore": ("memory and disk of the store of traces under minutes of load", tracestore.measure),
-    "scale": ("what Prometheus needs for 1, 10 and 100 replicas", scale.measure),
+    "memory": ("a replica's memory during minutes of load", memory.measure),
+    "generator": ("capacity of one core of the load generator, compared with wrk", generator.measure),
+    "tracestore": ("memory and disk of the trace store during minutes of load", tracestore.measure),
+    "scale": ("Prometheus' resources for 1, 10 and 100 replicas", scale.measure),
 }
 
 
@@ -70,12 +70,14 @@ def _measure(names: list[str], size: Scale, console: Console, done: dict[str, Pa
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "python -m benchmarks",
-        description="What the service costs and how fast it is. All parts take three quarters of an hour.",
+        description="Measures cost and performance of the service. All parts take three quarters of an hour.",
     )
     parts = "; ".join(f"{name}: {meaning}" for name, (meaning, _) in PARTS.items())
     parser.add_argument("part", nargs="?", choices=PARTS, help=f"one part instead of all. {parts}")
-    parser.add_argument("--quick", action="store_true", help="a few short rounds: a look, and no measurement")
-    parser.add_argument("--json", type=Path, metavar="PATH", help="where to write, instead of benchmarks/results/")
+    parser.add_argument(
+        "--quick", action="store_true", help="a few short rounds: a rough impression, not a measurement"
+    )
+    parser.add_argument("--json", type=Path, metavar="PATH", help="output file, instead of one in benchmarks/results/")
     return parser
 
 

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.bare asgi|litestar PORT`: the least that can answer, on the server that the service runs on.
+"""`python -m benchmarks.bare asgi|litestar PORT`: minimal apps, on the same server as the service.
 
 What the service does less per second than these is the price of what it does besides.
 """
@@ -29,7 +29,7 @@ async def answer(
     receive: Callable[[], Awaitable[Message]],
     send: Callable[[Message], Awaitable[None]],
 ) -> None:
-    """An ASGI app that answers everything with a task."""
+    """An ASGI app that answers every request with a task."""
     if scope["type"] == "http":
         await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
         await send({"type": "http.response.body", "body": BODY})
@@ -37,14 +37,14 @@ async def answer(
 
 @get("/tasks/{task_id:str}", sync_to_thread=False)
 def read_task(task_id: str) -> dict[str, Any]:
-    """A Litestar route as one first writes it."""
+    """A minimal Litestar route."""
     return TASK | {"id": task_id}
 
 
 def main(kind: str, port: int) -> None:
-    """Serves one of the two until it is stopped."""
+    """Serves one of the two apps until it is stopped."""
     app: Any = answer if kind == "asgi" else Litestar([read_task], openapi_config=None, logging_config=None)
-    # all as in service/__main__.py
+    # the same settings as service/__main__.py
     uvicorn.run(
         app,
         host="127.0.0.1",

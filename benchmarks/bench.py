@@ -1,4 +1,4 @@
-"""The bench: which cores do what, and the servers that a measurement needs, gone when it is over."""
+"""The bench: assigns cores, and starts and stops the servers that a measurement needs."""
 
 import os
 import shutil
@@ -17,19 +17,19 @@ from testbed.process import is_listening
 from testbed.prometheus import PrometheusServer
 
 ROOT = Path(__file__).parents[1]
-# far above what one core serves in a minute: every request is counted, none is rejected
+# far above what one core serves in a minute, so that every request is counted but none is rejected
 HIGH_LIMIT = "1000000000/minute"
-# so that a moment in which the machine is busy with other things sends no request around the cache or the limit
+# long timeouts, so that a busy moment of the machine does not make a request bypass the cache or the rate limit
 REDIS_TIMEOUT_SECONDS = "2"
 
 
 class CannotRun(Exception):  # noqa: N818 (it reads as what happened)
-    """The benchmarks cannot run here; the message says why, in one line, and what to do."""
+    """The benchmarks cannot run here; the message has the reason and what to do, in one line."""
 
 
 @contextmanager
 def pinned(core: int) -> Iterator[None]:
-    """What is started inside runs on this core alone."""
+    """Processes started in the block run only on this core."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {core})
     try:
@@ -39,20 +39,20 @@ def pinned(core: int) -> Iterator[None]:
 
 
 class Bench:
-    """`with Bench() as bench:` holds a directory and everything started through it.
+    """`with Bench() as bench:` manages a directory and all processes started through it.
 
-    The last core is for wrk, Redis, PostgreSQL and the receiver, the others are for replicas.
+    The last core runs wrk, Redis, PostgreSQL and the receiver; the others run replicas.
     """
 
     def __init__(self) -> None:
         if not hasattr(os, "sched_setaffinity"):
-            raise CannotRun("the benchmarks give each process its core, which only Linux can")
+            raise CannotRun("the benchmarks pin processes to cores, which needs Linux")
         for program, package in (("wrk", "wrk"), ("redis-server", "redis-server")):
             if shutil.which(program) is None:
                 raise CannotRun(f"{program} is not installed: apt install {package}")
         *service, load = sorted(os.sched_getaffinity(0))
         if not service:
-            raise CannotRun("two cores are needed, one for the service and one for what loads it")
+            raise CannotRun("two cores are needed, one for the service and one for the load")
         self._service_cores = service
         self._load_core = load
         self._everything = ExitStack()
@@ -75,26 +75,26 @@ class Bench:
 
     @property
     def service_core_count(self) -> int:
-        """How many cores there are for replicas."""
+        """The number of cores for replicas."""
         return len(self._service_cores)
 
     @property
     def postgres(self) -> Postgres:
-        """PostgreSQL with fsync, as it is by default."""
+        """PostgreSQL with fsync on, as by default."""
         if self._postgres is None:
             self._postgres = self._everything.enter_context(Postgres(is_durable=True))
         return self._postgres
 
     @property
     def redis_url(self) -> str:
-        """A Redis Cluster of six nodes that keeps nothing on disk."""
+        """A Redis Cluster of six nodes without persistence."""
         if self._redis is None:
             self._redis = self._everything.enter_context(RedisCluster(self.directory / "redis"))
         return self._redis.url
 
     @property
     def otlp_endpoint(self) -> str:
-        """A receiver of traces."""
+        """A trace receiver."""
         if self._receiver is None:
             self._receiver = free_port()
             self._start(Process(self._module("benchmarks.receiver", str(self._receiver)), self._log(), cwd=ROOT))
@@ -106,7 +106,7 @@ class Bench:
     def prometheus(
         self, scrapes: Sequence[Mapping[str, Any]], rules: Sequence[Path], interval: str, folder: Path | None = None
     ) -> Iterator[PrometheusServer]:
-        """A Prometheus on the first of the replicas' cores; in a folder that may hold `data`, or in a new one."""
+        """A Prometheus on the first of the replicas' cores, in a new folder or in one that may contain `data`."""
         self._started += 1
         if folder is None:
             folder = self.directory / f"prometheus-{self._started}"
@@ -118,13 +118,15 @@ class Bench:
             yield server
 
     def received_spans(self) -> int:
-        """How many spans the receiver has read."""
+        """The number of spans that the receiver has read."""
         return int(httpx.get(self.otlp_endpoint).text)
 
     @contextmanager
     def replica(self, settings: Mapping[str, str], core: int = 0) -> Iterator[Replica]:
-        """A replica on one of the replicas' cores, counted from 0 and around. Unless its settings say otherwise it
-        has the cache and the limiter in Redis, and an SQLite file of its own."""
+        """A replica on one of the replicas' cores (modulo their number).
+
+        By default its cache and rate limit are in Redis, and it has its own SQLite file.
+        """
         self._started += 1
         given = {
             "REDIS_URL": self.redis_url,

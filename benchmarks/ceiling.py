@@ -1,4 +1,4 @@
-"""(c) The ceiling: how much of what the server and the framework alone can do is left to a cached read."""
+"""(c) The ceiling: how a cached read compares with the server and the framework alone."""
 
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -13,7 +13,7 @@ BARE_SERVICE, UNSEEN, WHOLE = "cached GET alone", "and rate limit", "and telemet
 
 
 def measure(bench: Bench, scale: Scale) -> Part:
-    """Compares the service with a bare app and a bare route on the same server and core."""
+    """Compares the service with a bare ASGI app and a bare Litestar route on the same server and core."""
     with ExitStack() as started:
         asgi_pid, asgi = started.enter_context(bench.bare("asgi"))
         litestar_pid, litestar = started.enter_context(bench.bare("litestar"))
@@ -52,7 +52,7 @@ def measure(bench: Bench, scale: Scale) -> Part:
         "core used",
     )
     return Part(
-        [Table("Ceiling: CPU time a request on the same core, medians (quartiles)", columns, rows)],
+        [Table("Ceiling: CPU time per request on the same core, medians (quartiles)", columns, rows)],
         [
             Figure(
                 "requests a CPU second, cached GET with rate limit and telemetry over a bare Litestar route",

@@ -1,4 +1,4 @@
-"""The arithmetic of the benchmarks: medians and their spread, percentiles, trends, and figures held against targets."""
+"""Statistics of the benchmarks: medians and their spread, percentiles, trends, and comparison with targets."""
 
 import math
 import operator
@@ -9,19 +9,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Spread:
-    """A median and the quartiles around it, in the unit of what it was made from."""
+    """A median and the quartiles around it, in the unit of the sample."""
 
     median: float
     low: float
     high: float
 
     def text(self, digits: int = 2) -> str:
-        """The median, and in brackets the quartiles."""
+        """The median, with the quartiles in brackets."""
         return f"{self.median:.{digits}f} ({self.low:.{digits}f} to {self.high:.{digits}f})"
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Median and quartiles of a sample that is not empty (`statistics.quantiles`, inclusive)."""
+    """Median and quartiles of a sample, which must not be empty (`statistics.quantiles`, inclusive)."""
     if len(values) < 2:
         return Spread(values[0], values[0], values[0])
     low, median, high = statistics.quantiles(values, n=4, method="inclusive")
@@ -29,23 +29,25 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def paired(first: Sequence[float], second: Sequence[float], how: Callable[[float, float], float]) -> Spread:
-    """The spread of `how(a, b)` over the pairs, each measured shortly after one another, so that both met the same
-    machine: what else it does then falls out of the comparison."""
+    """The spread of `how(a, b)` over the pairs.
+
+    The values of a pair were measured shortly after one another, so other load on the machine affects both.
+    """
     return spread([how(a, b) for a, b in zip(first, second, strict=True)])
 
 
 def ratios(first: Sequence[float], second: Sequence[float]) -> Spread:
-    """First over second, pair by pair."""
+    """First divided by second, pair by pair."""
     return paired(first, second, operator.truediv)
 
 
 def differences(first: Sequence[float], second: Sequence[float]) -> Spread:
-    """First less second, pair by pair."""
+    """First minus second, pair by pair."""
     return paired(first, second, operator.sub)
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The least value that at least this share of a sample does not exceed (nearest rank)."""
+    """The smallest value that at least this share of a sample does not exceed (nearest rank)."""
     ordered = sorted(values)
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
@@ -53,7 +55,7 @@ def percentile(values: Sequence[float], share: float) -> float:
 def growth(values: Sequence[float]) -> float:
     """How much a series rose from the first quarter of its second half to its last quarter, by their medians.
 
-    The first half is left out: there, a process still fills its pools and caches.
+    The first half is ignored, because a process still fills its pools and caches then.
     """
     half = values[len(values) // 2 :]
     quarter = max(1, len(half) // 4)
@@ -62,7 +64,7 @@ def growth(values: Sequence[float]) -> float:
 
 @dataclass(frozen=True)
 class Figure:
-    """A measured value and what it is to reach: at least the target, or with `is_ceiling` at most."""
+    """A measured value and its target: at least, or with `is_ceiling` at most."""
 
     name: str
     value: float
@@ -72,7 +74,7 @@ class Figure:
 
     @property
     def is_met(self) -> bool:
-        """Whether it reaches its target."""
+        """Whether it meets its target."""
         return self.value <= self.target if self.is_ceiling else self.value >= self.target
 
     @property

@@ -1,7 +1,7 @@
-"""How many requests a second one core of the load generator makes, beside wrk's, against an nginx that answers at once.
+"""Requests per second that one core of the load generator can send, compared with wrk, against a fast nginx.
 
-Capacity is requests over processor time, so that it does not matter who else uses the machine: a generator that had
-its core to itself would send so many a second. Both are taken in turn, in pairs.
+Capacity is requests per CPU time, so that other load on the machine does not matter: it is the rate of a generator
+that has its core to itself. Both are measured alternately, in pairs.
 """
 
 import resource
@@ -20,7 +20,7 @@ from lab.load.process import Generator
 from testbed import Process, free_port, wait_for
 from testbed.process import is_listening
 
-# well within what one core sends, so that nothing waits
+# well below the capacity of one core, so that nothing waits
 RATE = 2000.0
 USERS = 100
 CONFIGURATION = """
@@ -40,7 +40,7 @@ http {{
 
 
 def measure(bench: Bench, scale: Scale) -> Part:
-    """Pairs of wrk and our generator."""
+    """Measures pairs of wrk and the load generator."""
     ours, theirs = [], []
     with tempfile.TemporaryDirectory() as folder:
         port = free_port()
@@ -58,7 +58,7 @@ def measure(bench: Bench, scale: Scale) -> Part:
     shares = sorted(mine / wrks for mine, wrks in zip(ours, theirs, strict=True))
     own, other = _median(ours), _median(theirs)
     table = Table(
-        "Requests a second that one core makes",
+        "Requests per second of one core",
         ["", "median", "lowest", "highest"],
         [
             ["wrk", f"{other:.0f}", f"{min(theirs):.0f}", f"{max(theirs):.0f}"],
@@ -91,7 +91,7 @@ def _generator(host: str, seconds: int, folder: Path) -> float:
                 measured.add(message)
     if measured.failed or measured.dropped:
         raise CannotRun(f"{measured.failed} requests failed and {measured.dropped} were dropped")
-    # the first second has the start of the process and of its users in it
+    # the first second includes the start of the process and its users
     steady = measured.seconds[1:]
     return sum(each.answered for each in steady) / sum(each.cpu * each.span for each in steady)
 

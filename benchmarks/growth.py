@@ -1,4 +1,4 @@
-"""(d) What happens to the cost of a request as work grows: more connections, more replicas, more tasks."""
+"""(d) How the cost of a request changes with more connections, more replicas, and more tasks."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -16,7 +16,7 @@ from benchmarks.part import Part, Scale, Table
 from benchmarks.requests import Request, Timings, timed
 from testbed import Replica
 
-# Ids as UUIDv7 (RFC 9562): 48 bits of time in milliseconds, here one a task, so that they sort as they were made.
+# ids as UUIDv7 (RFC 9562): 48 bits of time in milliseconds, one per task, so that they sort by creation
 SEED = """
 INSERT INTO tasks (id, task, done, version, created_at, updated_at)
 SELECT (lpad(to_hex(1750000000000 + n), 12, '0') || '7' || substr(md5(n::text), 1, 3)
@@ -29,7 +29,7 @@ PAGE = 20
 
 
 def measure(bench: Bench, scale: Scale) -> Part:
-    """Grows one thing at a time; telemetry and rate limit are on."""
+    """Varies one parameter at a time; telemetry and rate limit are on."""
     connections = _connections(bench, scale)
     replicas = _replicas(bench, scale)
     tasks = _tasks(bench, scale)
@@ -71,7 +71,7 @@ def _connection_table(legs: dict[int, list[Leg]]) -> Table:
 
 
 def _replicas(bench: Bench, scale: Scale) -> dict[int, list[dict[str, float]]]:
-    """Runs with each number of replicas on one database and one cache."""
+    """Measures each number of replicas with one database and one cache."""
     runs: dict[int, list[dict[str, float]]] = {count: [] for count in scale.replicas}
     settings = {"DATABASE_URL": bench.postgres.new_database(), "OTEL_EXPORTER_OTLP_ENDPOINT": bench.otlp_endpoint}
     with ExitStack() as started:
@@ -85,7 +85,7 @@ def _replicas(bench: Bench, scale: Scale) -> dict[int, list[dict[str, float]]]:
 
 
 def _load(replicas: Sequence[Replica], path: str, seconds: int) -> dict[str, float]:
-    """Loads each replica with a wrk of its own."""
+    """Loads each replica with its own wrk."""
     processes = [psutil.Process(replica.pid) for replica in replicas]
     before = sum(map(cpu_seconds, processes))
     outcomes = wrk.run([wrk.command(replica.url + path, seconds, CONNECTIONS) for replica in replicas])
@@ -113,7 +113,7 @@ def _replica_table(runs: dict[int, list[dict[str, float]]], cores: int) -> Table
 
 
 def _tasks(bench: Bench, scale: Scale) -> dict[int, dict[str, Timings]]:
-    """Latencies, one request at a time, with each number of tasks in PostgreSQL."""
+    """Sequential latencies with each number of tasks in PostgreSQL."""
     found: dict[int, dict[str, Timings]] = {}
     with _seeded(bench) as (replica, database):
         there = 0
@@ -149,7 +149,7 @@ def _at_size(bench: Bench, replica: Replica, database: str, count: int, requests
         row = bench.postgres.sql(f"SELECT id FROM tasks ORDER BY id DESC OFFSET {skipped} LIMIT 1", database)  # noqa: S608
         rows[f"list, {PAGE} after {depth:.0%} of all"] = repeated(f"/tasks?limit={PAGE}&cursor={UUID(row).hex}")
     rows["create"] = timed(replica.url, [Request("POST", "/tasks", 201, '{"task": "One more"}')] * requests)[0]
-    # what was created would stand in the way of the next seed's depths
+    # created tasks would shift the depths of the next seed
     bench.postgres.sql("DELETE FROM tasks WHERE task = 'One more'", database)
     return rows
 

@@ -1,4 +1,4 @@
-"""(b) The guide's table: create, list and delete, one request after the other, on PostgreSQL and Redis Cluster."""
+"""(b) The guide's table: create, list and delete, sequentially, with PostgreSQL and Redis Cluster."""
 
 import json
 from dataclasses import asdict
@@ -12,7 +12,7 @@ WARM_UP_REQUESTS = 50
 
 
 def measure(bench: Bench, scale: Scale) -> Part:
-    """Times the guide's three operations through one replica with all telemetry on."""
+    """Times the guide's three operations on one replica with all telemetry on."""
     count = scale.guide_requests
     create = Request("POST", "/tasks", 201, NEW_TASK)
     settings = {"DATABASE_URL": bench.postgres.new_database(), "OTEL_EXPORTER_OTLP_ENDPOINT": bench.otlp_endpoint}
@@ -27,7 +27,7 @@ def measure(bench: Bench, scale: Scale) -> Part:
 
 
 def tree(rows: dict[str, Timings]) -> str:
-    """The timings as the guide prints them, with the 99th percentile besides."""
+    """The timings in the guide's format, plus the 99th percentile."""
     lines = []
     for number, (name, timings) in enumerate(rows.items(), 1):
         branch, stem = ("└──", "   ") if number == len(rows) else ("├──", "│  ")

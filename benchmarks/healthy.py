@@ -1,8 +1,8 @@
-"""What fires while nothing is wrong: `python -m benchmarks.healthy [MINUTES]`, beside a stack that runs.
+"""Which alerts fire without a fault: `python -m benchmarks.healthy [MINUTES]`, on a running stack.
 
-Twenty minutes of a steady load. In Docker the replicas are scaled from 3 to 5 and back; then, in both ways, they are
-restarted one after the other, and at last the whole stack is. Prints each alert that fired, since when, for how long
-and beside what; exit status 1 if one is none of those that truly happened.
+Twenty minutes of steady load. In Docker the replicas are scaled from 3 to 5 and back; then, natively too, they are
+restarted one by one, and finally the whole stack is. Prints each alert that fired with start, duration and phase;
+exit status 1 if an unexpected one fired.
 """
 
 import subprocess
@@ -26,9 +26,9 @@ STEP = 5.0
 HEALTHY_SECONDS = 240.0
 FIRING = 'ALERTS{alertstate="firing", severity=~"page|ticket"}'
 UP = 'sum(up{job="todo"})'
-# a replica's start is told of for five minutes
+# ReplicaRestarted fires for five minutes
 RESTARTED = frozenset({"ReplicaRestarted"})
-# while everything starts anew, requests truly fail, and what asks for figures truly has none
+# during a restart of everything, requests really fail, and metrics are really missing
 AWAY = (
     RESTARTED
     | LONG_MEMORY
@@ -45,7 +45,7 @@ AWAY = (
 
 @dataclass(frozen=True)
 class Phase:
-    """What is done in the load, and what may fire from then on until the next."""
+    """A phase of the load, and the alerts that may fire from its start until the next phase."""
 
     name: str
     may: frozenset[str]
@@ -53,7 +53,7 @@ class Phase:
 
 
 def main() -> int:
-    """Plays the phases, and prints what fired."""
+    """Plays the phases, and prints the alerts that fired."""
     minutes = float(sys.argv[1]) if len(sys.argv) > 1 else 20.0
     settings, stack = load_settings(), running_stack()
     absent = OPTIONAL - set(stack.parts())
@@ -67,7 +67,7 @@ def main() -> int:
             time.sleep(max(0.0, begun[-1][0] + minutes * 60 / len(phases) - time.time()))
         odd = 0
         for name, labels, fired, ended in sorted(_fired(prometheus, begun[0][0], absent), key=lambda each: each[2]):
-            # the first point may lie up to a step before the first phase
+            # the first sample may be up to one step before the first phase
             during = next((phase for at, phase in reversed(begun) if at <= fired), begun[0][1])
             is_odd = name not in during.may
             odd += is_odd
@@ -80,7 +80,7 @@ def main() -> int:
 
 
 def _fired(prometheus: Prometheus, since: float, absent: frozenset[str]) -> Iterator[tuple[str, str, float, float]]:
-    """Name, labels, begin and end of what fired; a gap of over a minute is one between two."""
+    """Name, labels, start and end of the alerts that fired; a gap of more than a minute separates two episodes."""
     for series in prometheus.query_range(FIRING, since, time.time(), STEP):
         times = [at for at, _ in series.points]
         if series.labels.get("job") in absent:
@@ -114,7 +114,7 @@ def _scale(replicas: int) -> Callable[[Stack, Prometheus], None]:
 def _restart_replicas(stack: Stack, prometheus: Prometheus) -> None:
     for part in sorted(each for each in stack.parts() if each.startswith("todo-")):
         stack.act("restart", part)
-        # so that it is scraped, and asked again, before the next goes
+        # so that it is scraped and gets requests before the next one is restarted
         time.sleep(15)
         _wait_for(prometheus, 3)
 

@@ -10,16 +10,16 @@ import psutil
 from benchmarks import wrk
 from testbed import Replica
 
-# Enough to keep a core busy all the time, and so few that a request does not wait long.
+# enough to keep a core busy, but few enough that a request does not wait long
 CONNECTIONS = 32
 WARM_UP_SECONDS = 2
-# Below this share of its core, a process that is kept busy shared it with others, or waited for a core that did.
+# below this share of its core, a busy process shared its core or waited for one that did
 CALM = 0.9
 
 
 @dataclass(frozen=True)
 class Target:
-    """What a leg runs against: an address, and the process that answers there."""
+    """The target of a leg: an address, and the process that answers there."""
 
     name: str
     url: str
@@ -28,18 +28,18 @@ class Target:
 
 @dataclass(frozen=True)
 class Leg:
-    """What a leg came to. `cpu_us` is the process's CPU time, user and system, of all its threads, per request."""
+    """The result of a leg. `cpu_us` is the process' CPU time per request: user and system, all threads."""
 
     per_second: float
     cpu_us: float
     busy: float
-    """The share of its core that the process used."""
+    """The share of the core that the process used."""
     p50_ms: float
     p99_ms: float
 
 
 def run_leg(target: Target, seconds: int, connections: int = CONNECTIONS) -> Leg:
-    """Runs wrk against one target. Raises `wrk.WrkError` where any request failed."""
+    """Runs wrk against one target. Raises `wrk.WrkError` if a request failed."""
     process = psutil.Process(target.pid)
     cpu, started = cpu_seconds(process), time.perf_counter()
     outcome = wrk.run([wrk.command(target.url, seconds, connections)])[0]
@@ -48,10 +48,10 @@ def run_leg(target: Target, seconds: int, connections: int = CONNECTIONS) -> Leg
 
 
 def interleaved(targets: Sequence[Target], rounds: int, seconds: int) -> dict[str, list[Leg]]:
-    """Legs of every target by name, in rounds A B C, C B A and so on, so that a drift of the machine hits all alike.
+    """Legs of every target by name, in rounds A B C, C B A and so on, so that drift affects all targets equally.
 
-    A round in which the machine was busy with other things is measured again, as often as there are rounds. What is
-    kept are the calmest, so that with a machine that is never calm there are figures still, and `busy` tells of it.
+    A round in which the machine was busy is repeated, up to the number of rounds. The least disturbed ones are used, so
+    that there are results even on a machine that is always busy; `busy` reports it.
     """
     for target in targets:
         run_leg(target, WARM_UP_SECONDS)
@@ -64,12 +64,12 @@ def interleaved(targets: Sequence[Target], rounds: int, seconds: int) -> dict[st
 
 
 def _calm(legs: dict[str, Leg]) -> float:
-    """How much of the core the process of each leg got, at the least."""
+    """The smallest share of its core that the process of each leg got."""
     return min(leg.busy for leg in legs.values())
 
 
 def cpu_seconds(process: psutil.Process) -> float:
-    """The CPU time that a process has used so far, user and system."""
+    """The CPU time of a process so far, user and system."""
     times = process.cpu_times()
     return float(times.user + times.system)
 

@@ -1,4 +1,4 @@
-"""(e) The memory of a replica under minutes of load, all telemetry on."""
+"""(e) The memory of a replica during minutes of load, with all telemetry on."""
 
 import subprocess
 from pathlib import Path
@@ -34,7 +34,7 @@ def measure(bench: Bench, scale: Scale) -> Part:
     return Part(
         [Table("Memory of a replica under load: 90 % reads, 8 % lists, 2 % creates", columns, [row])],
         [
-            Figure("most memory of a replica under load", max(samples), 120, " MB", is_ceiling=True),
+            Figure("maximum memory of a replica under load", max(samples), 120, " MB", is_ceiling=True),
             Figure("rise of it in the second half", rose, 2, " MB", is_ceiling=True),
         ],
         {"seconds": seconds, "before_mb": idle, "samples_mb": samples, "requests": outcome.requests},

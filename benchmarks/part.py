@@ -1,4 +1,4 @@
-"""What one part of the benchmarks comes to, and how much of it is measured."""
+"""The result of one part of the benchmarks, and the scale of the measurements."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Part:
-    """One part's result. `text` is printed as it is; `data` is what the tables were made from, for the JSON."""
+    """The result of one part. `text` is printed unchanged; `data` is the raw data of the tables, for the JSON file."""
 
     tables: Sequence[Table]
     figures: Sequence[Figure]
@@ -28,7 +28,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Scale:
-    """How long and how often things are measured."""
+    """Durations and numbers of repetitions."""
 
     rounds: int = 12
     leg_seconds: int = 3

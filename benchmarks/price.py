@@ -1,4 +1,4 @@
-"""(a) The price of telemetry: a cached `GET /tasks/{id}` through one replica, with and without it."""
+"""(a) The cost of telemetry: a cached `GET /tasks/{id}` on one replica, with and without it."""
 
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
@@ -26,7 +26,7 @@ SCRAPE_SECONDS = 5
 
 
 def measure(bench: Bench, scale: Scale) -> Part:
-    """Compares replicas that differ in nothing but their telemetry, all on the same core."""
+    """Compares replicas that differ only in their telemetry, all on the same core."""
     traced = {"OTEL_EXPORTER_OTLP_ENDPOINT": bench.otlp_endpoint}
     settings = {
         OFF: {"TELEMETRY": "off"},
@@ -44,7 +44,7 @@ def measure(bench: Bench, scale: Scale) -> Part:
         dropped = _dropped(replicas.values())
     received = bench.received_spans()
     if not received:
-        raise CannotRun("no span reached the receiver: what was measured was not tracing")
+        raise CannotRun("no span reached the receiver, so tracing was not measured")
     return Part(
         [_against_off(legs), _pieces(legs, scrape_ms)],
         [
@@ -61,7 +61,7 @@ def measure(bench: Bench, scale: Scale) -> Part:
 
 
 def _ratio(legs: dict[str, list[Leg]], name: str) -> float:
-    # on a core that is kept busy this is the ratio of throughputs; on one that others share, it still is
+    # on a busy core this is the ratio of throughputs; on a shared core it is still comparable
     return ratios(_cpu(legs[OFF]), _cpu(legs[name])).median
 
 
@@ -88,7 +88,7 @@ def _against_off(legs: dict[str, list[Leg]]) -> Table:
         "core used",
         "p99 ms",
     )
-    return Table("Price of telemetry: CPU time a request, cached GET, one replica, medians (quartiles)", columns, rows)
+    return Table("Cost of telemetry: CPU time per request, cached GET, one replica, medians (quartiles)", columns, rows)
 
 
 def _pieces(legs: dict[str, list[Leg]], scrape_ms: float) -> Table:
@@ -110,7 +110,7 @@ def _pieces(legs: dict[str, list[Leg]], scrape_ms: float) -> Table:
 
 
 def _scrape_ms(replica: Replica) -> float:
-    """The CPU time of one scrape, in milliseconds, as Prometheus asks for it."""
+    """The CPU time of one scrape in milliseconds, with Prometheus' Accept header."""
     process = psutil.Process(replica.pid)
     with httpx.Client(headers={"Accept": "application/openmetrics-text;version=1.0.0"}) as client:
         before = cpu_seconds(process)

@@ -1,6 +1,6 @@
-"""`python -m benchmarks.receiver PORT`: takes traces and logs over OTLP as a collector does, reading every post.
+"""`python -m benchmarks.receiver PORT`: receives traces and logs over OTLP like a collector, parsing every request.
 
-A process of its own, so that what it costs is not counted as the service's.
+A separate process, so that its cost is not counted for the service.
 """
 
 import sys
@@ -17,13 +17,13 @@ ANSWER = ExportTraceServiceResponse().SerializeToString()
 
 
 class Receiver(BaseHTTPRequestHandler):
-    """Answers each POST once its protobuf has been read; GET says how many spans have come."""
+    """Answers each POST after parsing its protobuf; GET returns the number of received spans."""
 
     protocol_version = "HTTP/1.1"
     spans = 0
 
     def do_POST(self) -> None:
-        """Takes a batch of spans, or of log records."""
+        """Receives a batch of spans or log records."""
         body = self.rfile.read(int(self.headers["Content-Length"]))
         if self.path == "/v1/logs":
             ExportLogsServiceRequest.FromString(body)
@@ -35,11 +35,11 @@ class Receiver(BaseHTTPRequestHandler):
         self._answer(ANSWER, "application/x-protobuf")
 
     def do_GET(self) -> None:
-        """Says how many spans have come."""
+        """Returns the number of received spans."""
         self._answer(b"%d" % Receiver.spans, "text/plain")
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Says nothing."""
+        """Logs nothing."""
 
     def _answer(self, body: bytes, media_type: str) -> None:
         self.send_response(200)

@@ -1,4 +1,4 @@
-"""How the results are shown and kept."""
+"""Prints and stores the results."""
 
 import json
 import os
@@ -28,7 +28,7 @@ def show(console: Console, part: Part) -> None:
 
 
 def show_figures(console: Console, figures: Sequence[Figure]) -> None:
-    """Prints each figure against its target."""
+    """Prints each figure with its target."""
     drawn = RichTable(title="Figures to reach", title_justify="left")
     for column in ("figure", "measured", "to reach", ""):
         drawn.add_column(column)
@@ -39,7 +39,7 @@ def show_figures(console: Console, figures: Sequence[Figure]) -> None:
 
 
 def write(path: Path | None, parts: dict[str, Part], *, is_quick: bool) -> Path:
-    """Writes everything as JSON, to a file named by the time unless told otherwise. Raises `OSError`."""
+    """Writes all results as JSON, by default to a file named by the time. Raises `OSError`."""
     now = datetime.now(UTC)
     if path is None:
         RESULTS.mkdir(exist_ok=True)
@@ -59,7 +59,7 @@ def write(path: Path | None, parts: dict[str, Part], *, is_quick: bool) -> Path:
 
 
 def machine() -> dict[str, Any]:
-    """Where it was measured, and what: processor, cores, Python, load average, and the commit."""
+    """The environment of the measurement: processor, cores, Python, load average, and commit."""
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),

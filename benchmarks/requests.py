@@ -1,4 +1,4 @@
-"""Requests one after the other over one connection, each timed: what a client with nobody beside it waits for."""
+"""Sequential requests over one connection, each timed: the latency of a single client."""
 
 import http.client
 import json
@@ -16,7 +16,7 @@ JSON_BODY = {"Content-Type": "application/json"}
 
 @dataclass(frozen=True)
 class Request:
-    """A request, and the status that it must be answered with."""
+    """A request, and the expected status."""
 
     method: str
     path: str
@@ -26,7 +26,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Timings:
-    """Latencies, in milliseconds."""
+    """Latencies in milliseconds."""
 
     requests: int
     average_ms: float
@@ -36,11 +36,11 @@ class Timings:
 
 
 class UnexpectedAnswer(Exception):  # noqa: N818 (it reads as what happened)
-    """A request was not answered as it must be, so that its time says nothing."""
+    """A request had an unexpected response, so its time is meaningless."""
 
 
 def timed(url: str, requests: Iterable[Request]) -> tuple[Timings, list[Any]]:
-    """The latencies of requests and the JSON of their answers, None for an empty one. Raises `UnexpectedAnswer`."""
+    """The latencies of requests and their JSON responses, None for an empty one. Raises `UnexpectedAnswer`."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=30)
     latencies: list[float] = []

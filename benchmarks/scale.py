@@ -1,4 +1,4 @@
-"""(g) One Prometheus with the project's rules, and more and more replicas to scrape."""
+"""(g) One Prometheus with the project's rules and an increasing number of replicas."""
 
 import re
 import subprocess
@@ -20,23 +20,23 @@ from lab.desk.gateway_log import GatewayLog
 from testbed import Replica, wait_for
 from testbed.expositions import Expositions, Page
 
-# as observability/prometheus/prometheus.yml has both
+# the values of observability/prometheus/prometheus.yml
 INTERVAL_SECONDS = 5
 RULES = [*ROOT.glob("observability/prometheus/rules/*.yml"), *ROOT.glob("alerts/rules/*.yml")]
-# what the other parts expose, as the tests know it; none of it moves
+# the metrics of the other components from the tests; they do not change
 OTHERS = {"gateway": "nginx", "postgres": "postgres", "host": "host", "processes": "processes"}
 EXPOSITIONS = ROOT / "tests/data/exposition"
 REDIS_NODES = 6
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 CUMULATIVE = ("_total", "_bucket", "_count", "_sum")
 MEGABYTE = 1e6
-# of long ranges: so much history is made, and asked for at once
+# for rules over long ranges: the amount of history that is generated and queried
 HISTORY_SERIES, HISTORY_DAYS = 10, 3
 
 
 @dataclass(frozen=True)
 class Watched:
-    """What one Prometheus needed for a number of replicas. Times are of the last minute."""
+    """The resources of one Prometheus for a number of replicas. Times are of the last minute."""
 
     replicas: int
     series_a_replica: float
@@ -45,17 +45,17 @@ class Watched:
     scrape_ms: float
     slowest_scrape_ms: float
     rules_ms: float
-    """All groups that are evaluated each interval, one after another."""
+    """All groups that are evaluated every interval, added up."""
     slowest_group: str
     slowest_group_ms: float
-    """The longest of the last minute."""
+    """The longest duration in the last minute."""
     missed: float
     memory_mb: float
     cpu_cores: float
 
 
 def measure(bench: Bench, scale: Scale) -> Part:
-    """Watches each number of replicas for some minutes, each with a new Prometheus."""
+    """Measures each number of replicas for some minutes, each with a new Prometheus."""
     exposition = _exposition(bench)
     watched = [_watch(bench, exposition, count, scale.watch_minutes) for count in scale.watched_replicas]
     history = _history(bench)
@@ -88,7 +88,7 @@ def measure(bench: Bench, scale: Scale) -> Part:
 
 
 def _exposition(bench: Bench) -> str:
-    """What a real replica exposes, once it has answered requests of all kinds."""
+    """The metrics of a real replica after it has answered requests of all kinds."""
     with bench.replica({"DATABASE_URL": bench.postgres.new_database()}) as replica:
         for _ in range(50):
             _ask(replica)
@@ -113,7 +113,7 @@ def _watch(bench: Bench, exposition: str, count: int, minutes: float) -> Watched
     for node in range(REDIS_NODES):
         kind = "redis-master" if node < REDIS_NODES / 2 else "redis-replica"
         fixed[f"/redis/{node}"] = (EXPOSITIONS / f"{kind}.prom").read_bytes
-    # what the desk counts of the gateway's requests is what the service levels are made of
+    # the service levels are computed from the gateway's requests, which desk counts
     fixed["/desk"] = moving(GatewayLog(Path("/nonexistent")).exposition(), 0)
     with Expositions(pages, OPENMETRICS) as todo, Expositions(fixed) as others:
         scrapes = [
@@ -146,9 +146,9 @@ def _job(name: str, address: str, instances: Mapping[str, str]) -> dict[str, Any
 
 
 def moving(exposition: str, number: int) -> Page:
-    """A page of the replica with this number: counters and histograms grow with time, each replica at its own pace."""
+    """The metrics page of one replica: counters and histograms grow with time, at a different rate for each replica."""
     pieces: list[tuple[str, float, str]] = []
-    # what stands before a value that moves, what it grows by in a second, and what stands after it
+    # for each changing value: the text before it, its increase per second, and the text after it
     before = ""
     for line in exposition.replace('replica="REPLICA"', f'replica="todo-{number}"').splitlines(keepends=True):
         sample, mark, exemplar = line.partition(" # ")
@@ -182,7 +182,7 @@ def _seen(url: str, count: int, memory_mb: float, cores: float) -> Watched:
 
     up = one('sum(up{job="todo"})')
     if up != count:
-        raise CannotRun(f"of {count} replicas {up:.0f} were scraped: this machine is too slow or too busy")
+        raise CannotRun(f"of {count} replicas {up:.0f} were scraped: the machine is too slow or too busy")
     frequent = f"prometheus_rule_group_interval_seconds == {INTERVAL_SECONDS}"
     groups = ask("topk(1, max_over_time(prometheus_rule_group_last_duration_seconds[1m]))")
     return Watched(

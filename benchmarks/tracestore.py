@@ -1,4 +1,4 @@
-"""(f) The lab's store of traces under a steady flood: memory and disk, once it has reached its bound."""
+"""(f) The lab's trace store under a steady load: memory and disk, once it has reached its size limit."""
 
 import random
 import time
@@ -20,7 +20,7 @@ MEGABYTE = 1e6
 
 
 def measure(bench: Bench, scale: Scale) -> Part:
-    """Sends traces of four spans at a steady rate, and samples the store's resident memory and its files."""
+    """Sends traces of four spans at a steady rate, and samples the store's resident memory and file sizes."""
     seconds = max(20, int(scale.memory_minutes * 60))
     with TraceStore(bench.directory, "--most-megabytes", str(BOUND_MEGABYTES)) as store:
         process = psutil.Process(store.process.pid)
@@ -52,19 +52,19 @@ def measure(bench: Bench, scale: Scale) -> Part:
     )
     columns = ("load", "before MB", "most MB", "rise MB", "most disk MB", "rise MB", "CPU %", "spans kept", "evicted")
     return Part(
-        [Table(f"Store of traces, bound of {BOUND_MEGABYTES} MiB; rises are those of the second half", columns, [row])],
+        [Table(f"Trace store, limit of {BOUND_MEGABYTES} MiB; rises are those of the second half", columns, [row])],
         [
-            Figure("most memory of the store of traces", max(memory), 150, " MB", is_ceiling=True),
+            Figure("maximum memory of the trace store", max(memory), 150, " MB", is_ceiling=True),
             Figure("rise of it in the second half", rose[0], 2, " MB", is_ceiling=True),
             Figure("rise of its files in the second half", rose[1], 2, " MB", is_ceiling=True),
-            Figure("posts that it refused", refused, 0, is_ceiling=True),
+            Figure("requests that it refused", refused, 0, is_ceiling=True),
         ],
         {"seconds": took, "traces": sent, "memory_mb": memory, "disk_mb": disk, "cpu_cores": cpu, "evicted": evicted},
     )
 
 
 def _traces(count: int) -> bytes:
-    """A post of traces with two server and two client spans each."""
+    """A request with traces of two server and two client spans each."""
     spans = []
     for _ in range(count):
         trace_id = random.randbytes(16)  # noqa: S311 (no secret)

@@ -1,7 +1,7 @@
-"""How long a backtest takes and what memory it needs: `python -m benchmarks.tuning [DAYS [ALERTS]]`.
+"""Duration and memory of a backtest: `python -m benchmarks.tuning [DAYS [ALERTS]]`.
 
-Fills a Prometheus of its own with `DAYS` (3) of `ALERTS` (all) that have a number, at the rules' interval, three
-label sets each, and then backtests one alert and all of them over it in processes of their own.
+Fills a Prometheus with `DAYS` (3) of `ALERTS` (all) that have a threshold, at the rules' interval, three label sets each,
+then backtests one alert and all of them, in separate processes.
 """
 
 import os
@@ -25,7 +25,7 @@ PORT = 29_790
 
 
 def main() -> int:
-    """Prints the figures."""
+    """Prints the results."""
     days = float(sys.argv[1]) if len(sys.argv) > 1 else 3.0
     watched = [each for each in load_watched().values() if not each.is_state]
     watched = watched[: int(sys.argv[2]) if len(sys.argv) > 2 else None]
@@ -43,7 +43,7 @@ def main() -> int:
 
 
 def _fill(folder: Path, watched: list[Watched], days: float) -> int:
-    """Writes blocks, an alert at a time so that the text stays small, and returns the number of samples."""
+    """Writes blocks, one alert at a time to limit memory, and returns the number of samples."""
     end = int(time.time()) // STEP * STEP
     times = range(end - int(days * 86_400), end, STEP)
     count = 0
@@ -108,7 +108,7 @@ def _serve(folder: Path) -> subprocess.Popen[bytes]:
 
 
 def _measure(name: str, days: float, arguments: list[str]) -> None:
-    """Wall and processor time of a backtest, and its peak of memory, imports included."""
+    """Wall time, CPU time and peak memory of a backtest, including imports."""
     command = [sys.executable, "-m", "lab", "tune", *arguments, f"--last={int(days * 24)}h", "--no-corpus"]
     began = time.monotonic()
     child = subprocess.Popen([*command, f"--prometheus=http://127.0.0.1:{PORT}"], stdout=subprocess.DEVNULL)

@@ -1,4 +1,4 @@
-"""wrk (https://github.com/wg/wrk), and what it prints."""
+"""Runs wrk (https://github.com/wg/wrk), and parses its output."""
 
 import re
 import subprocess
@@ -15,12 +15,12 @@ BROKEN = re.compile(r"Socket errors: connect (\d+), read (\d+), write (\d+), tim
 
 
 class WrkError(Exception):
-    """wrk did not run, or what it ran against did not answer every request well."""
+    """wrk did not run, or a request failed."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one run of wrk came to. Latencies in milliseconds."""
+    """The result of one run of wrk. Latencies in milliseconds."""
 
     requests: int
     per_second: float
@@ -29,7 +29,7 @@ class Outcome:
 
 
 def parse(text: str) -> Outcome:
-    """Reads what `wrk --latency` prints. Raises `WrkError` where any request failed, since then it measured errors."""
+    """Parses the output of `wrk --latency`. Raises `WrkError` if a request failed, because then it measured errors."""
     total, rate = TOTAL.search(text), RATE.search(text)
     if total is None or rate is None:
         raise WrkError(f"wrk printed no result: {text.strip() or 'nothing'}")
@@ -49,7 +49,7 @@ def parse(text: str) -> Outcome:
 def command(
     url: str, seconds: int, connections: int, *, script: Path | None = None, arguments: Sequence[str] = ()
 ) -> list[str]:
-    """The command line of one run, from one thread."""
+    """The command line of a run with one thread."""
     scripted = ["-s", str(script)] if script else []
     return [
         *("wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "5s", "--latency"),
@@ -60,7 +60,7 @@ def command(
 
 
 def run(commands: Sequence[Sequence[str]]) -> list[Outcome]:
-    """Runs several at once and waits for all."""
+    """Runs several at once and waits for all of them."""
     running = [subprocess.Popen(each, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for each in commands]
     try:
         return [parse(each.communicate()[0]) for each in running]

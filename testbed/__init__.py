@@ -1,4 +1,4 @@
-"""Real servers for tests: on free ports, in directories of their own, gone when the test is."""
+"""Real servers for tests: on free ports, in temporary directories, stopped at the end of the test."""
 
 from testbed.conditions import until, wait_for
 from testbed.gateway import Gateway

@@ -1,4 +1,4 @@
-"""Waiting for what shall become true, instead of sleeping."""
+"""Waits for conditions, instead of sleeping."""
 
 import asyncio
 import time
@@ -10,7 +10,7 @@ PAUSE_SECONDS = 0.02
 
 
 def wait_for(condition: Callable[[], T], timeout: float = 60.0, what: str = "the condition") -> T:
-    """The first true value of `condition`, asked until `timeout` seconds have passed; then an AssertionError."""
+    """Returns the first true value of `condition`. Raises AssertionError after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while not (value := condition()):
         assert time.monotonic() < deadline, f"{what} did not come true within {timeout:g} s"
@@ -19,7 +19,7 @@ def wait_for(condition: Callable[[], T], timeout: float = 60.0, what: str = "the
 
 
 async def until(condition: Callable[[], Awaitable[T]], timeout: float = 60.0, what: str = "the condition") -> T:
-    """`wait_for`, for a condition that is a coroutine."""
+    """`wait_for` with a coroutine as condition."""
     deadline = time.monotonic() + timeout
     while not (value := await condition()):
         assert time.monotonic() < deadline, f"{what} did not come true within {timeout:g} s"

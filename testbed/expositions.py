@@ -1,4 +1,4 @@
-"""Metrics pages for a real Prometheus to scrape, with fixed texts: a stack that is well, and that nobody uses."""
+"""A server for metrics pages with fixed content, as targets of a real Prometheus: a healthy stack without traffic."""
 
 import sys
 import threading
@@ -12,11 +12,11 @@ Page = Callable[[], bytes]
 
 
 class Expositions:
-    """Serves each page under its path, on a free port of this machine."""
+    """Serves each page at its path, on a free port."""
 
     def __init__(self, pages: Mapping[str, Page], content_type: str = "text/plain; version=0.0.4") -> None:
         class Handler(BaseHTTPRequestHandler):
-            # a connection serves many scrapes
+            # keep-alive: a connection serves many scrapes
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
@@ -25,7 +25,7 @@ class Expositions:
                 self.send_response(200 if page else 404)
                 self.send_header("Content-Type", content_type)
                 self.send_header("Content-Length", str(len(body)))
-                # a scrape that ran out of time has gone
+                # the scrape has timed out
                 with suppress(BrokenPipeError, ConnectionResetError):
                     self.end_headers()
                     self.wfile.write(body)
@@ -34,11 +34,11 @@ class Expositions:
                 pass
 
         class Server(ThreadingHTTPServer):
-            # those of a hundred targets at once
+            # a hundred targets may be scraped at once
             request_queue_size = 128
 
             def handle_error(self, request: object, client_address: object) -> None:
-                # a scraper that ended, and with it its connections
+                # the scraper has closed the connection
                 if not isinstance(sys.exc_info()[1], ConnectionError):
                     super().handle_error(request, client_address)  # type: ignore[arg-type]
 

@@ -1,7 +1,7 @@
-"""A stand-in for kubectl and a cluster: `python fake_kubectl.py STATE …`. It fails on whatever it does not know.
+"""A fake kubectl and cluster: `python fake_kubectl.py STATE …`. It fails on commands that it does not know.
 
-STATE is a JSON file: `objects` as `kubectl get --output json` has them, `ports` by service, `files` of Prometheus' pod,
-and `calls`, which it appends to. Deployments and StatefulSets have the pods that they ask for, at once.
+STATE is a JSON file with `objects` as in `kubectl get --output json`, `ports` by service, `files` of Prometheus' pod,
+and `calls`, to which each call is appended. Deployments and StatefulSets get the requested number of pods immediately.
 """
 
 import json
@@ -24,7 +24,7 @@ APPLY = ["--server-side", "--force-conflicts", "--field-manager", "glasshouse", 
 
 
 def fail(text: str) -> NoReturn:
-    """As kubectl does."""
+    """Fails like kubectl."""
     print(text, file=sys.stderr)
     sys.exit(1)
 
@@ -37,17 +37,17 @@ class Cluster:
         self.state: dict[str, Any] = json.loads(file.read_text())
 
     def save(self) -> None:
-        """Has every workload have its pods, and writes the state."""
+        """Creates or removes pods for every workload, and writes the state."""
         for each in self.objects("Deployment") + self.objects("StatefulSet"):
             self._reconcile(each)
         self._file.write_text(json.dumps(self.state))
 
     def objects(self, kind: str) -> list[dict[str, Any]]:
-        """All of a kind."""
+        """All objects of a kind."""
         return [each for each in self.state["objects"] if each["kind"] == kind]
 
     def find(self, resource: str) -> dict[str, Any]:
-        """`kind/name`."""
+        """The object named `kind/name`."""
         kind, _, name = resource.partition("/")
         for each in self.objects(KINDS.get(kind, "")):
             if each["metadata"]["name"] == name:
@@ -89,7 +89,7 @@ class Cluster:
 
 
 def main(arguments: list[str]) -> None:
-    """One call of kubectl."""
+    """Handles one call of kubectl."""
     cluster = Cluster(Path(arguments[0]))
     if arguments[1:3] != ["--namespace", NAMESPACE]:
         fail(f'Error from server (NotFound): namespaces "{arguments[2]}" not found')
@@ -118,7 +118,7 @@ def main(arguments: list[str]) -> None:
 
 
 def get(cluster: Cluster, rest: list[str]) -> str:
-    """`get`, in the forms that are known."""
+    """`get`, in the forms that are used."""
     if rest == [
         *("deployments,statefulsets,daemonsets,pods", "--selector", "app.kubernetes.io/part-of=glasshouse"),
         *("--output", "json"),
@@ -153,7 +153,7 @@ def annotate(cluster: Cluster, rest: list[str]) -> None:
 
 
 def apply(cluster: Cluster, made: dict[str, Any]) -> None:
-    """A ConfigMap, which Prometheus' pod sees at once."""
+    """`apply` of a ConfigMap, which Prometheus' pod has immediately."""
     name = made["metadata"]["name"]
     there = cluster.find(f"configmap/{name}")
     there["metadata"]["labels"] = made["metadata"]["labels"]
@@ -162,7 +162,7 @@ def apply(cluster: Cluster, made: dict[str, Any]) -> None:
 
 
 def forward(cluster: Cluster, rest: list[str]) -> None:
-    """`port-forward`: says which port it is, and stays. What answers there is the test's."""
+    """`port-forward`: prints its port and stays. The test runs the server on that port."""
     if rest[:2] != ["--address", "127.0.0.1"] or len(rest) != 4 or not re.fullmatch(r"\d*:\d+", rest[3]):
         fail(f"error: unknown port-forward: {' '.join(rest)}")
     service = rest[2].removeprefix("service/")

@@ -1,4 +1,4 @@
-"""nginx over some replicas, with the repository's own configuration of the gateway."""
+"""nginx in front of some replicas, with the repository's configuration of the gateway."""
 
 import os
 import shutil
@@ -13,19 +13,19 @@ CONFIG = Path(__file__).parents[1] / "gateway/nginx.conf"
 
 
 class Gateway(Process):
-    """The gateway. What is put in the place of the Docker way's lines must be there, or it fails."""
+    """The gateway. Fails if a line that it must replace is not in the configuration."""
 
     def __init__(self, directory: Path, ports: Sequence[int]) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.port, status_port = free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         text = "daemon off;\n" + CONFIG.read_text()
-        # no DNS here: a line for each replica
+        # no DNS here: one line for each replica
         servers = "\n".join(f"        server 127.0.0.1:{port} max_fails=1 fail_timeout=1s;" for port in ports)
         backups = "\n".join(f"        server 127.0.0.1:{port} max_fails=0 backup;" for port in ports)
         user = "\nuser root;" if os.geteuid() == 0 else ""
         for line, here in {
-            # first, since the directory itself may lie there
+            # replaced first, because the directory may be below it
             "/tmp/": f"{directory}/",
             "worker_processes auto;": f"worker_processes 1;{user}",
             "        server todo:8000 resolve max_fails=1 fail_timeout=1s;": servers,

@@ -1,4 +1,4 @@
-"""Steady load: requests at a fixed rate, whatever comes of them, and what came of each."""
+"""A steady load: sends requests at a fixed rate whatever their results are, and records the results."""
 
 import asyncio
 import time
@@ -15,7 +15,7 @@ Kind = str
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one request. `status` is 0 where no answer came; `began` is a `time.monotonic()`."""
+    """The result of one request. `status` is 0 without a response; `began` is a `time.monotonic()`."""
 
     kind: Kind
     status: int
@@ -30,7 +30,7 @@ Shot = Callable[[httpx.AsyncClient], Awaitable[httpx.Response]]
 
 
 class Load:
-    """Sends each kind of request `rate` times a second, from its own due times (an open loop)."""
+    """Sends each kind of request `rate` times per second, at its own due times (open loop)."""
 
     def __init__(self, urls: Sequence[str], shots: dict[Kind, Shot], rate: float = 20.0, timeout: float = 60.0) -> None:
         self._urls = urls
@@ -42,7 +42,7 @@ class Load:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Load"]:
-        """Sends while the block runs, and waits for the last answers."""
+        """Sends while the block runs, and waits for the last responses."""
         limits = httpx.Limits(max_connections=200, max_keepalive_connections=100)
         clients = [httpx.AsyncClient(base_url=url, timeout=self._timeout, limits=limits) for url in self._urls]
         ended = asyncio.Event()
@@ -56,19 +56,19 @@ class Load:
                 await client.aclose()
 
     async def answered(self, kind: Kind, count: int, timeout: float = 120.0) -> list[Outcome]:
-        """Waits until `count` requests of a kind, begun from now on, have ended; those."""
+        """Waits until `count` further requests of a kind have ended, and returns them."""
         start = time.monotonic()
         return await self._until(kind, lambda found: len(found) >= count, start, timeout)
 
     async def each_answered(self, count: int, timeout: float = 120.0) -> dict[Kind, list[Outcome]]:
-        """Waits until `count` requests of every kind, begun from now on, have ended; those."""
+        """Waits until `count` further requests of every kind have ended, and returns them."""
         start = time.monotonic()
         return {
             kind: await self._until(kind, lambda found: len(found) >= count, start, timeout) for kind in self._shots
         }
 
     def statuses(self, kind: Kind, since: float = 0.0) -> Counter[int]:
-        """How often each status came for requests that began at `since` or later."""
+        """The number of responses by status, for requests that began at `since` or later."""
         return Counter(each.status for each in self.outcomes if each.kind == kind and each.began >= since)
 
     async def _until(

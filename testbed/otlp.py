@@ -1,4 +1,4 @@
-"""An OTLP receiver in this process: takes traces and logs over HTTP, and can be slow, reject, fail, or be away."""
+"""An OTLP receiver in this process for traces and logs over HTTP, which can be slow, reject, fail, or be down."""
 
 import gzip
 import socket
@@ -24,7 +24,7 @@ TRICKLE_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class ReceivedSpan:
-    """A span as it came. Times in nanoseconds since 1970; `parent_id` is empty for a root."""
+    """A received span. Times in nanoseconds since 1970; `parent_id` is empty for a root."""
 
     trace_id: str
     span_id: str
@@ -41,13 +41,13 @@ class ReceivedSpan:
 
     @property
     def seconds(self) -> float:
-        """The duration."""
+        """The duration in seconds."""
         return (self.ended - self.started) / 1e9
 
 
 @dataclass(frozen=True)
 class ReceivedLog:
-    """A log record as it came. The ids are empty where it belongs to no request."""
+    """A received log record. The ids are empty if it belongs to no request."""
 
     body: str
     severity: str
@@ -60,7 +60,7 @@ class ReceivedLog:
 
 @dataclass(frozen=True)
 class Post:
-    """A request as it came: names of headers in lower case, the body as it was before any compression."""
+    """A received request: header names in lower case, the body after decompression."""
 
     path: str
     headers: dict[str, str]
@@ -77,11 +77,11 @@ class OtlpReceiver:
         self.logs: list[ReceivedLog] = []
         self.received: list[Post] = []
         self.rejects = 0
-        """How many of each batch it says it rejected."""
+        """The number of records of each batch that it reports as rejected."""
         self.status = 200
-        """What it answers; anything but 200 means that nothing is taken."""
+        """The status of its responses; with any other than 200 it stores nothing."""
         self.trickles = False
-        """Whether its answers come a byte at a time, headers too, and never end."""
+        """Whether its responses are sent byte by byte, including headers, and never end."""
         self._tls = tls
         self._released = threading.Event()
         self._released.set()
@@ -100,11 +100,11 @@ class OtlpReceiver:
 
     @property
     def posts(self) -> int:
-        """How many requests came."""
+        """The number of received requests."""
         return len(self.received)
 
     def start(self) -> None:
-        """Listens."""
+        """Starts to listen."""
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -118,7 +118,7 @@ class OtlpReceiver:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 answer = receiver._take(self.path, headers, body)
-                # a client that has waited too long is gone
+                # the client has timed out and closed the connection
                 with suppress(OSError):
                     if receiver.trickles:
                         self._trickle()
@@ -148,7 +148,7 @@ class OtlpReceiver:
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def stop(self) -> None:
-        """Is away: connections are refused."""
+        """Stops: connections are refused."""
         if self._server is not None:
             server, self._server = self._server, None
             server.shutdown()
@@ -159,16 +159,16 @@ class OtlpReceiver:
         self._connections.clear()
 
     def be_slow(self) -> None:
-        """Takes requests, and answers none until `be_quick`."""
+        """Accepts requests, but sends no responses until `be_quick`."""
         self._released.clear()
 
     def be_quick(self) -> None:
-        """Answers what waits, and from now on at once."""
+        """Sends the delayed responses, and responds immediately from now on."""
         self.trickles = False
         self._released.set()
 
     def trace(self, trace_id: str) -> list[ReceivedSpan]:
-        """The spans of a trace, in the order of their start."""
+        """The spans of a trace, ordered by start."""
         return sorted((span for span in self.spans if span.trace_id == trace_id), key=lambda span: span.started)
 
     def _take(self, path: str, headers: dict[str, str], body: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""OTLP requests by hand: traces like the service's, and log records."""
+"""Builds OTLP requests: traces like the service's, and log records."""
 
 import random
 import time
@@ -16,7 +16,7 @@ MILLISECOND = 1_000_000
 
 
 def any_value(value: Any) -> AnyValue:
-    """A value of any kind that attributes have."""
+    """An attribute value of any type."""
     if isinstance(value, bool):
         return AnyValue(bool_value=value)
     if isinstance(value, int):
@@ -45,7 +45,7 @@ def request_spans(
     start: int | None = None,
     **extra: Any,
 ) -> list[Span]:
-    """A server span and a client span below it, of a request that began at `start` (nanoseconds since 1970)."""
+    """A server span with a client span, of a request that began at `start` (nanoseconds since 1970)."""
     began = start or time.time_ns()
     root = random.randbytes(8)
     server = Span(
@@ -74,7 +74,7 @@ def request_spans(
 
 
 def traces(spans: Sequence[Span], replica: str = "todo-1") -> bytes:
-    """The body of a post of spans."""
+    """The body of a request with spans."""
     request = ExportTraceServiceRequest()
     group = request.resource_spans.add(resource=resource(replica))
     group.scope_spans.add(scope=InstrumentationScope(name="service", version="1"), spans=spans)
@@ -94,7 +94,7 @@ def log_record(body: str, trace_id: bytes = b"", severity: str = "ERROR", at: in
 
 
 def logs(records: Sequence[LogRecord], replica: str = "todo-1") -> bytes:
-    """The body of a post of log records."""
+    """The body of a request with log records."""
     request = ExportLogsServiceRequest()
     group = request.resource_logs.add(resource=resource(replica))
     group.scope_logs.add(scope=InstrumentationScope(name="service.request"), log_records=records)

@@ -10,9 +10,9 @@ PROGRAM = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin
 
 
 class PgBouncer(Process):
-    """A pooler before a server: however many clients come, it takes `connections` of each database at the most.
+    """A pooler in front of a server, with at most `connections` server connections for each database.
 
-    It stands in the server's directory, which the user that runs both may enter.
+    Its files are in the server's directory, which the user that runs both can access.
     """
 
     def __init__(self, postgres: Postgres, *, connections: int = 2) -> None:
@@ -34,7 +34,7 @@ auth_type = trust
 auth_file = {users}
 pool_mode = transaction
 default_pool_size = {connections}
-# the next client gets the connection that waits longest: one that comes back gets another each time
+# round robin, so that a client gets another server connection each time
 server_round_robin = 1
 max_client_conn = 500
 admin_users = todo
@@ -58,7 +58,7 @@ admin_users = todo
         wait_for(self._is_ready, 15, "PgBouncer")
 
     def through(self, database_url: str) -> str:
-        """A `DATABASE_URL` of the server, by way of the pooler."""
+        """A `DATABASE_URL` of the server through the pooler."""
         address, _, name = database_url.rpartition("/")
         return f"{address.rpartition(':')[0]}:{self.port}/{name}"
 
@@ -68,5 +68,5 @@ admin_users = todo
 
 
 def is_installed() -> bool:
-    """Whether there is a PgBouncer here."""
+    """Whether PgBouncer is installed."""
     return bool(PROGRAM)

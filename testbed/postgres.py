@@ -19,7 +19,7 @@ USER = "postgres" if os.geteuid() == 0 else None
 
 
 def _program(name: str) -> str:
-    """A program of the newest PostgreSQL here. Debian keeps them off PATH."""
+    """A program of the newest installed PostgreSQL. Debian does not put them on PATH."""
     found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda path: int(path.parts[4]))
     program = str(found[-1]) if found else shutil.which(name)
     assert program, f"{name} is not installed"
@@ -27,10 +27,10 @@ def _program(name: str) -> str:
 
 
 class Postgres(Process):
-    """One server. `is_durable=False` leaves out fsync, for tests that are not about durability."""
+    """One server. `is_durable=False` turns fsync off, for tests that are not about durability."""
 
     def __init__(self, *, is_durable: bool = False) -> None:
-        # not among pytest's directories, which no other user may enter
+        # not in pytest's directories, which other users cannot access
         directory = Path(tempfile.mkdtemp(prefix="postgres-"))
         if USER:
             shutil.chown(directory, USER, USER)
@@ -67,27 +67,27 @@ class Postgres(Process):
         wait_for(self._is_ready, 30, "PostgreSQL's answer")
 
     def stop(self, number: int = SIGINT, timeout: float = 15.0) -> int:
-        """Ends it, cutting off its clients."""
+        """Stops it, and closes its clients' connections."""
         self.resume()
         return super().stop(number, timeout)
 
     def kill(self) -> int:
-        """Kills it with all its processes, as when a machine loses its power."""
+        """Kills it with all its processes, like a power failure."""
         if self.is_running:
-            # stopped first, so that it does not clean up after its children
+            # paused first, so that it does not clean up after its children
             super().pause()
             for child in psutil.Process(self.pid).children(recursive=True):
                 child.kill()
         return super().kill()
 
     def pause(self) -> None:
-        """Freezes it with all its processes: connections stay open, and nothing is answered."""
+        """Freezes it with all its processes: connections stay open, but nothing is answered."""
         super().pause()
         for child in psutil.Process(self.pid).children(recursive=True):
             child.suspend()
 
     def resume(self) -> None:
-        """Lets all of it go on."""
+        """Resumes it."""
         if self.is_running and self.is_paused:
             for child in psutil.Process(self.pid).children(recursive=True):
                 with suppress(psutil.NoSuchProcess):
@@ -95,30 +95,30 @@ class Postgres(Process):
         super().resume()
 
     def new_database(self) -> str:
-        """Makes an empty database. What `DATABASE_URL` takes for it."""
+        """Creates an empty database, and returns its `DATABASE_URL`."""
         self._databases += 1
         name = f"todo_{self._databases}"
         self.sql(f"CREATE DATABASE {name}", "postgres")
         return self.url(name)
 
     def url(self, name: str) -> str:
-        """What `DATABASE_URL` takes for a database."""
+        """The `DATABASE_URL` of a database."""
         return f"postgresql+asyncpg://todo@127.0.0.1:{self.port}/{name}"
 
     def sql(self, statement: str, database: str) -> str:
-        """What psql prints for a statement, unaligned."""
+        """The unaligned output of psql for a statement."""
         return self._run(
             "psql", "-h", "127.0.0.1", "-p", str(self.port), "-U", "todo", "-d", database, "-AtXqc", statement
         )
 
     def set(self, name: str, value: str) -> None:
-        """Sets a parameter for all sessions, as an operator does who reloads the configuration."""
+        """Sets a parameter for all sessions, by reloading the configuration."""
         self.sql(f"ALTER SYSTEM SET {name} = '{value}'", "postgres")
         self.sql("SELECT pg_reload_conf()", "postgres")
         wait_for(lambda: self.sql(f"SHOW {name}", "postgres") == value, what=f"{name} = {value!r}")
 
     def own(self, file: Path) -> None:
-        """Makes a file the server's own, which nobody else reads."""
+        """Makes a file belong to the server's user, readable only for it."""
         if USER:
             shutil.chown(file, USER, USER)
         file.chmod(0o600)

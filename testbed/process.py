@@ -8,30 +8,30 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM
 
-# Below the range that the kernel takes for outgoing connections, so that none of these is in use by one.
+# below the kernel's range for outgoing connections, so that none of these is in use by one
 PORTS = range(22_000, 30_000)
-# A Redis Cluster node takes a second port 10,000 higher, for the other nodes.
+# a Redis Cluster node uses a second port 10,000 higher, for the other nodes
 REDIS_PORTS = range(20_000, 22_000)
 BUS_OFFSET = 10_000
-# With `pytest -n` each worker has a share of the ports, and none is handed out twice, so that a server that is slow to
-# bind its port does not lose it to another.
+# With `pytest -n` each worker has its own share of the ports, and no port is used twice, so that a server that binds
+# its port late does not lose it to another.
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 _handed_out: set[int] = set()
 
 
 def free_port() -> int:
-    """A port of this machine that nothing listens on."""
+    """A free port of this machine."""
     return free_block(1)
 
 
 def free_block(count: int) -> int:
-    """The first of `count` ports in a row that nothing listens on."""
+    """The first of `count` consecutive free ports."""
     return _free(PORTS, range(count))
 
 
 def free_redis_block(count: int) -> int:
-    """As `free_block`, for nodes of a Redis Cluster."""
+    """Like `free_block`, for nodes of a Redis Cluster."""
     return _free(REDIS_PORTS, [*range(count), *range(BUS_OFFSET, BUS_OFFSET + count)])
 
 
@@ -57,14 +57,14 @@ def _is_free(port: int) -> bool:
 
 
 def is_listening(port: int) -> bool:
-    """Whether something accepts connections on the port."""
+    """Whether the port accepts connections."""
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 class Process:
-    """A command that runs in the background. Its output goes to `log`, appended over restarts."""
+    """A command that runs in the background. Its output is appended to `log`."""
 
     def __init__(
         self,
@@ -82,26 +82,26 @@ class Process:
         self.log = log
         self._child: subprocess.Popen[bytes] | None = None
         self.is_paused = False
-        """Whether it is frozen."""
+        """Whether it is paused."""
 
     @property
     def pid(self) -> int:
-        """The id of the running process."""
+        """The process id."""
         assert self._child is not None, "not started"
         return self._child.pid
 
     @property
     def is_running(self) -> bool:
-        """Whether it was started and has not ended."""
+        """Whether it is running."""
         return self._child is not None and self._child.poll() is None
 
     @property
     def returncode(self) -> int | None:
-        """The exit status, None while it runs."""
+        """The exit status; None while it runs."""
         return self._child.poll() if self._child else None
 
     def start(self) -> None:
-        """Starts it, if it does not run."""
+        """Starts it, unless it is running."""
         if self.is_running:
             return
         with self.log.open("ab") as log:
@@ -119,22 +119,22 @@ class Process:
             )
 
     def signal(self, number: int) -> None:
-        """Sends a signal, if it runs."""
+        """Sends a signal, if it is running."""
         if self.is_running:
             os.kill(self.pid, number)
 
     def pause(self) -> None:
-        """Freezes it: connections stay open, and nothing is answered."""
+        """Freezes it: connections stay open, but nothing is answered."""
         self.is_paused = True
         self.signal(SIGSTOP)
 
     def resume(self) -> None:
-        """Lets it go on."""
+        """Resumes it."""
         self.is_paused = False
         self.signal(SIGCONT)
 
     def stop(self, number: int = SIGTERM, timeout: float = 15.0) -> int:
-        """Asks it to end and waits; kills it where it does not. Its exit status."""
+        """Terminates it and waits; kills it if that takes too long. Returns the exit status."""
         if self._child is None:
             return 0
         if self.is_paused:
@@ -146,7 +146,7 @@ class Process:
             return self.kill()
 
     def kill(self) -> int:
-        """Kills it at once."""
+        """Kills it with SIGKILL."""
         if self._child is None:
             return 0
         self.is_paused = False
@@ -154,5 +154,5 @@ class Process:
         return self._child.wait(10)
 
     def output(self) -> str:
-        """All that it has written."""
+        """Its output so far."""
         return self.log.read_text(errors="replace") if self.log.exists() else ""

@@ -1,4 +1,4 @@
-"""A Prometheus on a free port, with a configuration and rules of the test's choice."""
+"""A Prometheus on a free port, with configuration and rules given by the test."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ from testbed.process import Process, free_port
 
 
 class PrometheusServer:
-    """Scrapes and evaluates every second unless told otherwise, so that a test need not wait long."""
+    """By default it scrapes and evaluates every second, so that tests do not wait long."""
 
     def __init__(
         self, folder: Path, scrapes: Sequence[Mapping[str, Any]], rules: Sequence[Path], interval: str = "1s"

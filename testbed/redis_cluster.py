@@ -1,4 +1,4 @@
-"""A Redis Cluster of three masters with a replica each, as `redis/redis.conf` makes it."""
+"""A Redis Cluster of three primaries with one replica each, configured like `redis/redis.conf`."""
 
 import shutil
 from pathlib import Path
@@ -53,12 +53,12 @@ class Node(Process):
         )
 
     def ask(self, *command: str) -> Any:
-        """The answer to a command."""
+        """The response to a command."""
         return self.client.execute_command(*command)  # type: ignore[no-untyped-call]
 
     @property
     def is_answering(self) -> bool:
-        """Whether it answers, be it that it is loading."""
+        """Whether it answers, also while it is loading."""
         try:
             return bool(self.client.ping())
         except (redis.RedisError, OSError):
@@ -66,7 +66,7 @@ class Node(Process):
 
 
 class RedisCluster:
-    """Six nodes. `with RedisCluster(directory) as cluster:` starts them, and ends them after."""
+    """Six nodes. `with RedisCluster(directory) as cluster:` starts and stops them."""
 
     def __init__(self, directory: Path) -> None:
         self.nodes = [Node(directory, f"redis-{number}") for number in range(1, 2 * MASTERS + 1)]
@@ -88,11 +88,11 @@ class RedisCluster:
 
     @property
     def url(self) -> str:
-        """What `REDIS_URL` takes: every node."""
+        """A `REDIS_URL` with every node."""
         return ",".join(f"redis://127.0.0.1:{node.port}" for node in self.nodes)
 
     def masters(self) -> list[Node]:
-        """The nodes that are masters, as they say themselves; those that do not answer are left out."""
+        """The nodes that report themselves as primaries; nodes that do not answer are skipped."""
         return [node for node in self.nodes if node.is_answering and _role(node) == "master"]
 
     def master_of(self, key: str) -> Node:
@@ -105,7 +105,7 @@ class RedisCluster:
         raise AssertionError(f"no master serves {key}")
 
     def replica_of(self, master: Node) -> Node:
-        """A node that follows a master."""
+        """A replica of a primary."""
         return next(
             node
             for node in self.nodes
@@ -115,7 +115,7 @@ class RedisCluster:
         )
 
     def is_well(self) -> bool:
-        """Whether all slots are served by three masters, each with a replica that is in step."""
+        """Whether all slots are covered by three primaries, each with a replica in sync."""
         try:
             for node in self.nodes:
                 state = node.ask("CLUSTER INFO")
@@ -132,7 +132,7 @@ class RedisCluster:
         return len(self.masters()) == MASTERS
 
     def repair(self) -> None:
-        """Resumes and starts what is paused or dead, and waits until the cluster is well and empty."""
+        """Resumes and starts all nodes, and waits until the cluster is healthy and empty."""
         for node in self.nodes:
             node.resume()
             node.start()
@@ -140,12 +140,12 @@ class RedisCluster:
         self.flush()
 
     def flush(self) -> None:
-        """Drops every key."""
+        """Deletes every key."""
         for master in self.masters():
             master.client.flushall()
 
     def evict(self, part: str) -> int:
-        """Drops every key that has `part` in its name, as a lack of memory would; how many."""
+        """Deletes every key whose name contains `part`, like an eviction, and returns the number."""
         found = [(master, key) for master in self.masters() for key in master.client.keys(f"*{part}*")]
         return sum(int(master.client.delete(key)) for master, key in found)
 

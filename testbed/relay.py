@@ -1,4 +1,4 @@
-"""A connection between a replica and a server, that can be cut without hurting the server."""
+"""A TCP proxy between a replica and a server, which can cut the connection without affecting the server."""
 
 import asyncio
 import threading
@@ -7,7 +7,7 @@ from types import TracebackType
 
 
 class Relay:
-    """Passes on what comes to its port to another, until it is cut: then it closes all, and accepts nothing."""
+    """Forwards its port to another until it is cut: then it closes all connections and accepts none."""
 
     def __init__(self, target: int) -> None:
         self._target = target
@@ -17,7 +17,7 @@ class Relay:
         self._server: asyncio.Server | None = None
         self.port = 0
         self.asked = 0
-        """How often something came from a client. What is sent at once and is small comes at once."""
+        """How often data arrived from a client. Small data that is sent at once arrives at once."""
 
     def __enter__(self) -> "Relay":
         self._thread.start()
@@ -32,11 +32,11 @@ class Relay:
         self._thread.join(5)
 
     def cut(self) -> None:
-        """Closes every connection, and refuses new ones."""
+        """Closes all connections, and refuses new ones."""
         asyncio.run_coroutine_threadsafe(self._cut(), self._loop).result(5)
 
     def mend(self) -> None:
-        """Passes on again, at the same port."""
+        """Forwards again, on the same port."""
         asyncio.run_coroutine_threadsafe(self._mend(), self._loop).result(5)
 
     async def _mend(self) -> None:
@@ -61,7 +61,7 @@ class Relay:
 
 
 def _nothing() -> None:
-    """Is not counted."""
+    """Data from the server is not counted."""
 
 
 async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, came: Callable[[], None]) -> None:

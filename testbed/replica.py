@@ -1,4 +1,4 @@
-"""A replica of the service: `python -m service` in a process of its own."""
+"""A replica of the service: `python -m service` in a separate process."""
 
 import os
 import sys
@@ -16,21 +16,21 @@ from testbed.process import Process, free_port
 
 ROOT = Path(__file__).parents[1]
 START_SECONDS = 90.0
-# what of this process's environment a replica gets: nothing that could be a setting
+# the environment variables that a replica inherits; none of them is a setting
 KEPT = ("PATH", "HOME", "LANG", "VIRTUAL_ENV", "TMPDIR")
 
 
 def environment(**settings: str) -> dict[str, str]:
-    """The environment of a replica with these settings, and nothing of this process's that could be one."""
+    """The environment of a replica with these settings, without other settings of this process."""
     kept = {name: os.environ[name] for name in KEPT if name in os.environ}
     return kept | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"} | settings
 
 
 class Replica(Process):
-    """One replica. Settings are given by name (`RATE_LIMIT="off"`); without DATABASE_URL it has an SQLite file."""
+    """One replica. Settings are given by name (`RATE_LIMIT="off"`); without DATABASE_URL it uses an SQLite file."""
 
     arguments: tuple[str, ...] = ("-m", "service")
-    """What Python is to run."""
+    """Arguments for Python."""
 
     def __init__(self, directory: Path, name: str = "todo-1", **settings: str) -> None:
         directory.mkdir(parents=True, exist_ok=True)
@@ -60,7 +60,7 @@ class Replica(Process):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # there is no request left to wait for
+        # with 0, it does not wait for requests when it stops
         self.kill()
 
     def launch(self) -> None:
@@ -78,7 +78,7 @@ class Replica(Process):
 
     @property
     def memory_bytes(self) -> int:
-        """Resident memory."""
+        """Resident memory in bytes."""
         return int(psutil.Process(self.pid).memory_info().rss)
 
     def local_ports(self) -> set[int]:
@@ -117,7 +117,7 @@ class Samples:
         self._samples = [sample for family in self.families for sample in family.samples]
 
     def value(self, name: str, **labels: str) -> float:
-        """The sum of the samples with this name and, among others, these labels; 0 where there are none."""
+        """The sum of the samples with this name and at least these labels; 0 if there are none."""
         return sum(
             sample.value
             for sample in self._samples
@@ -125,5 +125,5 @@ class Samples:
         )
 
     def series(self) -> set[tuple[str, tuple[tuple[str, str], ...]]]:
-        """Every series: its name and labels."""
+        """All series, as name and labels."""
         return {(sample.name, tuple(sorted(sample.labels.items()))) for sample in self._samples}

@@ -1,4 +1,4 @@
-"""The lab's store of traces as a process."""
+"""The lab's trace store as a process."""
 
 import sys
 from pathlib import Path
@@ -50,11 +50,11 @@ class TraceStore:
         return self.otlp.post(f"/v1/{signal}", content=body, headers=PROTOBUF)
 
     def has(self, trace_id: bytes) -> bool:
-        """Whether it answers with the trace."""
+        """Whether it has the trace."""
         return self.api.get(f"/api/v2/traces/{trace_id.hex()}").status_code == 200
 
     def metric(self, name: str) -> float:
-        """The sum of its own metric."""
+        """The sum of one of its metrics."""
         lines = self.api.get("/metrics").text.splitlines()
         return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
 

@@ -12,7 +12,7 @@ from prometheus_client import generate_latest
 
 from lab.desk.disk import Disk
 from lab.desk.gateway_log import GatewayLog
-from lab.desk.told import Told, known_alerts
+from lab.desk.notified import Notified, known_alerts
 from lab.load.measured import Measured
 from lab.load.metrics import metrics
 from service.telemetry.metrics import Metrics
@@ -40,8 +40,8 @@ def pages() -> dict[str, Page]:
     made["/processes"] = (DATA / "processes.prom").read_bytes
     made["/alertmanager"] = (DATA / "alertmanager.prom").read_bytes
     gateway_log = GatewayLog(Path("/nonexistent"))
-    told = asyncio.run(Told(alerts=known_alerts()).exposition())
-    made["/desk"] = (gateway_log.exposition() + Disk(Path("/")).exposition() + told).encode
+    notified = asyncio.run(Notified(alerts=known_alerts()).exposition())
+    made["/desk"] = (gateway_log.exposition() + Disk(Path("/")).exposition() + notified).encode
     return made
 
 

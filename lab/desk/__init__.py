@@ -1,1 +1,1 @@
-"""The desk: alert inbox, runbook pages, and metrics of the gateway's requests (see docs/glossary.md)."""
+"""`desk`: alert inbox, runbook pages, and metrics of the gateway's requests (see docs/glossary.md)."""

@@ -1,4 +1,4 @@
-"""The desk's HTTP API: webhooks from Alertmanager, pages for people, metrics for Prometheus."""
+"""The HTTP API of `desk`: webhooks from Alertmanager, pages for people, metrics for Prometheus."""
 
 from typing import Any
 
@@ -12,9 +12,9 @@ from lab.desk.faults import Faults, fault_handlers
 from lab.desk.fence import refuse_strangers
 from lab.desk.gateway_log import GatewayLog
 from lab.desk.inbox import Inbox, Message
+from lab.desk.notified import Notified
 from lab.desk.page import render
 from lab.desk.runbooks import Runbooks
-from lab.desk.told import Told
 from lab.desk.verdicts import verdict_handlers
 
 MOST_BODY_BYTES = 2 << 20
@@ -27,10 +27,12 @@ SECURITY_HEADERS = {
 }
 
 
-def create_app(inbox: Inbox, log: GatewayLog, disk: Disk, runbooks: Runbooks, told: Told | None = None) -> Litestar:
-    """The desk."""
+def create_app(
+    inbox: Inbox, log: GatewayLog, disk: Disk, runbooks: Runbooks, notified: Notified | None = None
+) -> Litestar:
+    """The ASGI app of `desk`."""
 
-    faults, told = Faults(), told or Told()
+    faults, notified = Faults(), notified or Notified()
 
     @get("/", media_type=MediaType.HTML)
     async def page() -> str:
@@ -59,7 +61,7 @@ def create_app(inbox: Inbox, log: GatewayLog, disk: Disk, runbooks: Runbooks, to
     async def take_alerts(request: Request[Any, Any, Any]) -> None:
         message = _message(await request.body())
         inbox.put(message)
-        told.count(message)
+        notified.count(message)
 
     @post("/heartbeat", status_code=204)
     async def take_heartbeat(request: Request[Any, Any, Any]) -> None:
@@ -69,7 +71,7 @@ def create_app(inbox: Inbox, log: GatewayLog, disk: Disk, runbooks: Runbooks, to
     @get("/metrics")
     async def metrics() -> Response[bytes]:
         parts = (log, disk, faults)
-        text = "".join(each.exposition() for each in parts) + await told.exposition()
+        text = "".join(each.exposition() for each in parts) + await notified.exposition()
         return Response(text.encode(), media_type=METRICS_TYPE)
 
     return Litestar(

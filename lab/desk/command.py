@@ -11,8 +11,8 @@ from lab.desk.app import create_app
 from lab.desk.disk import Disk
 from lab.desk.gateway_log import GatewayLog
 from lab.desk.inbox import Inbox
+from lab.desk.notified import Notified, known_alerts
 from lab.desk.runbooks import Runbooks
-from lab.desk.told import Told, known_alerts
 from lab.settings import SettingError, load_settings
 
 
@@ -32,8 +32,8 @@ from lab.settings import SettingError, load_settings
     envvar="DESK_DATABASE",
     help="File of the inbox.  [default: in memory]",
 )
-@click.option("--dashboards", envvar="DASHBOARDS_URL", help="Where dashboards are; by default Grafana's port here.")
-@click.option("--alertmanager", envvar="ALERTMANAGER_URL", help="Base URL of Alertmanager; by default its port here.")
+@click.option("--dashboards", envvar="DASHBOARDS_URL", help="Base URL of the dashboards.  [default: local Grafana]")
+@click.option("--alertmanager", envvar="ALERTMANAGER_URL", help="Base URL of Alertmanager.  [default: on this machine]")
 def desk(
     host: str,
     port: int | None,
@@ -42,7 +42,7 @@ def desk(
     dashboards: str | None,
     alertmanager: str | None,
 ) -> None:
-    """Run the desk: the alert inbox, and metrics of the gateway's requests.
+    """Run `desk`: the alert inbox, and metrics of the gateway's requests.
 
     Exit status 2: a setting is invalid, the inbox file is broken, or the port is taken.
     """
@@ -62,7 +62,7 @@ def desk(
         GatewayLog(request_log),
         Disk(request_log.parent),
         Runbooks((dashboards or settings.url("grafana")).rstrip("/")),
-        Told((alertmanager or settings.url("alertmanager")).rstrip("/"), known_alerts()),
+        Notified((alertmanager or settings.url("alertmanager")).rstrip("/"), known_alerts()),
     )
     server = uvicorn.Server(
         uvicorn.Config(app, host=host, port=port or settings.desk_port, access_log=False, log_level="warning")

@@ -12,9 +12,9 @@ class Disk:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._registry = CollectorRegistry()
-        self._size = Gauge("desk_disk_size_bytes", "Size of the disk under the stack's data.", registry=self._registry)
+        self._size = Gauge("desk_disk_size_bytes", "Size of the disk with the stack's data.", registry=self._registry)
         self._available = Gauge(
-            "desk_disk_available_bytes", "What is free of it for an ordinary user.", registry=self._registry
+            "desk_disk_available_bytes", "Space that is available to ordinary users.", registry=self._registry
         )
 
     def exposition(self) -> str:

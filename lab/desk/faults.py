@@ -1,4 +1,4 @@
-"""Faults that the lab has caused: kept for a while, and exposed as the ground truth by which alerts are judged."""
+"""Faults that the lab has caused: stored for a while, and exposed as the ground truth for backtests of alerts."""
 
 import time
 from collections.abc import Callable
@@ -40,10 +40,13 @@ class Faults:
         return list(reversed(self._kept.values()))
 
     def exposition(self) -> str:
-        """`fault_active` in Prometheus' text format: 1 while a fault stands, then 0, then nothing."""
+        """`fault_active` in Prometheus' text format: 1 while a fault is active, then 0 for a while, then no series."""
         registry = CollectorRegistry()
         active = Gauge(
-            "fault_active", "1 while a fault that the lab caused stands.", ["part", "kind", "drill"], registry=registry
+            "fault_active",
+            "1 while a fault of the lab is active.",
+            ["part", "kind", "drill"],
+            registry=registry,
         )
         now = self._clock()
         for event in self._kept.values():

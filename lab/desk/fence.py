@@ -1,4 +1,4 @@
-"""Which requests the desk accepts: those of programs on this machine and in the stack, not those of other sites' pages.
+"""Which requests `desk` accepts: those of programs on this machine and in the stack, not those of other sites' pages.
 
 Listening on 127.0.0.1 is not enough: any page that is open in a browser on this machine can send requests there. But a
 page cannot choose the `Host` header, nor send JSON without a CORS preflight, which is never granted (docs/security.md).
@@ -26,14 +26,14 @@ def refuse_strangers(request: Request[Any, Any, Any]) -> None:
     if request.method == "GET" or request.url.path.startswith(OWN_FORMS):
         return
     if "origin" in request.headers or request.headers.get("sec-fetch-site", "none") not in {"none", "same-origin"}:
-        raise HTTPException(status_code=403, detail="no web page may send to the desk")
+        raise HTTPException(status_code=403, detail="web pages must not send requests to desk")
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if kind != "application/json":
         raise HTTPException(status_code=415, detail="must be application/json")
 
 
 def _is_here(host: str) -> bool:
-    """Whether the host is one of the desk's names, or an IP address, which DNS rebinding cannot use."""
+    """Whether the host is one of the names of `desk`, or an IP address, which DNS rebinding cannot use."""
     name = host.lower() if host.endswith("]") else host.lower().rsplit(":", 1)[0]
     if name in HOSTS or name.endswith(CLUSTER):
         return True

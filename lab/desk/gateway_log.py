@@ -12,7 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
-# the kinds in gateway/nginx.conf: a probe is a request of /health; refused, a 4xx of nginx itself
+# the kinds in gateway/nginx.conf: a probe is a health check; refused is a 4xx of nginx itself
 KINDS = ("read", "write", "probe", "refused")
 STATUS_CLASSES = ("2xx", "3xx", "4xx", "5xx")
 # nginx logs durations in milliseconds
@@ -55,7 +55,7 @@ class GatewayLog(Collector):
         """The current metrics."""
         requests = HistogramMetricFamily(
             "gateway_request_duration_seconds",
-            "Duration of requests at the gateway, from their first byte to the last of the answer.",
+            "Duration of requests at the gateway, from their first byte to the last byte of the response.",
             labels=("kind", "status_class"),
         )
         for key, counts in self._counts.items():
@@ -63,16 +63,14 @@ class GatewayLog(Collector):
         yield requests
         errors = CounterMetricFamily(
             "gateway_upstream_errors",
-            "Tries of requests that a replica refused, broke off or did not answer.",
+            "Attempts that a replica refused, aborted or did not answer.",
             labels=("upstream",),
         )
         for upstream, count in self._errors.items():
             errors.add_metric((upstream,), count if upstream in self._exposed else 0)
         self._exposed |= self._errors.keys()
         yield errors
-        yield CounterMetricFamily(
-            "gateway_upstream_retries", "Further tries of requests at another replica.", self._retries
-        )
+        yield CounterMetricFamily("gateway_upstream_retries", "Retries of requests on another replica.", self._retries)
         yield GaugeMetricFamily("gateway_log_bytes", "Size of the gateway's request log.", self._end()[1])
 
     def _end(self) -> tuple[int, int]:
@@ -131,5 +129,5 @@ def _buckets(counts: list[int]) -> Iterator[tuple[str, float]]:
 
 
 def _split(text: str) -> list[str]:
-    # nginx separates the tries before and after an internal redirect by a colon
+    # nginx separates the attempts before and after an internal redirect by a colon
     return [part for part in text.replace(" : ", ", ").split(", ") if part and part != "-"]

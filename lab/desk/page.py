@@ -7,7 +7,7 @@ from lab.desk.inbox import Inbox, Notification, SentAlert
 from lab.desk.verdicts import buttons
 
 REFRESH_SECONDS = 5
-# heartbeats arrive every minute: two that are missing are no coincidence
+# heartbeats arrive every minute; two missing ones mean that alerting is broken
 SILENT_SECONDS = 150.0
 
 STYLE = """

@@ -1,4 +1,4 @@
-"""A load for other tools of the lab: started, left running beside what they do, and stopped."""
+"""A load in the background, for other tools of the lab."""
 
 import os
 import signal
@@ -15,9 +15,9 @@ STOP_SECONDS = 60.0
 
 
 class BackgroundLoad:
-    """`glasshouse load PROFILE OPTIONS…` in a process of its own. Use it as a context manager.
+    """`glasshouse load PROFILE OPTIONS…` in a separate process. Use it as a context manager.
 
-    What it prints goes to `log`, or nowhere. Its exit status is in `exit_status` once it ended.
+    Its output goes to `log`, if given.
     """
 
     def __init__(self, profile: str, options: Sequence[str] = (), runs: Path = RUNS, log: Path | None = None) -> None:
@@ -28,7 +28,7 @@ class BackgroundLoad:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                # Ctrl-C is for the tool, which then stops the load
+                # Ctrl-C must reach only the tool, which then stops the load
                 start_new_session=True,
             )
 
@@ -44,11 +44,11 @@ class BackgroundLoad:
         return self._process.poll()
 
     def wait(self, seconds: float | None = None) -> int:
-        """Waits for its end. Raises `subprocess.TimeoutExpired`."""
+        """Waits until it ends, and returns the exit status. Raises `subprocess.TimeoutExpired`."""
         return self._process.wait(seconds)
 
     def stop(self) -> int:
-        """Ends it as Ctrl-C does, so that its run is kept, and gives the exit status."""
+        """Stops it as Ctrl-C does, so that its run is saved, and returns the exit status."""
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGINT)
         try:

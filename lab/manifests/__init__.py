@@ -1,5 +1,5 @@
-"""What Kustomize cannot make of the stack's own files for `deploy/kubernetes`: Prometheus' targets, operator's rules.
+"""Generates the files of `deploy/kubernetes` that Kustomize cannot derive: Prometheus' targets, the operator's rules.
 
-`make manifests` writes the files. They are committed, so that `kubectl apply -k` needs nothing else, and a test holds
-them equal to what would be written now.
+`make manifests` writes them. They are committed, so that `kubectl apply -k` needs nothing else, and a test checks that
+they are current.
 """

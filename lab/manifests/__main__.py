@@ -4,7 +4,7 @@ from lab.manifests.files import generated
 
 
 def main() -> None:
-    """Writes each file that would change, and says which."""
+    """Writes the files that have changed, and prints their paths."""
     for path, text in generated().items():
         if not path.exists() or path.read_text() != text:
             path.write_text(text)

@@ -1,4 +1,4 @@
-"""Names every image of production by its digest, as the registries know it: `make k8s-digests`."""
+"""Sets the digest of every image of the production overlay, from the registries: `make k8s-digests`."""
 
 import os
 import re
@@ -12,16 +12,16 @@ from lab.settings import ROOT
 
 OVERLAY = ROOT / "deploy/kubernetes/overlays/production"
 OUR_OWN = ("glasshouse-todo", "glasshouse-lab")
-HEADER = "# Which images: `make k8s-digests` writes the registries' digests here. Until then it is the tags of base.\n"
+HEADER = "# The digests of all images, written by `make k8s-digests`. Until then the tags of base are used.\n"
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 class DigestError(Exception):
-    """A registry did not say a digest; the message names the image."""
+    """A registry returned no digest; the message has the image."""
 
 
 def images(rendered: str) -> list[str]:
-    """The images of rendered objects, each once, without digests."""
+    """The images of rendered objects, without duplicates and digests."""
     found = re.findall(r"^\s*(?:- )?image: (\S+)$", rendered, re.MULTILINE)
     return sorted({each.partition("@")[0] for each in found})
 
@@ -29,7 +29,7 @@ def images(rendered: str) -> list[str]:
 def component(names: list[str], digest_of: Callable[[str], str], registry: str = "") -> str:
     """The text of `images/kustomization.yaml`. Raises `DigestError`.
 
-    `registry` is where our own images are, as `registry.example.com/team`; `digest_of` gets a name with its tag.
+    `registry` is the registry of our own images, such as `registry.example.com/team`; `digest_of` gets a name with tag.
     """
     entries = []
     for each in names:
@@ -39,14 +39,14 @@ def component(names: list[str], digest_of: Callable[[str], str], registry: str =
             entry["newName"] = f"{registry.rstrip('/')}/{name}"
         digest = digest_of(f"{entry.get('newName', name)}:{tag}")
         if not _DIGEST.fullmatch(digest):
-            raise DigestError(f"{each}: {digest!r} is no digest")
+            raise DigestError(f"{each}: {digest!r} is not a digest")
         entries.append({**entry, "digest": digest})
     head = {"apiVersion": "kustomize.config.k8s.io/v1alpha1", "kind": "Component"}
     return HEADER + yaml.safe_dump({**head, "images": entries}, sort_keys=False, width=120)
 
 
 def ask_registry(image: str) -> str:
-    """The digest of an image by its tag, of all platforms together. Raises `DigestError`."""
+    """The digest of an image's tag, for all platforms together. Raises `DigestError`."""
     command = ["docker", "buildx", "imagetools", "inspect", image, "--format", "{{.Manifest.Digest}}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -55,8 +55,8 @@ def ask_registry(image: str) -> str:
 
 
 def main(target: Path = OVERLAY / "images/kustomization.yaml") -> None:
-    """Writes the digests of today."""
-    # by their tags, whatever was written before
+    """Writes the current digests."""
+    # without digests first, so that the images are rendered with their tags
     target.write_text(component([], ask_registry))
     done = subprocess.run(["kubectl", "kustomize", str(OVERLAY)], capture_output=True, text=True, check=True)
     try:

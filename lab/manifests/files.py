@@ -1,4 +1,4 @@
-"""Which files are generated, and their text."""
+"""The generated files."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ COMPONENTS = ROOT / "deploy/kubernetes/components"
 
 
 def generated() -> dict[Path, str]:
-    """The text of every generated file by its path."""
+    """The content of every generated file by path."""
     return {
         COMPONENTS / "watch/prometheus.yml": prometheus.text(prometheus.configuration()),
         COMPONENTS / "operator/rules.yaml": operator.rules(),

@@ -1,8 +1,7 @@
-"""Rules and monitors for a Prometheus operator's stack, made from the same files.
+"""Rules and monitors for a Prometheus operator, generated from the same files.
 
-Its Prometheus watches others too, and evaluates by its own clock. So every series is asked for in this namespace,
-groups have the interval that their windows are made for, and what that stack's own alerts say of Prometheus and
-Alertmanager is left to them.
+Its Prometheus also monitors other applications and has its own evaluation interval. So all selectors are limited to this
+namespace, groups have an explicit interval, and alerts about Prometheus and Alertmanager are left to that stack.
 """
 
 import re
@@ -17,11 +16,11 @@ from lab.promql import selectors
 from lab.settings import ROOT
 
 RULES = ("observability/prometheus/rules", "alerts/rules")
-# how that Prometheus chooses rules and monitors, where the release of its chart is called as the chart
+# the label by which that Prometheus selects rules and monitors, if its release has the name of the chart
 CHOSEN = {"release": "kube-prometheus-stack"}
-# where people reach them, by default through forwarded ports
+# base URLs of links, by default of forwarded ports
 LINKS = {"desk_url": "http://127.0.0.1:8060", "dashboards_url": "http://127.0.0.1:3000"}
-# about that stack itself, which has alerts of its own for it
+# alerts about the monitoring itself, for which that stack has its own
 LEFT_OUT = {
     "ConfigReloadFailed",
     "AlertmanagerUnreachable",
@@ -29,10 +28,10 @@ LEFT_OUT = {
     "PrometheusStorageFailing",
     "DeadMansSwitch",
 }
-# series of the whole cluster, and of Prometheus itself
+# matchers of series of the whole cluster, and of Prometheus itself, instead of the namespace
 MATCHERS = {"node_": "", "prometheus_rule_": 'rule_group=~".*/glasshouse-.*"', "process_start_time_seconds": ""}
 OWN = f'namespace="{NAMESPACE}"'
-# what the process exporter tells in compose, from the kubelets' cAdvisor, which that Prometheus scrapes anyway
+# process-exporter's metrics, derived from the kubelets' cAdvisor, which that Prometheus scrapes anyway
 CONTAINERS = {
     "name": "containers",
     "interval": "5s",
@@ -70,7 +69,7 @@ def rules() -> str:
 
 
 def monitors() -> str:
-    """PodMonitor, ServiceMonitor and Probe objects for the jobs of prometheus.yml that are about this stack's parts."""
+    """PodMonitor, ServiceMonitor and Probe objects for the jobs of this stack in prometheus.yml."""
     config = yaml.safe_load(SOURCE.read_text())
     timing = {"interval": config["global"]["scrape_interval"], "scrapeTimeout": config["global"]["scrape_timeout"]}
     objects = []
@@ -99,12 +98,12 @@ def monitors() -> str:
 
 
 def scoped(promql: str) -> str:
-    """An expression that asks for series of this namespace alone; recorded series are this stack's already."""
+    """An expression limited to series of this namespace; recorded series already are."""
     for name in dict.fromkeys(each.name for each in selectors(promql)):
         if ":" in name or name.startswith("alert_"):
             continue
         matcher = next((text for start, text in MATCHERS.items() if name.startswith(start)), OWN)
-        # of Prometheus the job is called otherwise, of a replica it is not
+        # the job of Prometheus has another name there, that of the replicas has not
         if name == "process_start_time_seconds":
             promql = promql.replace('process_start_time_seconds{job="prometheus"}', _OF_PROMETHEUS)
             promql = promql.replace(
@@ -134,7 +133,7 @@ def _groups(folder: Path) -> list[dict[str, Any]]:
 
 def _is_kept(rule: dict[str, Any]) -> bool:
     names = {rule.get("alert"), rule.get("labels", {}).get("alert")}
-    # the thresholds are all there, since an alert counts them
+    # all thresholds are kept, because an alert counts them
     return not names & LEFT_OUT or rule.get("record") in ("alert_threshold", "alert_floor")
 
 
@@ -152,7 +151,7 @@ def _object(kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Without anchors: each object stands for itself."""
+    """Writes no anchors, so that each object is complete."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True

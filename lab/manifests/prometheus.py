@@ -1,4 +1,4 @@
-"""Prometheus' configuration for Kubernetes, made from the Docker way's file with other targets."""
+"""Prometheus' configuration for Kubernetes: that of Docker with other targets."""
 
 import re
 from typing import Any
@@ -9,13 +9,13 @@ from lab.settings import ROOT
 
 SOURCE = ROOT / "observability/prometheus/prometheus.yml"
 NAMESPACE = "glasshouse"
-# jobs whose pods are found by the API, as they come and go: the part's name, and its port's
+# jobs whose pods are discovered through the API: names of the component and of its port
 PODS = {
     "todo": [("todo", "metrics")],
     "gateway": [("gateway", "exporter")],
     "host": [("host-exporter", "exporter")],
     "alertmanager": [("alertmanager", "web")],
-    # the inbox, and the counters beside the gateways
+    # the inbox, and the containers that count requests in the gateways' pods
     "desk": [("desk", "desk"), ("gateway", "desk")],
 }
 HEADER = "# Written by `make manifests` from observability/prometheus/prometheus.yml and lab/manifests: do not edit.\n"
@@ -31,7 +31,7 @@ def configuration() -> dict[str, Any]:
 
 
 def text(config: dict[str, Any]) -> str:
-    """A configuration as the file that is committed."""
+    """The content of the file."""
     return HEADER + yaml.safe_dump(config, sort_keys=False, width=120)
 
 
@@ -42,20 +42,20 @@ def _job(job: dict[str, Any]) -> dict[str, Any]:
     if name == "processes":
         return {"job_name": name, **_containers()}
     if name == "redis":
-        # by the nodes' lasting names, and not by discovery: a node whose pod is gone is a node that is down
+        # by the nodes' stable names instead of discovery, so that a node without a pod counts as down
         for target in job["static_configs"]:
             target["targets"] = [_pod_name(address) for address in target["targets"]]
     return job
 
 
 def _pod_name(address: str) -> str:
-    """`redis-1:6379` as the headless service calls it."""
+    """The DNS name of `redis-1:6379` in the headless service."""
     node, port = address.split(":")
     return f"{node}.{re.sub('-[0-9]+$', '', node)}:{port}"
 
 
 def _pods(parts: list[tuple[str, str]]) -> dict[str, Any]:
-    """Discovery of the pods of some parts, each at the port of that name."""
+    """Service discovery of pods by component and port name."""
     names = [part for part, _ in parts]
     label = f"app.kubernetes.io/name in ({','.join(names)})" if len(names) > 1 else f"app.kubernetes.io/name={names[0]}"
     found = "|".join(f"{part};{port}" for part, port in parts)
@@ -72,9 +72,9 @@ def _pods(parts: list[tuple[str, str]]) -> dict[str, Any]:
                 "regex": found,
                 "action": "keep",
             },
-            # its addresses may be another pod's by now
+            # a terminated pod's address may already belong to another pod
             {"source_labels": ["__meta_kubernetes_pod_phase"], "regex": "Failed|Succeeded", "action": "drop"},
-            # by which an autoscaler's adapter finds them again
+            # labels by which an autoscaler's adapter identifies pods
             {"source_labels": ["__meta_kubernetes_namespace"], "target_label": "namespace"},
             {"source_labels": ["__meta_kubernetes_pod_name"], "target_label": "pod"},
         ],
@@ -82,17 +82,17 @@ def _pods(parts: list[tuple[str, str]]) -> dict[str, Any]:
 
 
 def _containers() -> dict[str, Any]:
-    """CPU and memory of the parts that are not ours, from the kubelets' cAdvisor, under the process exporter's names.
+    """CPU and memory of PostgreSQL, nginx and Redis from the kubelets' cAdvisor, with process-exporter's metric names.
 
-    So rules and dashboards are the same ones. Resident memory is cAdvisor's RSS, without the pages of mapped files.
+    The names keep rules and dashboards unchanged. Resident memory is cAdvisor's RSS, without pages of mapped files.
     """
     return {
         "scheme": "https",
         "metrics_path": "/metrics/cadvisor",
-        # cAdvisor looks every 10 s or so, and says when; an old look must not count as a gap
+        # cAdvisor measures about every 10 s; with its timestamps, samples would look stale in between
         "honor_timestamps": False,
         "authorization": {"credentials_file": KUBELET_CREDENTIALS},
-        # most clusters' kubelets have certificates that nobody signed
+        # most kubelets have self-signed certificates
         "tls_config": {"insecure_skip_verify": True},
         "kubernetes_sd_configs": [{"role": "node"}],
         "metric_relabel_configs": [

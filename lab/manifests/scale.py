@@ -1,4 +1,4 @@
-"""Variants of the configuration for what no longer fits into one Prometheus, one disk and three shards of Redis."""
+"""Variants of the configuration for loads that are too large for one Prometheus, one disk and three Redis shards."""
 
 from typing import Any
 
@@ -13,14 +13,14 @@ HEADER = "# Written by `make manifests` from observability/{} and lab/manifests:
 
 
 def prometheus() -> str:
-    """Prometheus with a share of the replicas, which it hands on to a store; `shard` fills in which share."""
+    """Prometheus with a share of the replicas and remote write to a store; the container `shard` sets the share."""
     config = configuration()
     config["global"]["external_labels"] |= {"cluster": "${CLUSTER}", "prometheus": "${POD_NAME}"}
     config["remote_write"] = [
         {
             "url": STORE,
             "send_exemplars": True,
-            # links are Prometheus' own, for alerts
+            # external labels that are only for links in alerts
             "write_relabel_configs": [{"regex": "desk_url|dashboards_url", "action": "labeldrop"}],
         }
     ]
@@ -40,7 +40,7 @@ def prometheus() -> str:
 
 
 def tempo() -> str:
-    """Tempo with its blocks in a bucket."""
+    """Tempo with object storage."""
     config: dict[str, Any] = yaml.safe_load((ROOT / "observability/tempo/tempo.yaml").read_text())
     trace = config["storage"]["trace"]
     trace["backend"] = "s3"
@@ -50,7 +50,7 @@ def tempo() -> str:
 
 
 def loki() -> str:
-    """Loki with its chunks and its index in a bucket."""
+    """Loki with object storage for chunks and index."""
     config: dict[str, Any] = yaml.safe_load((ROOT / "observability/loki/loki.yaml").read_text())
     config["common"]["storage"] = {"s3": {"bucketnames": "${LOGS_BUCKET}", "s3forcepathstyle": True, **_keys()}}
     for each in config["schema_config"]["configs"]:

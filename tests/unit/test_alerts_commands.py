@@ -51,7 +51,7 @@ THRESHOLDS = [
 ]
 
 
-class Told(ThreadingHTTPServer):
+class FakePrometheus(ThreadingHTTPServer):
     """Answers as Prometheus would, with the alerts that it was given."""
 
     def __init__(self) -> None:
@@ -63,7 +63,7 @@ class Told(ThreadingHTTPServer):
 class Answer(BaseHTTPRequestHandler):
     """One request of the API."""
 
-    server: Told
+    server: FakePrometheus
 
     def do_GET(self) -> None:
         data: Any = {"alerts": self.server.alerts}
@@ -80,9 +80,9 @@ class Answer(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def prometheus() -> Iterator[Told]:
+def prometheus() -> Iterator[FakePrometheus]:
     """A Prometheus whose alerts a test sets."""
-    with Told() as server:
+    with FakePrometheus() as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield server
@@ -90,7 +90,7 @@ def prometheus() -> Iterator[Told]:
         thread.join()
 
 
-def test_alerts_are_listed_with_value_threshold_and_runbook(prometheus: Told) -> None:
+def test_alerts_are_listed_with_value_threshold_and_runbook(prometheus: FakePrometheus) -> None:
     prometheus.alerts = [BURN, SWITCH, NODE, PAGE]
     done = CliRunner().invoke(alerts, ["--url", prometheus.url])
     assert done.exit_code == 1
@@ -105,7 +105,7 @@ def test_alerts_are_listed_with_value_threshold_and_runbook(prometheus: Told) ->
     assert total == "2 firing, 1 pending"
 
 
-def test_the_dead_mans_switch_alone_is_no_alert(prometheus: Told) -> None:
+def test_the_dead_mans_switch_alone_is_no_alert(prometheus: FakePrometheus) -> None:
     prometheus.alerts = [SWITCH]
     done = CliRunner().invoke(alerts, ["--url", prometheus.url])
     assert done.exit_code == 0
@@ -155,7 +155,7 @@ def test_routes_that_alertmanager_would_refuse_are_refused_before(monkeypatch: p
             check(LabSettings())
 
 
-def test_a_dry_run_changes_nothing(monkeypatch: pytest.MonkeyPatch, prometheus: Told) -> None:
+def test_a_dry_run_changes_nothing(monkeypatch: pytest.MonkeyPatch, prometheus: FakePrometheus) -> None:
     monkeypatch.setenv("PROMETHEUS_PORT", prometheus.url.rsplit(":", 1)[1])
     monkeypatch.setattr(reloading, "rules_in_force", lambda prometheus: {})
     monkeypatch.setattr(reloading, "stale_files", lambda: ["service.yml"])

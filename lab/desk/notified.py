@@ -1,4 +1,4 @@
-"""What became of alerts on their way to people, as metrics: told, or held back by Alertmanager."""
+"""Metrics of notifications: how often each alert caused one, and which alerts Alertmanager inhibits or silences."""
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -13,37 +13,40 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from lab.desk.inbox import Message
 from lab.settings import ROOT
 
-# a scrape waits no longer for Alertmanager
+# timeout for Alertmanager during a scrape
 ASK_SECONDS = 0.5
-# more alerts than that are nobody's
+# limit of alert names, against unbounded labels
 MOST_NAMES = 500
 LONG_AGO = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 
 
-class Told:
-    """Counts the alerts that were told, and asks the Alertmanager at `url` which it holds back.
+class Notified:
+    """Counts notifications by alert, and asks the Alertmanager at `url` which alerts are inhibited or silenced.
 
-    `alerts` are names that are counted from 0 on: of a counter that begins with 1, Prometheus does not see the first.
+    The counters of `alerts` exist from the start with 0: Prometheus does not see the first increase of a new counter.
     """
 
     def __init__(self, url: str = "", alerts: Iterable[str] = ()) -> None:
         self._url = url
         self._registry = CollectorRegistry()
-        self._told = Counter(
-            "alert_told", "Times that an alert began to fire and was told.", ["alertname"], registry=self._registry
+        self._notified = Counter(
+            "alert_told",
+            "Times that an alert fired and notified.",
+            ["alertname"],
+            registry=self._registry,
         )
         self._held = Gauge(
             "alert_held",
-            "1 while an alert fires and nobody is told: all of it is inhibited, or silenced.",
+            "1 while an alert fires and notifies nobody, because all its instances are inhibited or silenced.",
             ["alertname", "by"],
             registry=self._registry,
         )
         self._begun: dict[str, datetime] = {}
         for name in alerts:
-            self._told.labels(name)
+            self._notified.labels(name)
 
     def count(self, message: Message) -> None:
-        """Counts what this notification is the first to tell of; an alert of three replicas once."""
+        """Counts the alerts that started since their last notification; an alert of three replicas counts once."""
         begun: dict[str, datetime] = {}
         for alert in message.alerts:
             name = alert.labels.get("alertname", "")
@@ -51,11 +54,11 @@ class Told:
                 begun[name] = alert.starts_at
         for name, at in begun.items():
             if name in self._begun or len(self._begun) < MOST_NAMES:
-                self._told.labels(name).inc()
+                self._notified.labels(name).inc()
                 self._begun[name] = at
 
     async def exposition(self) -> str:
-        """Both in Prometheus' text format; what is held, only where Alertmanager answers."""
+        """The metrics in Prometheus' text format; `alert_held` only if Alertmanager answers."""
         self._held.clear()
         for name, by in (await self._ask()).items():
             self._held.labels(name, by).set(1)
@@ -71,14 +74,14 @@ class Told:
 
 
 def known_alerts(folder: Path = ROOT / "alerts") -> list[str]:
-    """The names in thresholds.yml; none where it cannot be read."""
+    """The names in thresholds.yml; none if it cannot be read."""
     with suppress(OSError, yaml.YAMLError, TypeError):
         return list(yaml.safe_load((folder / "thresholds.yml").read_text()))
     return []
 
 
 def held(alerts: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """By what each alert is held back of which nothing is told: `silence`, or `inhibition`."""
+    """The alerts of which no instance notifies anybody, each with the reason: `silence` or `inhibition`."""
     found: dict[str, set[str]] = {}
     for alert in alerts:
         status = alert["status"]

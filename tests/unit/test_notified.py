@@ -1,4 +1,4 @@
-"""What became of alerts on their way to people: told once for each time they began, or held back."""
+"""Metrics of notifications: each start of an alert counts once; inhibited and silenced alerts are exposed."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -9,13 +9,13 @@ import httpx
 import pytest
 from litestar.testing import TestClient
 
-from lab.desk import told as module
+from lab.desk import notified as module
 from lab.desk.app import create_app
 from lab.desk.disk import Disk
 from lab.desk.gateway_log import GatewayLog
 from lab.desk.inbox import Inbox, Message, SentAlert
+from lab.desk.notified import Notified, held, known_alerts
 from lab.desk.runbooks import Runbooks
-from lab.desk.told import Told, held, known_alerts
 from tests.unit.test_alerts_desk import notification
 
 
@@ -24,15 +24,18 @@ def _alert(name: str, silenced: str = "", inhibited: str = "") -> dict[str, Any]
     return {"labels": {"alertname": name}, "status": status}
 
 
-def test_an_alert_is_told_once_for_each_time_it_began(tmp_path: Path) -> None:
-    told = Told(alerts=["RedisNodeDown", "Other"])
-    app = create_app(Inbox(), GatewayLog(tmp_path / "none"), Disk(tmp_path), Runbooks("http://127.0.0.1:3000"), told)
+def test_each_start_of_an_alert_counts_as_one_notification(tmp_path: Path) -> None:
+    notified = Notified(alerts=["RedisNodeDown", "Other"])
+    runbooks = Runbooks("http://127.0.0.1:3000")
+    app = create_app(Inbox(), GatewayLog(tmp_path / "none"), Disk(tmp_path), runbooks, notified)
+        Inbox(), GatewayLog(tmp_path / "none"), Disk(tmp_path), Runbooks("http://127.0.0.1:3000"), notified
+    )
     desk = TestClient[Any](app, base_url="http://127.0.0.1:8060")
     assert 'alert_told_total{alertname="Other"} 0.0' in desk.get("/metrics").text
     message = notification(node="redis-1")
     message["alerts"] += [{**message["alerts"][0], "labels": {"alertname": "RedisNodeDown", "node": "redis-2"}}]
     desk.post("/alerts", json=message)
-    # told again, with others of its group, and then that it is over
+    # sent again with others of its group, then resolved
     desk.post("/alerts", json=message)
     desk.post("/alerts", json=notification("resolved"))
     assert 'alert_told_total{alertname="RedisNodeDown"} 1.0' in desk.get("/metrics").text
@@ -58,18 +61,18 @@ def test_what_alertmanager_holds_back_is_exposed_while_it_does_so(monkeypatch: p
     client = httpx.AsyncClient
     transport = httpx.MockTransport(lambda _: answers.pop(0))
     monkeypatch.setattr(module.httpx, "AsyncClient", lambda **_: client(transport=transport))
-    told = Told("http://127.0.0.1:9093")
-    assert 'alert_held{alertname="A",by="inhibition"} 1.0' in asyncio.run(told.exposition())
+    notified = Notified("http://127.0.0.1:9093")
+    assert 'alert_held{alertname="A",by="inhibition"} 1.0' in asyncio.run(notified.exposition())
     for _ in range(2):
-        assert "alert_held{" not in asyncio.run(told.exposition())
+        assert "alert_held{" not in asyncio.run(notified.exposition())
 
 
 def test_names_are_bounded() -> None:
-    told, now = Told(), datetime.now(UTC)
+    notified, now = Notified(), datetime.now(UTC)
     for number in range(module.MOST_NAMES + 10):
         alert = SentAlert("firing", {"alertname": f"A{number}"}, {}, now, now)
-        told.count(Message("firing", "ticket", {}, [alert]))
-    assert asyncio.run(told.exposition()).count("alert_told_total{") == module.MOST_NAMES
+        notified.count(Message("firing", "ticket", {}, [alert]))
+    assert asyncio.run(notified.exposition()).count("alert_told_total{") == module.MOST_NAMES
 
 
 def test_every_alert_is_counted_from_0_on(tmp_path: Path) -> None:

@@ -74,9 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parts = "; ".join(f"{name}: {meaning}" for name, (meaning, _) in PARTS.items())
     parser.add_argument("part", nargs="?", choices=PARTS, help=f"one part instead of all. {parts}")
-    parser.add_argument(
-        "--quick", action="store_true", help="a few short rounds: a rough impression, not a measurement"
-    )
+    parser.add_argument("--quick", action="store_true", help="a few short rounds, for a rough impression")
     parser.add_argument("--json", type=Path, metavar="PATH", help="output file, instead of one in benchmarks/results/")
     return parser
 

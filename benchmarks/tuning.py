@@ -1,7 +1,7 @@
 """Duration and memory of a backtest: `python -m benchmarks.tuning [DAYS [ALERTS]]`.
 
-Fills a Prometheus with `DAYS` (3) of `ALERTS` (all) that have a threshold, at the rules' interval, three label sets each,
-then backtests one alert and all of them, in separate processes.
+Fills a Prometheus with `DAYS` (3) of `ALERTS` (all) that have a threshold, at the rules' interval, three label sets
+each, then backtests one alert and all of them, in separate processes.
 """
 
 import os

@@ -60,7 +60,7 @@ class Replica(Process):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # with 0, it does not wait for requests when it stops
+        # killed, because no request is in flight any more
         self.kill()
 
     def launch(self) -> None:

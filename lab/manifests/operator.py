@@ -1,6 +1,6 @@
 """Rules and monitors for a Prometheus operator, generated from the same files.
 
-Its Prometheus also monitors other applications and has its own evaluation interval. So all selectors are limited to this
+Its Prometheus also monitors other applications and has its own evaluation interval. All selectors are limited to this
 namespace, groups have an explicit interval, and alerts about Prometheus and Alertmanager are left to that stack.
 """
 

@@ -28,8 +28,6 @@ def test_each_start_of_an_alert_counts_as_one_notification(tmp_path: Path) -> No
     notified = Notified(alerts=["RedisNodeDown", "Other"])
     runbooks = Runbooks("http://127.0.0.1:3000")
     app = create_app(Inbox(), GatewayLog(tmp_path / "none"), Disk(tmp_path), runbooks, notified)
-        Inbox(), GatewayLog(tmp_path / "none"), Disk(tmp_path), Runbooks("http://127.0.0.1:3000"), notified
-    )
     desk = TestClient[Any](app, base_url="http://127.0.0.1:8060")
     assert 'alert_told_total{alertname="Other"} 0.0' in desk.get("/metrics").text
     message = notification(node="redis-1")

@@ -13,6 +13,7 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
+from lab.options import Number
 from lab.panels import Dashboard, DashboardError, Panel, Target, Window, expand, load_dashboards
 from lab.prometheus import Prometheus, PrometheusError
 from lab.promql import Selector, selectors
@@ -222,10 +223,10 @@ def _newest_exemplar(prometheus: Prometheus, query: str, window: Window) -> list
     "--slowest",
     default=SLOWEST_SECONDS,
     show_default=True,
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(min=0, min_open=True),
     help="Seconds that a query may take.",
 )
-@click.option("--last", default=15.0, show_default=True, type=click.FloatRange(min=1), help="Minutes to ask for.")
+@click.option("--last", default=15.0, show_default=True, type=Number(min=1), help="Minutes to ask for.")
 def check(url: str | None, tempo: str | None, slowest: float, last: float) -> None:
     """Run every query of every dashboard panel on a running stack.
 

@@ -1,5 +1,6 @@
 """The HTTP API of `desk`: webhooks from Alertmanager, pages for people, metrics for Prometheus."""
 
+import sqlite3
 from typing import Any
 
 import msgspec
@@ -90,7 +91,7 @@ def create_app(
         before_request=refuse_strangers,
         request_max_body_size=MOST_BODY_BYTES,
         response_headers=SECURITY_HEADERS,
-        exception_handlers={ValueError: _refuse},
+        exception_handlers={ValueError: _refuse, RecursionError: _refuse, sqlite3.Error: _cannot},
     )
 
 
@@ -98,6 +99,11 @@ def _message(body: bytes) -> Message:
     return msgspec.json.decode(body, type=Message)
 
 
-def _refuse(_: Request[Any, Any, Any], error: ValueError) -> Response[dict[str, str]]:
-    """The body is not a valid message."""
+def _refuse(_: Request[Any, Any, Any], error: Exception) -> Response[dict[str, str]]:
+    """The body is not a valid message, or nested too deeply."""
     return Response({"detail": str(error)}, status_code=400)
+
+
+def _cannot(_: Request[Any, Any, Any], error: Exception) -> Response[dict[str, str]]:
+    """The inbox cannot be read or written; Alertmanager sends again what it could not deliver."""
+    return Response({"detail": f"the inbox's file: {error}"}, status_code=503)

@@ -1,11 +1,13 @@
 """Metrics of the gateway's requests, counted from its request log, including the responses of nginx itself."""
 
+import math
 import os
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -22,12 +24,15 @@ FAILED_TRY = {"502", "504"}
 # the upstream that nginx logs if no replica was available; its series exists from the start
 GROUP = "todo_services"
 CHUNK_BYTES = 1 << 20
+# of a line that is not finished; nginx' are some hundred
+MOST_LINE_BYTES = 1 << 16
 # above this size, the log is truncated after it was read
 MOST_BYTES = 8 << 20
 
 
 class GatewayLog(Collector):
-    """Follows the log from its present end. The file may be missing, truncated or replaced.
+    """Follows the log from its present end. The file may be missing, truncated or replaced; a file that was replaced is
+    read to its end first.
 
     It is read at each scrape, and truncated after that if the file is writable.
     """
@@ -41,7 +46,8 @@ class GatewayLog(Collector):
         # a new series is first exposed with 0, so that Prometheus sees its first value as an increase
         self._exposed = {GROUP}
         self._retries = 0
-        self._inode, self._offset = self._end()
+        self._file = self._open()
+        self._offset = self._file.seek(0, os.SEEK_END) if self._file else 0
         self._rest = b""
         self._registry = CollectorRegistry()
         self._registry.register(self)
@@ -71,33 +77,53 @@ class GatewayLog(Collector):
         self._exposed |= self._errors.keys()
         yield errors
         yield CounterMetricFamily("gateway_upstream_retries", "Retries of requests on another replica.", self._retries)
-        yield GaugeMetricFamily("gateway_log_bytes", "Size of the gateway's request log.", self._end()[1])
+        yield GaugeMetricFamily("gateway_log_bytes", "Size of the gateway's request log.", self._size())
 
-    def _end(self) -> tuple[int, int]:
+    def _open(self) -> FileIO | None:
         try:
-            stat = self._path.stat()
+            # unbuffered: what was read once is not what stands there after a truncation
+            return self._path.open("rb", buffering=0)
         except OSError:
-            return 0, 0
-        return stat.st_ino, stat.st_size
+            return None
+
+    def _size(self) -> int:
+        try:
+            return self._path.stat().st_size
+        except OSError:
+            return 0
 
     def _follow(self) -> None:
-        try:
-            with self._path.open("rb") as file:
-                stat = os.fstat(file.fileno())
-                if stat.st_ino != self._inode or stat.st_size < self._offset:
-                    self._inode, self._offset, self._rest = stat.st_ino, 0, b""
-                self._read(file)
-            if self._offset > self._most_bytes and self._end() == (self._inode, self._offset):
+        with suppress(OSError):
+            if self._file:
+                self._read(self._file)
+            if not self._is_same_file():
+                if self._file:
+                    self._file.close()
+                self._file, self._offset, self._rest = self._open(), 0, b""
+                if self._file:
+                    self._read(self._file)
+            if self._offset > self._most_bytes and self._size() == self._offset:
                 os.truncate(self._path, 0)
                 self._offset, self._rest = 0, b""
-        except OSError:
-            return
 
-    def _read(self, file: BinaryIO) -> None:
+    def _is_same_file(self) -> bool:
+        """Whether the open file is still the one at the path; so is one whose path is gone for now."""
+        if not self._file:
+            return False
+        try:
+            return os.path.samestat(os.fstat(self._file.fileno()), self._path.stat())
+        except OSError:
+            return True
+
+    def _read(self, file: FileIO) -> None:
+        if os.fstat(file.fileno()).st_size < self._offset:
+            # it was truncated
+            self._offset, self._rest = 0, b""
         file.seek(self._offset)
         while chunk := file.read(CHUNK_BYTES):
             self._offset += len(chunk)
-            *lines, self._rest = (self._rest + chunk).split(b"\n")
+            *lines, rest = (self._rest + chunk).split(b"\n")
+            self._rest = rest[:MOST_LINE_BYTES]
             # for speed: durations are in milliseconds, so that many lines are equal, and each is parsed once
             for line, count in Counter(lines).items():
                 self._count(line, count)
@@ -111,6 +137,8 @@ class GatewayLog(Collector):
             buckets = self._counts[key]
         except (ValueError, IndexError, KeyError):
             # a truncated line, as when the gateway was killed
+            return
+        if not 0 <= seconds < math.inf:
             return
         buckets[bisect_left(BOUNDS, seconds)] += count
         self._seconds[key] += seconds * count

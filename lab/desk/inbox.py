@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -16,6 +16,11 @@ import msgspec
 MOST_NOTIFICATIONS = 200
 MOST_KEPT = 5000
 Verdict = Literal["", "useful", "noise"]
+VERDICTS = ("", "useful", "noise")
+# with an offset from UTC, so that any two can be compared
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+# the highest number that SQLite gives a row
+MOST_NUMBER = (1 << 63) - 1
 
 
 class SentAlert(msgspec.Struct, frozen=True, rename="camel"):
@@ -24,8 +29,8 @@ class SentAlert(msgspec.Struct, frozen=True, rename="camel"):
     status: str
     labels: dict[str, str]
     annotations: dict[str, str]
-    starts_at: datetime
-    ends_at: datetime
+    starts_at: Moment
+    ends_at: Moment
 
 
 class Message(msgspec.Struct, frozen=True, rename="camel"):
@@ -60,6 +65,8 @@ class Inbox:
             "CREATE TABLE IF NOT EXISTS notification (number INTEGER PRIMARY KEY AUTOINCREMENT,"
             " received REAL NOT NULL, message BLOB NOT NULL, verdict TEXT NOT NULL DEFAULT '')"
         )
+        # raises now, and not at each request, where the table is another program's
+        self._database.execute("SELECT number, received, message, verdict FROM notification LIMIT 1").fetchone()
         self.heartbeat: float | None = None
         """The time of the last heartbeat (the dead man's switch), in unix seconds."""
 
@@ -82,32 +89,40 @@ class Inbox:
 
     def say(self, number: int, verdict: Verdict) -> bool:
         """Sets the verdict on a notification; an empty one removes it. False if there is no such notification."""
+        if number > MOST_NUMBER:
+            return False
         changed = self._database.execute("UPDATE notification SET verdict = ? WHERE number = ?", (verdict, number))
         return changed.rowcount == 1
 
     def newest(self) -> list[Notification]:
-        """The newest notifications, newest first."""
+        """The newest notifications, newest first, but for those that another version wrote and this cannot read."""
         rows = self._database.execute(
             "SELECT number, received, message, verdict FROM notification ORDER BY number DESC LIMIT ?",
             (MOST_NOTIFICATIONS,),
         )
         return [
-            Notification(number, received, msgspec.json.decode(message, type=Message), verdict)
-            for number, received, message, verdict in rows
+            Notification(number, received, message, verdict if verdict in VERDICTS else "")
+            for number, received, text, verdict in rows
+            if (message := _read(text))
         ]
 
     def verdicts(self) -> dict[str, dict[str, int]]:
         """How many notifications of each alert were marked useful, and noise; resolved ones do not count."""
         found: dict[str, dict[str, int]] = {}
-        for message, verdict in self._database.execute(
-            "SELECT message, verdict FROM notification WHERE verdict <> ''"
+        for text, verdict in self._database.execute(
+            "SELECT message, verdict FROM notification WHERE verdict IN ('useful', 'noise')"
         ).fetchall():
-            fired = {
-                alert.labels.get("alertname", "")
-                for alert in msgspec.json.decode(message, type=Message).alerts
-                if alert.status == "firing"
-            }
+            message = _read(text)
+            alerts = message.alerts if message else []
+            fired = {alert.labels.get("alertname", "") for alert in alerts if alert.status == "firing"}
             for alert in fired:
                 counts = found.setdefault(alert, {"useful": 0, "noise": 0})
                 counts[verdict] += 1
         return found
+
+
+def _read(text: bytes) -> Message | None:
+    try:
+        return msgspec.json.decode(text, type=Message)
+    except (msgspec.MsgspecError, UnicodeDecodeError, TypeError):
+        return None

@@ -1,22 +1,37 @@
 """Metrics of notifications: how often each alert caused one, and which alerts Alertmanager inhibits or silences."""
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import httpx
+import msgspec
 import yaml
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
 from lab.desk.inbox import Message
 from lab.settings import ROOT
 
-# timeout for Alertmanager during a scrape
+# timeout for Alertmanager's whole response during a scrape, however slowly it arrives
 ASK_SECONDS = 0.5
 # limit of alert names, against unbounded labels
 MOST_NAMES = 500
+
+
+class _Status(msgspec.Struct, frozen=True, rename="camel"):
+    silenced_by: list[str] | None
+    inhibited_by: list[str] | None
+
+
+class HeldAlert(msgspec.Struct, frozen=True):
+    """An alert as Alertmanager's API has it, as far as it is read here."""
+
+    status: _Status
+    labels: dict[str, str]
+
+
 LONG_AGO = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 
 
@@ -66,25 +81,24 @@ class Notified:
 
     async def _ask(self) -> Mapping[str, str]:
         if self._url:
-            with suppress(httpx.HTTPError, ValueError, KeyError, TypeError):
-                async with httpx.AsyncClient(timeout=ASK_SECONDS, trust_env=False) as client:
+            with suppress(httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError, TimeoutError):
+                async with asyncio.timeout(ASK_SECONDS), httpx.AsyncClient(timeout=None, trust_env=False) as client:
                     answer = await client.get(f"{self._url}/api/v2/alerts")
-                    return held(answer.raise_for_status().json())
+                    return held(msgspec.json.decode(answer.raise_for_status().content, type=list[HeldAlert]))
         return {}
 
 
 def known_alerts(folder: Path = ROOT / "alerts") -> list[str]:
     """The names in thresholds.yml; none if it cannot be read."""
-    with suppress(OSError, yaml.YAMLError, TypeError):
-        return list(yaml.safe_load((folder / "thresholds.yml").read_text()))
+    with suppress(OSError, ValueError, yaml.YAMLError, TypeError):
+        return list(yaml.safe_load((folder / "thresholds.yml").read_text(encoding="utf-8")))
     return []
 
 
-def held(alerts: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+def held(alerts: Iterable[HeldAlert]) -> dict[str, str]:
     """The alerts of which no instance notifies anybody, each with the reason: `silence` or `inhibition`."""
     found: dict[str, set[str]] = {}
     for alert in alerts:
-        status = alert["status"]
-        by = "silence" if status["silencedBy"] else "inhibition" if status["inhibitedBy"] else ""
-        found.setdefault(alert["labels"].get("alertname", ""), set()).add(by)
+        by = "silence" if alert.status.silenced_by else "inhibition" if alert.status.inhibited_by else ""
+        found.setdefault(alert.labels.get("alertname", ""), set()).add(by)
     return {name: max(by) for name, by in found.items() if "" not in by}

@@ -1,6 +1,7 @@
 """The inbox as an HTML page."""
 
 import time
+from datetime import datetime
 from html import escape
 
 from lab.desk.inbox import Inbox, Notification, SentAlert
@@ -72,9 +73,17 @@ def _notification(notification: Notification) -> str:
     )
 
 
+def _local(moment: datetime) -> str:
+    try:
+        return moment.astimezone().strftime("%H:%M:%S")
+    except OverflowError:
+        # at either end of the calendar, where another zone has no such day
+        return moment.strftime("%H:%M:%S")
+
+
 def _alert(alert: SentAlert) -> str:
     note = alert.annotations
-    since = alert.starts_at.astimezone().strftime("%H:%M:%S")
+    since = _local(alert.starts_at)
     text = (
         f"<li><strong>{escape(alert.labels.get('alertname', '?'))}</strong> {escape(note.get('summary', ''))}"
         f" <span class='quiet'>({escape(alert.status)}, since {since})</span><br>{escape(note.get('description', ''))}"

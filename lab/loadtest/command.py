@@ -15,6 +15,7 @@ from lab.load.profiles import PROFILES, Profile
 from lab.load.target import check_target
 from lab.loadtest.results import write_json, write_junit
 from lab.loadtest.run import LoadRun, Options
+from lab.options import Number
 from lab.report.summary import print_summary, terminal
 from lab.runs.record import RUNS
 from lab.settings import SettingError, load_settings
@@ -86,7 +87,7 @@ def _first_sentence(profile: type[Profile]) -> str:
 
 @click.command("load", epilog=_profiles_help())
 @click.argument("profile", type=ProfileName(), default="ramp")
-@click.option("--rate", type=click.FloatRange(0.1, MOST_RATE), help="Highest rate, arrivals a second.")
+@click.option("--rate", type=Number(0.1, MOST_RATE), help="Highest rate, arrivals a second.")
 @click.option("--time", "seconds", type=Length(), help="How long, such as 90s, 5m or 1h.")
 @click.option("--users", type=click.IntRange(1, 5000), default=200, show_default=True, help="Most requests at a time.")
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed repeats the same requests.")

@@ -178,6 +178,7 @@ def create_app(store: Store, metrics: Metrics, hosts: list[str]) -> Litestar:
             HTTPException: lambda _, error: _text(error.status_code, error.detail),
             QueryError: lambda _, error: _text(400, str(error)),
             TooSlowError: lambda _, error: _text(503, str(error)),
+            sqlite3.Error: lambda _, error: _text(503, f"the store's file cannot be read: {error}"),
         },
         on_shutdown=[store.close],
     )

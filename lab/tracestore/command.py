@@ -12,6 +12,7 @@ import click
 import uvicorn
 from prometheus_client import disable_created_metrics
 
+from lab.options import Number
 from lab.settings import PLACE, SettingError, load_settings
 from lab.tracestore.app import create_app
 from lab.tracestore.metrics import Metrics
@@ -37,7 +38,7 @@ MOST_MEGABYTES = 256
 @click.option("--otlp-port", type=click.IntRange(1, 65535), help="Port for OTLP.  [default: OTLP_PORT, 4318]")
 @click.option(
     "--most-megabytes",
-    type=click.FloatRange(min=1),
+    type=Number(min=1),
     default=MOST_MEGABYTES,
     show_default=True,
     envvar="TRACESTORE_MOST_MEGABYTES",
@@ -45,7 +46,7 @@ MOST_MEGABYTES = 256
 )
 @click.option(
     "--most-hours",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(min=0, min_open=True),
     default=MOST_HOURS,
     show_default=True,
     envvar="TRACESTORE_MOST_HOURS",

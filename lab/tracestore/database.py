@@ -1,4 +1,4 @@
-"""The store's SQLite file: its tables, opening it, and replacing one that cannot be read."""
+"""The store's SQLite file: its tables, opening it, and setting aside one that cannot be read."""
 
 import logging
 import sqlite3
@@ -8,6 +8,8 @@ log = logging.getLogger("tracestore")
 
 VERSION = 1
 MISSING = -1
+# what is set aside has this behind its name; the next one takes its place
+ASIDE = ".unreadable"
 
 # Traces and logs get increasing ids, so that the oldest have the lowest, and are removed as a range.
 # `origins.last_trace` and `last_log` are the newest rows that refer to an origin, which is removed together with them.
@@ -63,17 +65,37 @@ PRAGMA user_version = {VERSION};
 
 
 def open_to_write(file: Path) -> sqlite3.Connection:
-    """The only connection that writes. A corrupt file, or one of another version, is replaced by an empty one."""
+    """The only connection that writes. A corrupt file, or one of another version, is set aside for an empty one.
+
+    Raises `sqlite3.Error` where the file may be sound: it is locked, or the disk is full or not writable.
+    """
     file.parent.mkdir(parents=True, exist_ok=True)
     try:
         return _open(file)
     except sqlite3.DatabaseError as error:
-        if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
+        if not is_unreadable(error):
             raise
-        log.warning("%s cannot be read (%s): begun anew", file, error)
-        for part in ("", "-wal", "-shm"):
-            file.with_name(file.name + part).unlink(missing_ok=True)
-        return _open(file)
+        return begin_anew(file, error)
+
+
+def begin_anew(file: Path, why: Exception) -> sqlite3.Connection:
+    """Sets a file that cannot be read aside, and opens an empty one. Raises `sqlite3.Error`."""
+    aside = file.with_name(file.name + ASIDE)
+    log.warning("%s cannot be read (%s): begun anew, and what was there is now %s", file, why, aside.name)
+    file.replace(aside)
+    for part in ("-wal", "-shm"):
+        file.with_name(file.name + part).unlink(missing_ok=True)
+    return _open(file)
+
+
+def is_unreadable(error: Exception) -> bool:
+    """Whether an error says that a file's content is no store, or not of this version."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF
+    return isinstance(error, _OtherVersionError) or code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+class _OtherVersionError(sqlite3.DatabaseError):
+    """The file was written by another version of the store."""
 
 
 def open_to_read(file: Path) -> sqlite3.Connection:
@@ -93,7 +115,7 @@ def _open(file: Path) -> sqlite3.Connection:
         if version == 0:
             connection.executescript(f"BEGIN;{_SCHEMA}COMMIT;")
         elif version != VERSION:
-            raise sqlite3.DatabaseError(f"version {version}, and this is {VERSION}")
+            raise _OtherVersionError(f"version {version}, and this is {VERSION}")
         connection.execute("SELECT max(id) FROM traces").fetchone()
     except BaseException:
         connection.close()

@@ -37,7 +37,7 @@ def log_search_of(parameters: Mapping[str, str]) -> LogSearch:
     """The parameters of Loki's `query_range`. Raises `QueryError`."""
     now = time.time_ns()
     limit = parameters.get("limit") or "100"
-    if not limit.isdecimal() or not 0 < int(limit) <= MOST_LINES:
+    if not limit.isdecimal() or len(limit) > len("1000000") or not 0 < int(limit) <= MOST_LINES:
         raise QueryError(f"limit={limit!r}: must be a number from 1 to {MOST_LINES}")
     return LogSearch(
         parse_logql(parameters.get("query", "")),
@@ -126,7 +126,10 @@ def _moment(parameters: Mapping[str, str], name: str, default: int) -> int:
         elif text.replace(".", "", 1).isdecimal():
             moment = int(float(text) * SECOND)
         else:
-            moment = int(datetime.fromisoformat(text).timestamp() * SECOND)
+            written = datetime.fromisoformat(text)
+            if written.tzinfo is None:
+                raise ValueError("write the offset from UTC, or Z")
+            moment = int(written.timestamp() * SECOND)
     except (ValueError, OverflowError) as error:
         raise QueryError(f"{name}={text!r} is no time: {error}") from error
     if not 0 <= moment <= END_OF_TIME:

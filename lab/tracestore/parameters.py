@@ -22,8 +22,8 @@ def search_of(parameters: Mapping[str, str]) -> Search:
     least, most = parameters.get("minDuration"), parameters.get("maxDuration")
     return Search(
         query=parse(parameters.get("q") or _conditions(parameters.get("tags", ""))),
-        start=_number(parameters, "start", 0) * SECOND,
-        end=_number(parameters, "end", int(time.time()) + AHEAD_SECONDS) * SECOND,
+        start=_moment(parameters, "start", 0),
+        end=_moment(parameters, "end", int(time.time()) + AHEAD_SECONDS),
         least_duration=nanoseconds(least) if least else 0,
         most_duration=nanoseconds(most) if most else END_OF_TIME,
         limit=max(1, min(_number(parameters, "limit", 20), MOST_TRACES)),
@@ -49,6 +49,11 @@ def _condition(key: str, value: str) -> str:
     field = key if key in INTRINSIC_NAMES else f".{key}"
     quoted = '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
     return f"({field} = {quoted} || {field} = {value})" if value.isdecimal() else f"{field} = {quoted}"
+
+
+def _moment(parameters: Mapping[str, str], name: str, default: int) -> int:
+    """A time in seconds, as nanoseconds; one that is later than can be stored is the last that can."""
+    return min(_number(parameters, name, default) * SECOND, END_OF_TIME)
 
 
 def _number(parameters: Mapping[str, str], name: str, default: int) -> int:

@@ -11,6 +11,10 @@ from dataclasses import dataclass
 
 MOST_CHARACTERS = 4096
 MOST_DEPTH = 32
+# SQLite nests conditions, up to a depth of its own
+MOST_CONDITIONS = 200
+# of an integer in SQLite
+MOST_INTEGER = (1 << 63) - 1
 
 # field → SQL, of a span `s` of a trace `t`; durations and times in nanoseconds
 _INTRINSICS = {
@@ -96,7 +100,10 @@ def nanoseconds(text: str) -> int:
     parts = _DURATION.findall(text)
     if not parts or "".join(amount + unit for amount, unit in parts) != text:
         raise QueryError(f"{text!r} is no duration: write 100ms, 1.5s or 2m")
-    return round(sum(float(amount) * _NANOSECONDS[unit] for amount, unit in parts))
+    total = sum(float(amount) * _NANOSECONDS[unit] for amount, unit in parts)
+    if not total < MOST_INTEGER:
+        raise QueryError(f"{text!r} is too long a duration")
+    return round(total)
 
 
 def field_sql(field: str) -> tuple[str, tuple[str, ...]]:
@@ -132,6 +139,7 @@ class _Parser:
         self._tokens = tokens
         self._place = 0
         self._parameters: list[str | int | float] = []
+        self._conditions = 0
 
     def query(self) -> Query:
         self._expect("{")
@@ -182,6 +190,9 @@ class _Parser:
             inner = self._alternatives(depth + 1)
             self._expect(")")
             return inner
+        self._conditions += 1
+        if self._conditions > MOST_CONDITIONS:
+            raise QueryError(f"a query has at most {MOST_CONDITIONS} conditions")
         word = self._next()
         if word.text in ("true", "false"):
             return "1" if word.text == "true" else "0"
@@ -235,7 +246,10 @@ def _value(field: str, token: _Token) -> str | int | float:
     if token.kind == "duration":
         return nanoseconds(token.text)
     if token.kind == "number":
-        return float(token.text) if "." in token.text else int(token.text)
+        number = float(token.text) if "." in token.text else int(token.text)
+        if isinstance(number, int) and abs(number) > MOST_INTEGER:
+            raise QueryError(f"{token.text} is too large a number")
+        return number
     names = {"status": STATUSES, "kind": KINDS}.get(field.removeprefix("span:"), {"true": 1, "false": 0})
     if token.text not in names:
         raise QueryError(f"{field} is compared with {', '.join(names)} or a string, number or duration: {token.text!r}")
@@ -253,5 +267,6 @@ def check_pattern(pattern: str) -> None:
     """Raises `QueryError` if a regular expression is invalid."""
     try:
         re.compile(pattern)
-    except re.error as error:
-        raise QueryError(f"{pattern!r} is no regular expression: {error}") from error
+    # the others are for too many repetitions, and for too many parentheses
+    except (re.error, OverflowError, RecursionError) as error:
+        raise QueryError(f"{pattern!r} is no regular expression that can be used: {error}") from error

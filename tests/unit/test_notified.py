@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from litestar.testing import TestClient
 
@@ -14,7 +15,7 @@ from lab.desk.app import create_app
 from lab.desk.disk import Disk
 from lab.desk.gateway_log import GatewayLog
 from lab.desk.inbox import Inbox, Message, SentAlert
-from lab.desk.notified import Notified, held, known_alerts
+from lab.desk.notified import HeldAlert, Notified, held, known_alerts
 from lab.desk.runbooks import Runbooks
 from tests.unit.test_alerts_desk import notification
 
@@ -43,11 +44,9 @@ def test_each_start_of_an_alert_counts_as_one_notification(tmp_path: Path) -> No
 
 
 def test_an_alert_is_held_back_where_all_of_it_is() -> None:
+    alerts = [_alert("A", inhibited="x"), _alert("A"), _alert("B", inhibited="x"), _alert("C", silenced="s")]
     assert held([]) == {}
-    assert held([_alert("A", inhibited="x"), _alert("A"), _alert("B", inhibited="x"), _alert("C", silenced="s")]) == {
-        "B": "inhibition",
-        "C": "silence",
-    }
+    assert held(msgspec.convert(alerts, list[HeldAlert])) == {"B": "inhibition", "C": "silence"}
 
 
 def test_what_alertmanager_holds_back_is_exposed_while_it_does_so(monkeypatch: pytest.MonkeyPatch) -> None:

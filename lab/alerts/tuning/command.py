@@ -14,6 +14,7 @@ from lab.alerts.tuning.answers import ANSWER_SECONDS
 from lab.alerts.tuning.corpus import CORPUS, Place, known, names, place_of, read_corpus
 from lab.alerts.tuning.form import FormError, duration, load_watched
 from lab.alerts.tuning.history import HistoryError, PrometheusHistory
+from lab.options import Number
 from lab.prometheus import Prometheus, PrometheusError
 from lab.settings import SettingError, load_settings
 
@@ -40,9 +41,9 @@ class Duration(click.ParamType[int]):
 
 @click.command("tune")
 @click.argument("alert", required=False)
-@click.option("--threshold", type=float, help="Threshold of the candidate.")
+@click.option("--threshold", type=Number(), help="Threshold of the candidate.")
 @click.option("--for", "hold", type=Duration(), help="`for` of the candidate, such as 30s.")
-@click.option("--floor", type=click.FloatRange(0), help="Floor of the candidate: minimum number of bad events.")
+@click.option("--floor", type=Number(0), help="Floor of the candidate: minimum number of bad events.")
 @click.option(
     "--last", type=Duration(), default="6h", show_default=True, help="How far to look back in Prometheus' history."
 )

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from lab.options import Number
 from lab.panels import Dashboard, DashboardError, Panel, Target, Window, expand, load_dashboards
-from lab.prometheus import Prometheus, PrometheusError
+from lab.prometheus import Prometheus, PrometheusError, well_formed
 from lab.promql import Selector, selectors
 from lab.settings import START, SettingError, load_settings
 from lab.viewer.answers import DATA_SOURCE, LOG_SOURCE
@@ -81,11 +81,12 @@ class Known:
     def __init__(self, prometheus: Prometheus, window: Window) -> None:
         self._prometheus, self._window = prometheus, window
         self._found: dict[str, bool] = {}
-        groups = prometheus.get("rules", type="record")["groups"]
-        rules = [rule for group in groups for rule in group["rules"]]
-        self._recorded = {rule["name"] for rule in rules}
-        # many rules record `alert_signal`, and each records nothing while there is nothing to compare
-        self._labelled = {_selector(rule["name"], rule["labels"]) for rule in rules if rule.get("labels")}
+        found = prometheus.get("rules", type="record")
+        with well_formed(prometheus.url):
+            rules = [rule for group in found["groups"] for rule in group["rules"]]
+            self._recorded = {rule["name"] for rule in rules}
+            # many rules record `alert_signal`, and each records nothing while there is nothing to compare
+            self._labelled = {_selector(rule["name"], rule["labels"]) for rule in rules if rule.get("labels")}
 
     def missing(self, query: str) -> tuple[str, ...]:
         """The selectors of a query that match no series and that no rule records. Raises `PrometheusError`."""
@@ -211,9 +212,10 @@ def find_traces(
 
 def _newest_exemplar(prometheus: Prometheus, query: str, window: Window) -> list[str]:
     data = prometheus.get("query_exemplars", query=query, start=window.start, end=window.end)
-    exemplars = [exemplar for series in data for exemplar in series["exemplars"]]
-    newest = max(exemplars, key=lambda exemplar: float(exemplar["timestamp"]), default=None)
-    return [newest["labels"]["trace_id"]] if newest else []
+    with well_formed(prometheus.url):
+        exemplars = [exemplar for series in data for exemplar in series["exemplars"]]
+        newest = max(exemplars, key=lambda exemplar: float(exemplar["timestamp"]), default=None)
+        return [newest["labels"]["trace_id"]] if newest else []
 
 
 @click.command("check")
@@ -235,7 +237,7 @@ def check(url: str | None, tempo: str | None, slowest: float, last: float) -> No
 
     Exit status: 0 all panels have data in time, 1 some do not, 2 Prometheus does not respond.
     """
-    console = Console(width=None if Console().is_terminal else 160)
+    console = Console(width=None if Console().is_terminal else 160, markup=False)
     try:
         settings = load_settings()
         dashboards = load_dashboards()

@@ -1,6 +1,7 @@
 """A client of Prometheus' HTTP API (https://prometheus.io/docs/prometheus/latest/querying/api/)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -24,6 +25,23 @@ class Series:
     def value(self) -> float:
         """The newest value."""
         return self.points[-1][1]
+
+
+class _Body(msgspec.Struct, frozen=True):
+    """The body of every response of the API."""
+
+    status: str
+    data: Any = None
+    error: str = ""
+
+
+@contextmanager
+def well_formed(url: str) -> Iterator[None]:
+    """Raises `PrometheusError` where the block finds a response to have another form than the API's."""
+    try:
+        yield
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise PrometheusError(f"{url} does not answer as Prometheus does: {error!r}") from error
 
 
 class Prometheus:
@@ -52,21 +70,26 @@ class Prometheus:
         """The `data` of an API response. Raises `PrometheusError`."""
         try:
             answer = self._http.get(f"/api/v1/{path}", params=params)
-            body = msgspec.json.decode(answer.content)
+            body = msgspec.json.decode(answer.content, type=_Body)
         except httpx.TimeoutException as error:
             raise PrometheusError(f"{self.url} took longer than {self._http.timeout.read:g} s to answer") from error
-        except (httpx.HTTPError, ValueError) as error:
+        except httpx.HTTPError as error:
             raise PrometheusError(f"{self.url} does not answer: {error}") from error
-        if body.get("status") != "success":
-            raise PrometheusError(f"{params.get('query', path)}: {body.get('error', answer.status_code)}")
-        return body["data"]
+        except (ValueError, RecursionError) as error:
+            raise PrometheusError(
+                f"{self.url} does not answer as Prometheus does: status {answer.status_code}, {error}"
+            ) from error
+        if body.status != "success":
+            raise PrometheusError(f"{params.get('query', path)}: {body.error or answer.status_code}")
+        return body.data
 
     def query(self, promql: str, at: float | None = None) -> list[Series]:
         """An instant query, at unix seconds `at` or now. Raises `PrometheusError`."""
         data = self.get("query", query=promql, **({} if at is None else {"time": at}))
-        if data["resultType"] == "scalar":
-            return [Series({}, [_point(data["result"])])]
-        return [Series(row["metric"], [_point(row["value"])]) for row in data["result"]]
+        with well_formed(self.url):
+            if data["resultType"] == "scalar":
+                return [Series({}, [_point(data["result"])])]
+            return [Series(row["metric"], [_point(row["value"])]) for row in data["result"]]
 
     def value(self, promql: str, default: float = 0.0) -> float:
         """The first series' value, or `default` if there is none. Raises `PrometheusError`."""
@@ -76,7 +99,8 @@ class Prometheus:
     def query_range(self, promql: str, start: float, end: float, step: float) -> list[Series]:
         """A range query; times in unix seconds, step in seconds. Raises `PrometheusError`."""
         data = self.get("query_range", query=promql, start=start, end=end, step=step)
-        return [Series(row["metric"], [_point(pair) for pair in row["values"]]) for row in data["result"]]
+        with well_formed(self.url):
+            return [Series(row["metric"], [_point(pair) for pair in row["values"]]) for row in data["result"]]
 
 
 def _point(pair: list[Any]) -> tuple[float, float]:

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
-from lab.prometheus import Prometheus
+from lab.prometheus import Prometheus, well_formed
 
 # always fires, by design
 DEAD_MANS_SWITCH = "DeadMansSwitch"
@@ -39,8 +39,10 @@ def active_alerts(prometheus: Prometheus) -> list[ActiveAlert]:
 
     Raises `PrometheusError`.
     """
-    thresholds = {series.labels["alert"]: series.value for series in prometheus.query("alert_threshold")}
-    found = _read(prometheus.get("alerts")["alerts"], thresholds)
+    thresholds = {series.labels.get("alert", ""): series.value for series in prometheus.query("alert_threshold")}
+    rows = prometheus.get("alerts")
+    with well_formed(prometheus.url):
+        found = list(_read(rows["alerts"], thresholds))
     return sorted(found, key=lambda alert: (alert.state != "firing", alert.severity, alert.since))
 
 
@@ -60,15 +62,9 @@ def _read(rows: list[dict[str, Any]], thresholds: Mapping[str, float]) -> Iterat
                 name=labels["alertname"],
                 severity=labels.get("severity", ""),
                 state=row["state"],
-                since=_time(row["activeAt"]),
+                since=datetime.fromisoformat(row["activeAt"]).astimezone(UTC),
                 value=float(row["value"]),
                 threshold=thresholds.get(labels["alertname"]),
                 labels=labels,
                 runbook=row["annotations"].get("runbook_url", ""),
             )
-
-
-def _time(text: str) -> datetime:
-    # Prometheus writes nanoseconds, which `fromisoformat` does not parse
-    whole, _, _ = text.removesuffix("Z").partition(".")
-    return datetime.fromisoformat(f"{whole}+00:00")

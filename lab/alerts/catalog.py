@@ -12,6 +12,7 @@ import yaml
 
 from lab.alerts.slo import SLO_ALERTS
 from lab.alerts.thresholds import ALERTS, Tuning, load_thresholds
+from lab.yaml_file import read_yaml
 
 Side = Literal["above", "below"]
 Range = tuple[float, float]
@@ -81,7 +82,7 @@ def load_definitions(folder: Path = ALERTS) -> dict[str, tuple[str, str, Definit
     found: dict[str, tuple[str, str, Definition]] = {}
     for file in sorted((folder / "catalog").glob("*.yml")):
         try:
-            read = msgspec.convert(yaml.safe_load(file.read_text()), type=_File)
+            read = msgspec.convert(read_yaml(file), type=_File)
         except (msgspec.ValidationError, yaml.YAMLError) as error:
             raise CatalogError(f"alerts/catalog/{file.name}: {' '.join(str(error).split())}") from error
         _add(found, file.stem, read)

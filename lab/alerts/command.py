@@ -28,7 +28,7 @@ def alerts(url: str | None) -> None:
     except (PrometheusError, SettingError) as error:
         click.echo(f"glasshouse alerts: {error}; is the stack up? {START} starts it", err=True)
         raise SystemExit(2) from error
-    console = Console(width=None if Console().is_terminal else PLAIN_WIDTH)
+    console = Console(width=None if Console().is_terminal else PLAIN_WIDTH, markup=False)
     if console.is_terminal and found:
         console.print(_table(found, datetime.now(UTC)))
     else:

@@ -14,7 +14,7 @@ import httpx
 from lab.alerts.faults import faults
 from lab.alerts.rules import rule_files, stale_files, write_rules
 from lab.alerts.thresholds import ALERTS
-from lab.prometheus import Prometheus, PrometheusError
+from lab.prometheus import Prometheus, PrometheusError, well_formed
 from lab.settings import ROOT, START, STOP, LabSettings, SettingError, load_settings
 from lab.stack import kubernetes
 from lab.stack.native import StackError, alertmanager_config
@@ -96,8 +96,9 @@ def _ask(tool: str, *arguments: str) -> None:
 
 def rules_in_force(prometheus: Prometheus) -> Rules:
     """All rules that Prometheus has loaded: expression and, for an alert, its `for`. Raises `PrometheusError`."""
-    groups: list[dict[str, Any]] = prometheus.get("rules")["groups"]
-    return {_name(rule): _meaning(rule) for group in groups for rule in group["rules"]}
+    found = prometheus.get("rules")
+    with well_formed(prometheus.url):
+        return {_name(rule): _meaning(rule) for group in found["groups"] for rule in group["rules"]}
 
 
 def changes(before: Rules, after: Rules) -> Iterator[str]:
@@ -187,9 +188,8 @@ def _reload_both(settings: LabSettings) -> None:
 
 def _await_evaluation(prometheus: Prometheus) -> None:
     """Waits until all thresholds have been evaluated after the reload."""
-    began = time.time()
-    deadline = began + WAIT_SECONDS
-    while time.time() < deadline:
+    began, deadline = time.time(), time.monotonic() + WAIT_SECONDS
+    while time.monotonic() < deadline:
         newest = prometheus.value("min(timestamp(alert_threshold))")
         if newest >= began:
             return

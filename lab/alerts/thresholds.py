@@ -10,6 +10,7 @@ from typing import Literal
 import yaml
 
 from lab.settings import ROOT
+from lab.yaml_file import text_of
 
 ALERTS = ROOT / "alerts"
 NAME = "thresholds.yml"
@@ -54,7 +55,12 @@ def seconds(duration: str) -> float:
 
 def load_thresholds(folder: Path = ALERTS) -> dict[str, Tuning]:
     """Each alert's tuning, by name, in the order of the file. Raises `ThresholdsError`."""
-    return read_thresholds((folder / NAME).read_text())
+    try:
+        return read_thresholds(text_of(folder / NAME))
+    except OSError as error:
+        raise ThresholdsError(f"alerts/{NAME}: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise ThresholdsError(f"alerts/{NAME}: {error}") from error
 
 
 def read_thresholds(text: str) -> dict[str, Tuning]:

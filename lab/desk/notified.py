@@ -82,7 +82,10 @@ class Notified:
     async def _ask(self) -> Mapping[str, str]:
         if self._url:
             with suppress(httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError, TimeoutError):
-                async with asyncio.timeout(ASK_SECONDS), httpx.AsyncClient(timeout=None, trust_env=False) as client:
+                async with (
+                    asyncio.timeout(ASK_SECONDS),
+                    httpx.AsyncClient(timeout=ASK_SECONDS, trust_env=False) as client,
+                ):
                     answer = await client.get(f"{self._url}/api/v2/alerts")
                     return held(msgspec.json.decode(answer.raise_for_status().content, type=list[HeldAlert]))
         return {}

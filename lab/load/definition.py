@@ -1,5 +1,6 @@
 """The definition of a load: a built-in profile or one from a file, with all defaults resolved."""
 
+import math
 import re
 from pathlib import Path
 
@@ -97,9 +98,9 @@ def _definition(
     length = parse_time(written.time)
     if length is None:
         raise ValueError(f"time={written.time!r} must be a time from 1s to 24h")
-    if not written.mix or min(written.mix.values()) < 0 or not sum(written.mix.values()) > 0:
+    if not written.mix or min(written.mix.values()) < 0 or not 0 < sum(written.mix.values()) < math.inf:
         raise ValueError("mix must give shares, such as read = 0.9")
-    if not 1 <= written.prepared <= 100_000 or written.skew < 0:
+    if not 1 <= written.prepared <= 100_000 or not 0 <= written.skew < math.inf:
         raise ValueError("prepared must be from 1 to 100000, and skew not negative")
     phases = [_phase(each, f"{name}-{number}") for number, each in enumerate(written.phases, 1)]
     phases = phases or [Phase(name, length, written.rate, written.rate)]
@@ -124,6 +125,6 @@ def _definition(
 
 def _phase(written: FilePhase, name: str) -> Phase:
     first, last = written.rate if isinstance(written.rate, tuple) else (written.rate, written.rate)
-    if written.seconds <= 0 or min(first, last) < 0:
+    if not all(map(math.isfinite, (first, last, written.seconds))) or written.seconds <= 0 or min(first, last) < 0:
         raise ValueError(f"phase {written.name or name}: seconds must be above 0 and rates not negative")
     return Phase(written.name or name, written.seconds, first, last)

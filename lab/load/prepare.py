@@ -68,4 +68,5 @@ def prepare(
 
 
 def _seconds(retry_after: str) -> int:
-    return int(retry_after) if retry_after.isdecimal() else LONGEST_WAIT_SECONDS + 1
+    is_number = retry_after.isdecimal() and len(retry_after) < len("1000000000")
+    return int(retry_after) if is_number else LONGEST_WAIT_SECONDS + 1

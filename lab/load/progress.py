@@ -92,7 +92,7 @@ class LivePanel:
 
     def __init__(self, console: Console, profile: str, seconds: float) -> None:
         self._bar = Progress(
-            TextColumn("[bold]{task.description}"),
+            TextColumn("{task.description}", style="bold", markup=False),
             BarColumn(None),
             TextColumn("{task.completed:.0f}/{task.total:.0f} s"),
             TimeRemainingColumn(compact=True),
@@ -123,17 +123,17 @@ def _figures(measured: Measured) -> RenderableType:
     recent = Recent(measured.seconds)
     table = Table(box=None, pad_edge=False, expand=True)
     now = measured.latest
-    values = {
+    values: dict[str, str | Text] = {
         "offered": f"{recent.offered:.1f}/s",
         "answered": f"{recent.answered:.1f}/s",
         "p50": _ms(recent.p50),
         "p95": _ms(recent.p95),
         "p99": _ms(recent.p99),
-        "failed": f"[red]{measured.failed}[/]" if measured.failed else "0",
-        "dropped": f"[red]{measured.dropped}[/]" if measured.dropped else "0",
+        "failed": Text(str(measured.failed), "red" if measured.failed else ""),
+        "dropped": Text(str(measured.dropped), "red" if measured.dropped else ""),
         "open": f"{now.outstanding}, oldest {_ms(now.oldest)}",
         "users": f"{now.outstanding - now.waiting} of {now.users} busy",
-        "generator": f"[yellow]limited by {recent.limit}[/]" if recent.limit else "keeps up",
+        "generator": Text(f"limited by {recent.limit}", "yellow") if recent.limit else "keeps up",
     }
     for name in values:
         table.add_column(name, style="bold", header_style="dim", no_wrap=True)

@@ -27,21 +27,32 @@ class Address:
 
 def check_target(host: str, allow_remote: bool) -> None:
     """Checks that the base URL `host` is a stack that may be loaded. Raises `CannotRunError`."""
-    parts = urlsplit(host)
-    if parts.scheme != "http" or not parts.hostname:
-        raise CannotRunError(f"--host {host}: must be a base URL such as http://127.0.0.1:5000")
+    name = _host_name(host)
+    if not name:
+        raise CannotRunError(f"--host {host}: must be a base URL such as http://127.0.0.1:5000, and no more")
     try:
-        addresses = addresses_of(parts.hostname)
-    except OSError as error:
-        raise CannotRunError(f"--host {host}: {parts.hostname} has no address ({error})") from error
+        addresses = addresses_of(name)
+    # a name that is too long has no encoding
+    except (OSError, UnicodeError) as error:
+        raise CannotRunError(f"--host {host}: {name} has no address ({error})") from error
     if not allow_remote and not addresses <= local_addresses():
-        raise CannotRunError(f"{parts.hostname} is not this machine: load it only with leave, and say --allow-remote")
+        raise CannotRunError(f"{name} is not this machine: load it only with leave, and say --allow-remote")
     try:
         answer = httpx.get(f"{host}/health/live", timeout=5, trust_env=False, follow_redirects=False)
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise CannotRunError(f"nothing answers at {host} ({error}): start the stack, {START}") from error
     if answer.status_code != httpx.codes.OK:
         raise CannotRunError(f"{host}/health/live answers {answer.status_code}: see `glasshouse status`")
+
+
+def _host_name(host: str) -> str:
+    """The host's name in `http://HOST[:PORT]`; empty where there is anything else, which no request would carry."""
+    try:
+        parts = urlsplit(host)
+        is_base = parts.scheme == "http" and not (parts.path or parts.query or parts.fragment or "@" in parts.netloc)
+        return (parts.hostname or "") if is_base and (parts.port is None or parts.port) else ""
+    except ValueError:
+        return ""
 
 
 def addresses_of(name: str) -> set[str]:
@@ -74,7 +85,7 @@ def resolve(host: str, source: str | None = None) -> Address:
     parts = urlsplit(host)
     found = socket.getaddrinfo(parts.hostname, parts.port or 80, type=socket.SOCK_STREAM)
     chosen = next(filter(_is_listened_on, found), found[0]) if len(found) > 1 else found[0]
-    return Address(parts.netloc.rpartition("@")[2], chosen[0], chosen[4], source)
+    return Address(parts.netloc, chosen[0], chosen[4], source)
 
 
 def _is_listened_on(info: Any) -> bool:

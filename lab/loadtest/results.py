@@ -1,5 +1,6 @@
 """Writes a run's result for CI servers and scripts: JUnit XML and JSON."""
 
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -8,6 +9,9 @@ import msgspec
 from lab.report.summary import facts
 from lab.runs.check import Check
 from lab.runs.record import Run
+
+# what a server answered is quoted, and these characters no XML may have (https://www.w3.org/TR/xml/#charsets)
+NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def all_checks(run: Run) -> list[Check]:
@@ -64,4 +68,6 @@ def write_junit(run: Run, file: Path) -> None:
     suites = ElementTree.Element("testsuites", tests=str(len(results)), failures=str(failures), errors="0")
     suites.append(suite)
     ElementTree.indent(suites)
-    file.write_bytes(ElementTree.tostring(suites, encoding="utf-8", xml_declaration=True) + b"\n")
+    text = ElementTree.tostring(suites, encoding="unicode", xml_declaration=False)
+    head = "<?xml version='1.0' encoding='utf-8'?>\n"
+    file.write_bytes((head + NO_XML.sub("\N{REPLACEMENT CHARACTER}", text) + "\n").encode())

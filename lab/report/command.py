@@ -2,17 +2,17 @@
 
 import shutil
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from lab.report.compare import Change, compare, differences_in_settings, oddities
 from lab.report.page import write_page
 from lab.report.summary import print_summary, terminal
-from lab.runs.record import RUNS, Run, UnreadableRunError, folder_of, load, names
+from lab.runs.record import RUNS, Run, UnreadableRunError, folder_of, load, names, utc
 from lab.settings import SettingError, load_settings
 
 RUNS_OPTION = click.option(
@@ -33,9 +33,10 @@ def report(run: str | None, other: str | None, draw: bool, runs: Path) -> None:
     console = terminal()
     try:
         if run is None:
-            run = next(reversed(names(runs)), None)
-            if run is None:
+            newest = next(reversed(names(runs)), None)
+            if newest is None:
                 raise UnreadableRunError("there are no runs yet: `glasshouse load` makes one")
+            run = str(runs / newest)
         one = load(run, runs)
         if other is None:
             folder = folder_of(run, runs)
@@ -59,24 +60,28 @@ def runs(runs: Path, prune: int | None) -> None:
     if prune is not None:
         old = names(runs)[: max(0, len(names(runs)) - prune)]
         for name in old:
-            shutil.rmtree(folder_of(name, runs))
+            # in `runs`, whatever there is of that name in the current folder
+            shutil.rmtree(runs / name)
         click.echo(f"runs: removed {len(old)}, kept {len(names(runs))}")
     console = terminal()
     table = Table(box=None)
     for heading in ("run", "began (UTC)", "rate", "time", "answered", "failed", "dropped", "reads p99", "verdict"):
         table.add_column(heading, no_wrap=True)
+    unreadable = []
     for name in names(runs):
         try:
-            table.add_row(*_row(load(name, runs)))
+            table.add_row(*_row(load(str(runs / name))))
         except UnreadableRunError as error:
-            table.add_row(name, str(error))
+            unreadable.append(f"{name}: {str(error).removeprefix(f'{runs / name}: ')}")
     console.print(table)
+    for line in unreadable:
+        console.print(line, highlight=False, soft_wrap=True)
 
 
 def _row(run: Run) -> list[str]:
     return [
         run.id,
-        datetime.fromtimestamp(run.began, UTC).strftime("%Y-%m-%d %H:%M:%S"),
+        utc(run.began),
         f"{run.settings.rate:g}/s",
         f"{run.seconds_run:.0f} s",
         str(run.answered),
@@ -123,7 +128,7 @@ def print_comparison(console: Console, before: Run, after: Run) -> list[Change]:
     return changes
 
 
-def _word(change: Change) -> str:
+def _word(change: Change) -> Text:
     if not change.is_real:
-        return "noise"
-    return "[red]worse[/]" if change.is_worse else "[green]better[/]"
+        return Text("noise")
+    return Text("worse", "red") if change.is_worse else Text("better", "green")

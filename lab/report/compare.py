@@ -82,7 +82,9 @@ KINDS = [
 
 
 def compare(before: Run, after: Run) -> list[Change]:
-    """The changes of all figures."""
+    """The changes of all figures; none where a run has no second."""
+    if not before.seconds or not after.seconds:
+        return []
     slices_before, slices_after = ([slice_of(each) for each in run.seconds] for run in (before, after))
     bounds = intervals(slices_before, slices_after, [kind.figure for kind in KINDS])
     old, new = taken_together(slices_before), taken_together(slices_after)

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from lab.prometheus import Prometheus, PrometheusError
+from lab.prometheus import Prometheus, PrometheusError, well_formed
 from lab.runs.queries import REAL_ALERTS, hit_ratio_query
 from lab.runs.record import Alert, Inside, Trace
 
@@ -89,7 +89,8 @@ def look_inside(
         ]
         for what, ask in parts:
             try:
-                ask()
+                with well_formed(prometheus.url):
+                    ask()
             except PrometheusError as error:
                 inside.missing.append(f"{what}: {error}")
     return inside

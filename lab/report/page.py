@@ -1,7 +1,6 @@
 """`report.html`: a single file that needs no server and loads nothing."""
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
 
@@ -9,7 +8,7 @@ from lab.report.counts import count_lines, sent_in_all
 from lab.report.dashboards import dashboards
 from lab.report.plot import line_plot
 from lab.report.summary import LIMITS, abuse_fact, breakpoint_fact
-from lab.runs.record import Figures, Run
+from lab.runs.record import Figures, Run, utc
 from lab.runs.second import Second
 
 STYLE = (Path(__file__).parent / "page.css").read_text
@@ -203,4 +202,4 @@ def _or_dash(count: int | None) -> str:
 
 
 def _time(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return f"{utc(at)} UTC"

@@ -17,8 +17,8 @@ LIMITS = {
 
 
 def terminal() -> Console:
-    """The console; if it is no terminal, wide enough for tables in a log."""
-    return Console(width=None if sys.stdout.isatty() else 120)
+    """The console; if it is no terminal, wide enough for tables in a log. Brackets in a name are text to it."""
+    return Console(width=None if sys.stdout.isatty() else 120, markup=False)
 
 
 def print_summary(console: Console, run: Run) -> None:

@@ -26,8 +26,12 @@ class Histogram:
 
     @classmethod
     def decode(cls, text: str) -> Self:
-        """A histogram from its standard form (HdrHistogram V2, deflated, base64)."""
-        return cls(HdrHistogram.decode(text.encode()))
+        """A histogram from its standard form (HdrHistogram V2, deflated, base64). Raises `ValueError`."""
+        try:
+            return cls(HdrHistogram.decode(text.encode()))
+        # its decoder has errors of its own, and lets through those of zlib, base64 and struct
+        except Exception as error:
+            raise ValueError(f"not a histogram: {error}") from error
 
     def encode(self) -> str:
         """Its standard form, which other tools read too."""

@@ -226,18 +226,28 @@ def load(name: str, runs: Path = RUNS) -> Run:
     """Loads a run, given by its path or its name in `runs`. Raises `UnreadableRunError`."""
     try:
         text = (folder_of(name, runs) / "run.json").read_bytes()
-        if msgspec.json.decode(text, type=_Format).format < FORMAT:
-            raise UnreadableRunError(f"{name}: was written by an earlier version, which counted differently")
+        written = msgspec.json.decode(text, type=_Format).format
+        if written != FORMAT:
+            other = "an earlier version, which counted differently" if written < FORMAT else "a later version"
+            raise UnreadableRunError(f"{name}: was written by {other}")
         return msgspec.json.decode(text, type=Run, dec_hook=dec_hook)
     except OSError as error:
         raise UnreadableRunError(f"{name}: no such run: `glasshouse runs` lists them") from error
-    except (msgspec.MsgspecError, ValueError) as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise UnreadableRunError(f"{name}: run.json is not readable: {error}") from error
 
 
 def names(runs: Path = RUNS) -> list[str]:
     """The names of all runs, oldest first."""
     return sorted(each.parent.name for each in runs.glob("*/run.json"))
+
+
+def utc(moment: float) -> str:
+    """A time in unix seconds as date and time, UTC; as a number where no calendar has it."""
+    try:
+        return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    except (ValueError, OverflowError, OSError):
+        return f"{moment:g}"
 
 
 class _Format(Struct):

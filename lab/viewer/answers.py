@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 
 from lab.panels import Annotation, Dashboard, DashboardError, Panel, Target, Window, expand
-from lab.prometheus import Prometheus, PrometheusError, Series
+from lab.prometheus import Prometheus, PrometheusError, Series, well_formed
 from lab.viewer.tracing import LogLine, Logs, TracingError
 
 DATA_SOURCE = "prometheus"
@@ -162,12 +162,16 @@ def _log_lines(logs: Logs, dashboard: Dashboard, target: Target, chosen: Choices
 
 
 def _exemplars(prometheus: Prometheus, query: str, window: Window) -> list[Exemplar]:
-    found = [
-        Exemplar(item["timestamp"], _number(float(item["value"])), item["labels"]["trace_id"], series["seriesLabels"])
-        for series in prometheus.get("query_exemplars", query=query, start=window.start, end=window.end)
-        for item in series["exemplars"]
-        if "trace_id" in item["labels"]
-    ]
+    rows = prometheus.get("query_exemplars", query=query, start=window.start, end=window.end)
+    with well_formed(prometheus.url):
+        found = [
+            Exemplar(
+                item["timestamp"], _number(float(item["value"])), item["labels"]["trace_id"], series["seriesLabels"]
+            )
+            for series in rows
+            for item in series["exemplars"]
+            if "trace_id" in item["labels"]
+        ]
     # if there are more than a panel can show, keeps the slowest
     slowest = sorted(found, key=lambda exemplar: exemplar.value or 0, reverse=True)[:MAX_EXEMPLARS]
     return sorted(slowest, key=lambda exemplar: exemplar.time)

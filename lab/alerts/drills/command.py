@@ -44,7 +44,7 @@ def drill(alerts: Sequence[str], everything: bool, listed: bool, hold: int, runs
     Writes a report and a recording of each drill to runs/. Exit status: 0 every alert fired and resolved in time,
     together with the alerts that must fire with it and no unexpected ones; 1 otherwise; 2 a drill could not be played.
     """
-    console = Console(width=None if Console().is_terminal else PLAIN_WIDTH)
+    console = Console(width=None if Console().is_terminal else PLAIN_WIDTH, markup=False)
     try:
         drills = load_drills()
         if listed:

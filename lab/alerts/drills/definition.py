@@ -10,6 +10,7 @@ import yaml
 
 from lab.alerts.tuning.truth import Expectations, Expected
 from lab.settings import ROOT
+from lab.yaml_file import read_yaml
 
 FOLDER = ROOT / "alerts" / "drills"
 Way = Literal["native", "docker"]
@@ -76,7 +77,7 @@ def load_drills(folder: Path = FOLDER) -> dict[str, Drill]:
     found: dict[str, Drill] = {}
     for file in sorted(folder.glob("*.yml")):
         try:
-            drills = msgspec.convert(yaml.safe_load(file.read_text()), type=dict[str, Drill])
+            drills = msgspec.convert(read_yaml(file), type=dict[str, Drill])
         except (msgspec.ValidationError, yaml.YAMLError) as error:
             raise DrillError(f"alerts/drills/{file.name}: {' '.join(str(error).split())}") from error
         for name, drill in drills.items():

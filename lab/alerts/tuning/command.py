@@ -108,7 +108,7 @@ def tune(
 
     Exit status: 0 done; 1 an alert became worse (--since) or has errors (--strict); 2 the backtest was not possible.
     """
-    console = Console(width=None if Console().is_terminal else PLAIN_WIDTH)
+    console = Console(width=None if Console().is_terminal else PLAIN_WIDTH, markup=False)
     try:
         if rules:
             answers.foreign_rule(console, rules, foreign_alert or alert, replacements, url, last, interval)

@@ -11,6 +11,7 @@ from lab.alerts.tuning.backtest import Episode
 from lab.alerts.tuning.form import FormError, duration
 from lab.alerts.tuning.history import HistoryError, PrometheusHistory
 from lab.alerts.tuning.semantics import Timing, activations
+from lab.yaml_file import read_yaml
 
 # Prometheus' default
 INTERVAL_MS = 60_000
@@ -35,7 +36,7 @@ class ForeignRule:
 def load_rule(file: Path, alert: str) -> ForeignRule:
     """The alert of that name in a rule file. Raises `FormError` and `HistoryError`."""
     try:
-        groups = yaml.safe_load(file.read_text())["groups"]
+        groups = read_yaml(file)["groups"]
         rules = [(group, rule) for group in groups for rule in group["rules"] if "alert" in rule]
         found = [(group, rule) for group, rule in rules if rule["alert"] == alert]
         if not found:

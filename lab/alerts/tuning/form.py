@@ -13,11 +13,12 @@ from typing import Any
 import yaml
 
 from lab.settings import ROOT
+from lab.yaml_file import parse_yaml, read_yaml
 
 ALERTS = ROOT / "alerts"
 
-_DURATION = re.compile(r"(?:\d+(?:ms|[smhd]))+")
-_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_DURATION = re.compile(r"0|(?:\d+(?:ms|[smhdwy]))+")
+_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000, "y": 31_536_000_000}
 SIGNAL, EVENTS, THRESHOLD, FLOOR = "alert_signal", "alert_events", "alert_threshold", "alert_floor"
 
 
@@ -78,11 +79,11 @@ class FormError(ValueError):
 
 def load_watched(folder: Path = ALERTS, text: str | None = None) -> dict[str, Watched]:
     """All alerts by name, from thresholds.yml (or another `text` of it) and the catalog. Raises `FormError`."""
-    written = _mapping((folder / "thresholds.yml").read_text() if text is None else text, "alerts/thresholds.yml")
+    written = _mapping(folder / "thresholds.yml" if text is None else text, "alerts/thresholds.yml")
     below = {
         name
         for file in sorted((folder / "catalog").glob("*.yml"))
-        for name, each in _mapping(file.read_text(), file.name).get("alerts", {}).items()
+        for name, each in _mapping(file, file.name).get("alerts", {}).items()
         if each.get("fires") == "below"
     }
     try:
@@ -102,19 +103,24 @@ def load_watched(folder: Path = ALERTS, text: str | None = None) -> dict[str, Wa
 
 
 def duration(text: str) -> int:
-    """A Prometheus duration, such as 1m30s, in ms. Raises `ValueError`."""
+    """A Prometheus duration, such as 1m30s, in ms (https://prometheus.io/docs/prometheus/latest/querying/basics/).
+
+    Raises `ValueError`.
+    """
     if not _DURATION.fullmatch(text):
         raise ValueError(f"{text!r} is not a duration such as 30s or 1m30s")
-    return sum(int(amount) * _MS[unit] for amount, unit in re.findall(r"(\d+)(ms|[smhd])", text))
+    return sum(int(amount) * _MS[unit] for amount, unit in re.findall(r"(\d+)(ms|[smhdwy])", text))
 
 
 def _number(values: Mapping[str, Any], name: str) -> float | None:
     return float(values[name]) if name in values else None
 
 
-def _mapping(text: str, name: str) -> dict[str, Any]:
+def _mapping(source: Path | str, name: str) -> dict[str, Any]:
     try:
-        found = yaml.safe_load(text)
+        found = read_yaml(source) if isinstance(source, Path) else parse_yaml(source)
+    except OSError as error:
+        raise FormError(f"{name}: {error.strerror}") from error
     except yaml.YAMLError as error:
         raise FormError(f"{name}: {' '.join(str(error).split())}") from error
     if not isinstance(found, dict):

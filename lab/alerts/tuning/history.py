@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lab.alerts.tuning.semantics import Times
-from lab.prometheus import Prometheus
+from lab.prometheus import Prometheus, well_formed
 
 # length of one query for raw samples
 CHUNK_MS = 6 * 3600 * 1000
@@ -65,7 +65,8 @@ class PrometheusHistory:
         for begin, end in _chunks(self.begin, self.end, CHUNK_MS):
             width = max(1, end - begin)
             data = self._prometheus.get("query", query=f"{selector}[{width}ms]", time=end / 1000)
-            found.add(data["result"])
+            with well_formed(self.name):
+                found.add(data["result"])
         return found.samples(self.begin, self.end)
 
     def evaluate(self, expression: str, interval: int, offset: int = 0) -> tuple[Times, list[Samples]]:
@@ -79,7 +80,8 @@ class PrometheusHistory:
             data = self._prometheus.get(
                 "query_range", query=expression, start=begin / 1000, end=(end - 1) / 1000, step=interval / 1000
             )
-            found.add(data["result"])
+            with well_formed(self.name):
+                found.add(data["result"])
         return np.arange(first, self.end, interval, dtype=np.int64), found.samples(self.begin, self.end)
 
 

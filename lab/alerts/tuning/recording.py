@@ -24,6 +24,8 @@ STARTED = ("process_start_time_seconds", {"job": "prometheus"})
 DIGITS = {"alert_signal": 6, "alert_events": 6}
 # prefix of the description, in comment lines at the top
 ABOUT = "# ABOUT "
+# the last time that an array of them has
+MOST_MS = (1 << 62) - 1
 _LINE = re.compile(r"^(?P<name>[A-Za-z_:][\w:]*)(?:\{(?P<labels>.*)\})? (?P<value>\S+) (?P<time>\S+)$")
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n"}
@@ -91,18 +93,25 @@ def _lines(recording: Recording) -> Iterator[str]:
 
 def _parsed(text: str, file: Path) -> Iterator[Samples]:
     points: dict[tuple[str, str], tuple[list[int], list[float]]] = {}
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.startswith("#"):
+    # no splitlines(): a label may have what that takes for the end of a line
+    for number, line in enumerate(text.split("\n"), 1):
+        line = line.removesuffix("\r")  # noqa: PLW2901
+        if not line or line.startswith("#"):
             continue
         found = _LINE.match(line)
         try:
             if not found:
                 raise ValueError
             times, values = points.setdefault((found["name"], found["labels"] or ""), ([], []))
-            times.append(round(float(found["time"]) * 1000))
-            values.append(float(found["value"]))
-        except ValueError:
-            raise HistoryError(f"{file}: line {number} is not an OpenMetrics sample: record it again") from None
+            time, value = round(float(found["time"]) * 1000), float(found["value"])
+            if not 0 <= time <= MOST_MS or (times and time <= times[-1]):
+                raise ValueError
+            times.append(time)
+            values.append(value)
+        except (ValueError, OverflowError):
+            raise HistoryError(
+                f"{file}: line {number} is not an OpenMetrics sample, or not later than the one before: record it again"
+            ) from None
     for (name, labels), (times, values) in points.items():
         pairs = {key: re.sub(r"\\(.)", _unescaped, value) for key, value in _LABEL.findall(labels)}
         yield Samples(name, pairs, np.array(times, np.int64), np.array(values))

@@ -13,6 +13,7 @@ import yaml
 
 from lab.alerts.tuning.form import ALERTS, EVENTS, SIGNAL, FormError, Watched
 from lab.alerts.tuning.history import HistoryError
+from lab.yaml_file import read_yaml
 
 FOLDER = ALERTS / "rules" / "shadows"
 SUFFIX = "Shadow"
@@ -54,7 +55,7 @@ def shadows(folder: Path = FOLDER) -> list[Shadow]:
     found = []
     for file in sorted(folder.glob("*.yml")):
         try:
-            notes = yaml.safe_load(file.read_text())["groups"][0]["rules"][0]["annotations"]
+            notes = read_yaml(file)["groups"][0]["rules"][0]["annotations"]
             found.append(Shadow(file.stem, notes["numbers"], float(notes["began"]), float(notes["ends"])))
         except (yaml.YAMLError, KeyError, TypeError, IndexError, ValueError) as error:
             raise FormError(f"{file}: is not a shadow rule: delete it") from error

@@ -35,11 +35,14 @@ class Turned:
 
 def written_at(ref: str) -> Mapping[str, Watched]:
     """The alerts with the values of thresholds.yml at a git commit. Raises `HistoryError` and `FormError`."""
-    done = subprocess.run(
-        ["git", "show", f"{ref}:alerts/thresholds.yml"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    command = ["git", "show", "--end-of-options", f"{ref}:alerts/thresholds.yml"]
+    try:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", errors="replace", check=False)
+    except FileNotFoundError as error:
+        raise HistoryError("git is not installed") from error
     if done.returncode:
-        raise HistoryError(f"git has no alerts/thresholds.yml at {ref}: {done.stderr.strip().splitlines()[-1]}")
+        why = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
+        raise HistoryError(f"git has no alerts/thresholds.yml at {ref}: {why}")
     return load_watched(text=done.stdout)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from rich.table import Table
+from rich.text import Text
 
 from lab.alerts.tuning.backtest import Episode
 from lab.alerts.tuning.compared import Change
@@ -74,13 +75,13 @@ def tradeoff(proposal: Proposal) -> Table:
     holds = sorted({each.watched.numbers.hold for each in proposal.candidates})
     table = Table("Threshold", *(f"for {hold / 1000:g} s" for hold in holds), caption="missed / false, median seconds")
     for threshold in sorted({each.watched.numbers.threshold or 0.0 for each in proposal.candidates}):
-        cells = []
+        cells: list[Text] = []
         for hold in holds:
             for each in proposal.candidates:
                 if each.watched.numbers.hold == hold and (each.watched.numbers.threshold or 0.0) == threshold:
-                    mark = "[bold]" if each.watched == proposal.chosen.watched else ""
+                    mark = "bold" if each.watched == proposal.chosen.watched else ""
                     score = each.score
-                    cells.append(f"{mark}{score.missed} / {score.false}, {figure(score.median_delay)}")
+                    cells.append(Text(f"{score.missed} / {score.false}, {figure(score.median_delay)}", mark))
         table.add_row(f"{threshold:g}", *cells)
     return table
 

@@ -1,0 +1,381 @@
+"""Files, addresses and answers that the lab's commands are given: read as they are meant, or refused with one line."""
+
+import json
+import lzma
+import random
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import click
+import msgspec
+import pytest
+from click.testing import CliRunner, Result
+
+from lab.alerts.active import active_alerts
+from lab.alerts.command import alerts
+from lab.alerts.drills.definition import DrillError, load_drills
+from lab.alerts.thresholds import ThresholdsError, load_thresholds
+from lab.alerts.tuning.command import tune
+from lab.alerts.tuning.form import FormError, duration, load_watched
+from lab.alerts.tuning.history import HistoryError
+from lab.alerts.tuning.recording import load as load_recording
+from lab.check import check
+from lab.load.definition import define
+from lab.load.errors import CannotRunError
+from lab.load.prepare import prepare
+from lab.load.target import check_target
+from lab.loadtest.command import load as load_command
+from lab.loadtest.results import write_junit
+from lab.prometheus import Prometheus, PrometheusError
+from lab.report.command import report
+from lab.report.command import runs as runs_command
+from lab.report.compare import compare
+from lab.runs.record import UnreadableRunError, load, save
+from lab.runs.tally import Failure
+from tests.unit.test_load_report import run
+
+SEED = 19
+
+
+def invoke(command: click.Command, *arguments: str) -> Result:
+    """A command's result, which is one of its own exits and no exception."""
+    done = CliRunner().invoke(command, arguments)
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return done
+
+
+# --- runs
+
+
+def write_run(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """A run with one change to its record."""
+    folder.mkdir(parents=True)
+    save(run(), folder)
+    written = json.loads((folder / "run.json").read_bytes())
+    change(written)
+    (folder / "run.json").write_text(json.dumps(written))
+
+
+@pytest.mark.parametrize("text", ["", "AAAA", "!!!", "é", "HISTFAAAACx42pNpmSzMwMDAxAABzFCaEUoz2X+AsUAA"])
+def test_a_run_whose_histogram_is_broken_is_named_and_the_others_are_listed(tmp_path: Path, text: str) -> None:
+    write_run(tmp_path / "a-good", lambda written: None)
+    write_run(tmp_path / "b-bad", lambda written: written["seconds"][0].update(reads=text))
+    listed = invoke(runs_command, "--runs", str(tmp_path)).output
+    assert "1970-01-01 00:00:00" in listed
+    assert "b-bad" in listed
+    with pytest.raises(UnreadableRunError, match="not readable"):
+        load("b-bad", tmp_path)
+
+
+def test_a_run_of_a_later_version_is_named_as_such(tmp_path: Path) -> None:
+    write_run(tmp_path / "later", lambda written: written.update(format=99))
+    with pytest.raises(UnreadableRunError, match="a later version"):
+        load("later", tmp_path)
+
+
+@pytest.mark.parametrize("began", [1e300, -1e14])
+def test_a_time_that_no_calendar_has_is_shown_as_a_number(tmp_path: Path, began: float) -> None:
+    write_run(tmp_path / "odd", lambda written: written.update(began=began))
+    assert f"{began:g}" in invoke(runs_command, "--runs", str(tmp_path)).output
+    assert invoke(report, "odd", "--draw", "--runs", str(tmp_path)).exit_code == 0
+
+
+def test_a_run_without_a_second_compares_with_nothing() -> None:
+    assert compare(run(), run(seconds=[])) == []
+
+
+def test_a_name_with_brackets_is_shown_as_it_is(tmp_path: Path) -> None:
+    write_run(tmp_path / "[red]x", lambda written: written.update(id="[/nope]", profile="[bold]"))
+    for arguments in (["[red]x"], ["[red]x", "[red]x"]):
+        done = invoke(report, *arguments, "--runs", str(tmp_path))
+        assert "[/nope]" in done.output or "[bold]" in done.output
+    assert "[red]x" in invoke(report, "[red]x", "--runs", str(tmp_path)).output.replace("\n", "")
+
+
+def test_pruning_removes_nothing_of_that_name_in_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("runs", "backup"):
+        write_run(tmp_path / folder / "one", lambda written: None)
+    monkeypatch.chdir(tmp_path / "backup")
+    invoke(runs_command, "--prune", "0", "--runs", str(tmp_path / "runs"))
+    assert (tmp_path / "backup/one/run.json").exists()
+    assert not (tmp_path / "runs/one").exists()
+
+
+def test_junit_is_well_formed_whatever_a_server_answered(tmp_path: Path) -> None:
+    failures = {"GET /tasks: status 500": Failure(1, "\x00\x1b[31m\ufffe \U0001f600 <&>")}
+    write_junit(run(failures=failures), tmp_path / "junit.xml")
+    said = ElementTree.parse(tmp_path / "junit.xml").getroot().findtext("testsuite/system-out")
+    assert said is not None
+    assert "\ufffd\ufffd[31m\ufffd \U0001f600 <&>" in said
+
+
+# --- what a load is asked for
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *(
+            "http://[::1",
+            "http://127.0.0.1:abc",
+            "http://127.0.0.1:99999",
+            "http://127.0.0.1:0",
+            "http://",
+            "https://x",
+        ),
+        *("http://127.0.0.1:1/path", "http://127.0.0.1:1?x", "http://user:secret@127.0.0.1:1", "http://127.0.0.1#x"),
+        *(f"http://{'a' * 300}", "http://\u00e9..x", "file:///etc/passwd", "127.0.0.1:5000", ""),
+    ],
+)
+def test_an_address_that_is_no_base_of_requests_is_refused(host: str) -> None:
+    with pytest.raises(CannotRunError, match=r"--host|has no address"):
+        check_target(host, allow_remote=True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "skew = nan",
+        "skew = inf",
+        "[mix]\nread = inf",
+        "[mix]\nread = nan",
+        "rate = nan",
+        "[[phases]]\nseconds = 5\nrate = [5.0, nan]",
+        "[[phases]]\nseconds = inf\nrate = 5",
+        'time = "\u0661s"\nx = 1',
+    ],
+)
+def test_a_profile_of_no_numbers_is_refused(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "odd.toml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(CannotRunError, match=r"odd\.toml"):
+        define(str(file))
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        (load_command, ["--rate", "nan"]),
+        (check, ["--slowest", "nan"]),
+        (check, ["--last", "inf"]),
+        (tune, ["CacheHitRatioLow", "--threshold", "nan"]),
+        (tune, ["CacheHitRatioLow", "--floor", "inf"]),
+    ],
+)
+def test_an_option_that_is_no_number_is_refused(command: click.Command, arguments: list[str]) -> None:
+    done = invoke(command, *arguments)
+    assert done.exit_code == 2
+    assert "is no number" in done.output
+
+
+@contextmanager
+def server(answer: bytes) -> Iterator[str]:
+    """Answers every connection's first request with these bytes; its address."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = listener.accept()
+                except OSError:
+                    return
+                with connection:
+                    connection.recv(65536)
+                    connection.sendall(answer)
+
+        threading.Thread(target=serve, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize("wait", ["9" * 5000, "-1", "nan", "\u00b2", "Wed, 21 Oct 2015 07:28:00 GMT"])
+def test_an_odd_retry_after_is_a_long_wait(wait: str) -> None:
+    head = f"HTTP/1.1 429 Too Many Requests\r\nRetry-After: {wait}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    with server(head.encode()) as url, pytest.raises(CannotRunError, match="rate limit"):
+        prepare(url, 1, 1)
+
+
+# --- recordings, rule files and thresholds
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("a 1 inf", "a 1 1e300", "a 1 1e17", "a 1 nan", "a 1 -1", "a x 1", "a{ 1 1", "\ufeffa 1 1", "a 1"),
+        # a search in times that go back finds anything
+        *("a 1 5\na 2 1", "a 1 1\na 2 1"),
+    ],
+)
+def test_a_recording_with_a_line_that_is_none_is_refused_with_its_number(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "odd.om.xz"
+    file.write_bytes(lzma.compress(f"{text}\n# EOF\n".encode()))
+    with pytest.raises(HistoryError, match=f"line {text.count(chr(10)) + 1} "):
+        load_recording(file)
+
+
+def test_a_label_of_a_recording_may_have_any_character(tmp_path: Path) -> None:
+    file = tmp_path / "odd.om.xz"
+    file.write_bytes(lzma.compress('a{x="p\u2028\x85\x0b\\"}q"} 1 1\r\n# EOF\r\n'.encode()))
+    (series,) = load_recording(file).series
+    assert series.labels == {"x": 'p\u2028\x85\x0b"}q'}
+
+
+def test_whatever_a_recording_is_it_is_read_or_refused(tmp_path: Path) -> None:
+    chance, file, refused = random.Random(SEED), tmp_path / "odd.om.xz", 0
+    whole = 'alert_signal{alert="A",node="x\\"y"} 0.5 1.000\nalert_signal{alert="A"} NaN 2\nALERTS 1 3\n# EOF\n'
+    for number in range(1500):
+        text = whole
+        for _ in range(chance.randint(1, 3)):
+            at = chance.randrange(len(text))
+            odd = chance.choice(("\x00", "9" * 30, "inf", "nan", "\n", '"', "}", "\\", " ", "e9", "\u2028", ""))
+            text = text[:at] + odd + text[at + chance.choice((0, 1, 5)) :]
+        content = lzma.compress(text.encode(), preset=0)
+        if number % 5 == 0:
+            content = content[: chance.randrange(len(content))] + chance.randbytes(3)
+        file.write_bytes(content)
+        try:
+            load_recording(file)
+        except HistoryError:
+            refused += 1
+    assert 300 < refused < 1400
+
+
+@pytest.mark.parametrize(("text", "days"), [("1w", 7), ("1y", 365), ("1w1d", 8), ("0", 0), ("0s", 0)])
+def test_a_duration_is_one_as_prometheus_reads_it(text: str, days: int) -> None:
+    assert duration(text) == days * 86_400_000
+
+
+RULE = "groups: [{rules: [{alert: A, expr: x}]}]\n"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"groups: # f\xfcr\n",
+        b"[" * 5000,
+        b"groups: [{rules: [{alert: A, expr: x}]}]\ngroups: []\n",
+        b"groups: [{interval: 2026-02-31}]\n",
+        b"a: &a [*a]\ngroups: *a",
+        b"x: " + b"9" * 5000,
+        b"\x00",
+    ],
+    ids=lambda content: repr(content[:30]),
+)
+def test_a_rule_file_that_is_none_is_one_line(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "rules.yml"
+    file.write_bytes(content)
+    done = invoke(tune, "--rules", str(file), "--alert", "A", "--prometheus", "http://127.0.0.1:1")
+    assert done.exit_code == 2
+    assert "is no rule file of Prometheus" in done.output
+    assert done.output.count("\n") == 1
+
+
+def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "rules.yml"
+    file.write_bytes(b"\xef\xbb\xbf" + RULE.encode())
+    assert (
+        "does not answer"
+        in invoke(tune, "--rules", str(file), "--alert", "A", "--prometheus", "http://127.0.0.1:1").output
+    )
+
+
+ONE = "A: {severity: page, for: 1m, threshold: 1, floor: 1}\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (f"{ONE}# f\u00fcr\n".encode("latin-1"), "line 2: not UTF-8"),
+        ((ONE + ONE).encode(), "twice"),
+        (b"A: {severity: page, for: 1m, for: 2m}\n", "twice"),
+        (None, "No such file"),
+    ],
+)
+def test_thresholds_that_cannot_be_read_are_said_by_both_readers(
+    tmp_path: Path, content: bytes | None, said: str
+) -> None:
+    if content is not None:
+        (tmp_path / "thresholds.yml").write_bytes(content)
+    with pytest.raises(ThresholdsError, match=said):
+        load_thresholds(tmp_path)
+    with pytest.raises(FormError, match=said):
+        load_watched(tmp_path)
+
+
+def test_a_drill_that_is_there_twice_in_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.yml").write_text("A: {cannot: x}\nB: {cannot: x}\nA: {cannot: y}\n")
+    with pytest.raises(DrillError, match="A is there twice"):
+        load_drills(tmp_path)
+
+
+# --- answers of Prometheus, or of what stands in its place
+
+OK = b'{"status":"success","data":%b}'
+BODIES = [
+    *(b"[]", b"null", b'"x"', b"3", b"{}", b"<html>", b"", b"\xff", b"[" * 100_000, b'{"status":"success"}'),
+    *(
+        OK % b"null",
+        OK % b"[]",
+        OK % b"7",
+        OK % b'{"resultType":"vector"}',
+        OK % b'{"resultType":"vector","result":[{}]}',
+    ),
+    OK % b'{"resultType":"vector","result":[{"metric":{},"value":[1]}]}',
+    OK % b'{"resultType":"vector","result":[{"metric":{},"value":[1,"x"]}]}',
+    OK % b'{"resultType":"vector","result":[{"metric":{},"value":[1,"1"]}],"groups":[{}],"alerts":[{}]}',
+    OK % b'{"resultType":"scalar","result":[]}',
+]
+
+
+def respond(body: bytes) -> bytes:
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b" % (len(body), body)
+
+
+@pytest.mark.parametrize("body", BODIES, ids=lambda body: repr(body[:60]))
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [(check, "--url"), (alerts, "--url"), (tune, "--prometheus")],
+    ids=["check", "alerts", "tune"],
+)
+def test_an_answer_that_is_not_prometheus_is_one_line(command: click.Command, option: str, body: bytes) -> None:
+    more = ["--no-corpus"] if command is tune else []
+    with server(respond(body)) as url:
+        done = invoke(command, option, url, *more)
+    assert done.exit_code in (1, 2)
+    assert url in done.output
+
+
+def test_the_time_of_an_alert_is_read_in_any_zone() -> None:
+    class Canned(Prometheus):
+        def query(self, promql: str, at: float | None = None) -> list[Any]:
+            return []
+
+        def get(self, path: str, **params: Any) -> Any:
+            row = {"labels": {"alertname": "A"}, "annotations": {}, "state": "firing", "value": "1"}
+            times = ("2026-01-02T03:04:05.678901234Z", "2026-01-02T05:04:05.678901234+02:00")
+            return {"alerts": [{**row, "activeAt": at} for at in times]}
+
+    one, other = active_alerts(Canned("http://127.0.0.1:1"))
+    assert one.since == other.since
+    assert (one.since.hour, one.since.minute) == (3, 4)
+
+
+def test_an_alert_without_a_time_is_no_answer_of_prometheus() -> None:
+    class Canned(Prometheus):
+        def query(self, promql: str, at: float | None = None) -> list[Any]:
+            return []
+
+        def get(self, path: str, **params: Any) -> Any:
+            return msgspec.json.decode(b'{"alerts":[{"labels":{"alertname":"A"},"state":"x","activeAt":"soon"}]}')
+
+    with pytest.raises(PrometheusError, match="does not answer as Prometheus does"):
+        active_alerts(Canned("http://127.0.0.1:1"))

@@ -79,7 +79,13 @@ def _place(file: Path, binding: Binding) -> str:
 
 def _decoded(file: Path) -> str:
     """The text without a byte order mark, which editors on Windows put at the start."""
-    content = file.read_bytes()
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise EnvFileError(f"{file}: {error.strerror}") from error
+    if b"\0" in content:
+        line = content[: content.index(b"\0")].count(b"\n") + 1
+        raise EnvFileError(f"{file}, line {line}: has a null byte: no program can be given that")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

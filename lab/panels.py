@@ -142,7 +142,7 @@ def load_dashboards(folder: Path = DASHBOARDS) -> tuple[Dashboard, ...]:
 def load_dashboard(file: Path) -> Dashboard:
     """Parses a dashboard's JSON. Raises `DashboardError`."""
     try:
-        source: dict[str, Any] = json.loads(file.read_text())
+        source: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         return Dashboard(
             uid=source["uid"],
             title=source["title"],

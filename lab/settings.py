@@ -1,6 +1,7 @@
 """Where the parts of the stack are, as the environment or `.env` says."""
 
 import os
+import re
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -78,6 +79,7 @@ def env_settings(root: Path = PLACE) -> dict[str, str]:
 
 
 def _port(name: str, text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+    # only digits, as Compose has it, and few: int() takes those of every script, and not any number of them
+    if not re.fullmatch("[0-9]{1,9}", text) or not 1 <= int(text) <= 65535:
         raise SettingError(f"{name}={text!r}: must be a port, a number from 1 to 65535")
     return int(text)

@@ -46,7 +46,7 @@ def _line(alert: Alert) -> str:
 
 def main() -> int:
     """Updates docs/alerts.md."""
-    PAGE.write_text(with_index(PAGE.read_text()))
+    PAGE.write_text(with_index(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
     return 0
 
 

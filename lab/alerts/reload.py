@@ -75,9 +75,9 @@ def check(settings: LabSettings) -> None:
     with tempfile.TemporaryDirectory() as made:
         rules = [Path(made) / name for name in rule_files()]
         for path, text in zip(rules, rule_files().values(), strict=True):
-            path.write_text(text)
+            path.write_text(text, encoding="utf-8")
         routes = Path(made) / "alertmanager.yml"
-        routes.write_text(alertmanager_config(settings))
+        routes.write_text(alertmanager_config(settings), encoding="utf-8")
         recorded = sorted((ROOT / "observability/prometheus/rules").glob("*.yml"))
         _ask("promtool", "check", "rules", *map(str, [*rules, *recorded]))
         _ask("amtool", "check-config", str(routes))
@@ -89,7 +89,9 @@ def _ask(tool: str, *arguments: str) -> None:
     if found is None:
         click.echo(f"{tool} is not installed: its checks are skipped", err=True)
         return
-    done = subprocess.run([found, *arguments], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [found, *arguments], capture_output=True, encoding="utf-8", errors="replace", timeout=60, check=False
+    )
     if done.returncode:
         raise ReloadError(f"{tool}: {(done.stderr or done.stdout).strip()}")
 
@@ -133,7 +135,7 @@ def put_in_force(settings: LabSettings, folder: Path = ALERTS) -> None:
         write_rules(folder)
         # the native stack uses a copy of alertmanager.yml with the address of its alert inbox
         if kubernetes.chosen_stack() is None and Supervisor(HOME).is_running():
-            _routes().write_text(alertmanager_config(settings))
+            _routes().write_text(alertmanager_config(settings), encoding="utf-8")
         _reload_both(settings)
     except ReloadError as error:
         _put_back(before, folder)
@@ -156,7 +158,7 @@ def _routes() -> Path:
 def _generated(folder: Path) -> dict[Path, str]:
     """The files that a reload writes, with their content."""
     files = [*(folder / "rules").glob("*.yml"), _routes()]
-    return {file: file.read_text() for file in files if file.exists()}
+    return {file: file.read_text(encoding="utf-8") for file in files if file.exists()}
 
 
 def _put_back(before: Mapping[Path, str], folder: Path) -> None:
@@ -165,7 +167,7 @@ def _put_back(before: Mapping[Path, str], folder: Path) -> None:
         file.unlink()
     for file, text in before.items():
         if after.get(file) != text:
-            file.write_text(text)
+            file.write_text(text, encoding="utf-8")
 
 
 def _reload_both(settings: LabSettings) -> None:

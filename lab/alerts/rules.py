@@ -51,7 +51,7 @@ def rule_files(folder: Path = ALERTS) -> dict[str, str]:
 def stale_files(folder: Path = ALERTS) -> list[str]:
     """The names of rule files that are out of date, missing or superfluous."""
     wanted = rule_files(folder)
-    there = {file.name: file.read_text() for file in (folder / "rules").glob("*.yml")}
+    there = {file.name: file.read_text(encoding="utf-8") for file in (folder / "rules").glob("*.yml")}
     return sorted(name for name in wanted.keys() | there.keys() if wanted.get(name) != there.get(name))
 
 
@@ -62,7 +62,7 @@ def write_rules(folder: Path = ALERTS) -> list[str]:
         path = folder / "rules" / name
         if name in wanted:
             path.parent.mkdir(exist_ok=True)
-            path.write_text(wanted[name])
+            path.write_text(wanted[name], encoding="utf-8")
         else:
             path.unlink()
     return stale

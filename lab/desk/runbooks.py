@@ -33,7 +33,7 @@ class Runbooks:
         file = self._folder / f"{name}.md"
         if not NAME.fullmatch(name) or not file.is_file():
             return None
-        body = self._markdown.render(file.read_text())
+        body = self._markdown.render(file.read_text(encoding="utf-8"))
         # links to other runbooks are kept; other files of the repository are not served
         body = re.sub(r'href="([A-Za-z0-9]+)\.md"', r'href="/runbooks/\1"', body)
         body = re.sub(r'<a href="\.\./[^"]*">(.*?)</a>', r"<code>\1</code>", body)

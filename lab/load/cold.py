@@ -48,7 +48,9 @@ def _emptied_by_compose() -> bool:
     for node in range(NODES):
         command = ["docker", "compose", "exec", "-T", f"redis-{node + 1}", "redis-cli", "FLUSHALL"]
         try:
-            answer = subprocess.run(command, cwd=PLACE, capture_output=True, text=True, check=False, timeout=30)
+            answer = subprocess.run(
+                command, cwd=PLACE, capture_output=True, encoding="utf-8", errors="replace", check=False, timeout=30
+            )
         except (FileNotFoundError, subprocess.TimeoutExpired):
             return False
         done += answer.stdout.startswith("OK")

@@ -48,7 +48,7 @@ def component(names: list[str], digest_of: Callable[[str], str], registry: str =
 def ask_registry(image: str) -> str:
     """The digest of an image's tag, for all platforms together. Raises `DigestError`."""
     command = ["docker", "buildx", "imagetools", "inspect", image, "--format", "{{.Manifest.Digest}}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
     if done.returncode:
         raise DigestError(f"{image}: {done.stderr.strip()}")
     return done.stdout.strip()
@@ -57,10 +57,14 @@ def ask_registry(image: str) -> str:
 def main(target: Path = OVERLAY / "images/kustomization.yaml") -> None:
     """Writes the current digests."""
     # without digests first, so that the images are rendered with their tags
-    target.write_text(component([], ask_registry))
-    done = subprocess.run(["kubectl", "kustomize", str(OVERLAY)], capture_output=True, text=True, check=True)
+    target.write_text(component([], ask_registry), encoding="utf-8")
+    done = subprocess.run(
+        ["kubectl", "kustomize", str(OVERLAY)], capture_output=True, encoding="utf-8", errors="replace", check=True
+    )
     try:
-        target.write_text(component(images(done.stdout), ask_registry, os.environ.get("REGISTRY", "")))
+        target.write_text(
+            component(images(done.stdout), ask_registry, os.environ.get("REGISTRY", "")), encoding="utf-8"
+        )
     except DigestError as error:
         raise SystemExit(f"k8s-digests: {error}") from error
 

@@ -70,7 +70,7 @@ def rules() -> str:
 
 def monitors() -> str:
     """PodMonitor, ServiceMonitor and Probe objects for the jobs of this stack in prometheus.yml."""
-    config = yaml.safe_load(SOURCE.read_text())
+    config = yaml.safe_load(SOURCE.read_text(encoding="utf-8"))
     timing = {"interval": config["global"]["scrape_interval"], "scrapeTimeout": config["global"]["scrape_timeout"]}
     objects = []
     for job in ("todo", "gateway", "desk"):
@@ -125,7 +125,7 @@ def _with(name: str, matcher: str, found: re.Match[str]) -> str:
 def _groups(folder: Path) -> list[dict[str, Any]]:
     found = []
     for path in sorted(folder.glob("*.yml")):
-        for group in yaml.safe_load(path.read_text())["groups"]:
+        for group in yaml.safe_load(path.read_text(encoding="utf-8"))["groups"]:
             kept = [_rule(rule) for rule in group["rules"] if _is_kept(rule)]
             found.append({**group, "interval": group.get("interval", "5s"), "rules": kept})
     return found

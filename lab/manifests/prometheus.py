@@ -24,7 +24,7 @@ KUBELET_CREDENTIALS = "/var/run/secrets/kubernetes.io/serviceaccount/token"
 
 def configuration() -> dict[str, Any]:
     """The configuration of components/watch."""
-    config: dict[str, Any] = yaml.safe_load(SOURCE.read_text())
+    config: dict[str, Any] = yaml.safe_load(SOURCE.read_text(encoding="utf-8"))
     config["alerting"]["alertmanagers"] = [_pods(PODS["alertmanager"])]
     config["scrape_configs"] = [_job(job) for job in config["scrape_configs"]]
     return config

@@ -41,7 +41,7 @@ def prometheus() -> str:
 
 def tempo() -> str:
     """Tempo with object storage."""
-    config: dict[str, Any] = yaml.safe_load((ROOT / "observability/tempo/tempo.yaml").read_text())
+    config: dict[str, Any] = yaml.safe_load((ROOT / "observability/tempo/tempo.yaml").read_text(encoding="utf-8"))
     trace = config["storage"]["trace"]
     trace["backend"] = "s3"
     del trace["local"]
@@ -51,7 +51,7 @@ def tempo() -> str:
 
 def loki() -> str:
     """Loki with object storage for chunks and index."""
-    config: dict[str, Any] = yaml.safe_load((ROOT / "observability/loki/loki.yaml").read_text())
+    config: dict[str, Any] = yaml.safe_load((ROOT / "observability/loki/loki.yaml").read_text(encoding="utf-8"))
     config["common"]["storage"] = {"s3": {"bucketnames": "${LOGS_BUCKET}", "s3forcepathstyle": True, **_keys()}}
     for each in config["schema_config"]["configs"]:
         each["object_store"] = "s3"

@@ -1,6 +1,7 @@
 """`report.html`: a single file that needs no server and loads nothing."""
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from html import escape
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from lab.report.summary import LIMITS, abuse_fact, breakpoint_fact
 from lab.runs.record import Figures, Run, utc
 from lab.runs.second import Second
 
-STYLE = (Path(__file__).parent / "page.css").read_text
+STYLE = partial((Path(__file__).parent / "page.css").read_text, encoding="utf-8")
 
 
 def write_page(run: Run, folder: Path, prometheus_url: str | None) -> None:

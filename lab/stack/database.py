@@ -45,7 +45,16 @@ def _reaches(user: str, directory: Path) -> bool:
 def _run(command: list[str], given: str = "") -> None:
     # every machine has the locale C; initdb fails with one that is not installed
     environment = {**os.environ, "LANG": "C", "LC_ALL": "C"}
-    done = subprocess.run(command, input=given, env=environment, capture_output=True, text=True, cwd="/", check=False)
+    done = subprocess.run(
+        command,
+        input=given,
+        env=environment,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        cwd="/",
+        check=False,
+    )
     if done.returncode:
         program = next(Path(word).name for word in command if "postgresql" in word or Path(word).name == "initdb")
         raise StackError(f"{program}: {(done.stderr or done.stdout).strip().splitlines()[-1]}")

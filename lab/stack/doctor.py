@@ -15,7 +15,7 @@ import psutil
 
 from lab.settings import ROOT, START_NATIVE, STOP, LabSettings, SettingError, env_settings, load_settings
 from lab.stack.leftovers import leftovers
-from lab.stack.native import INSTALL, Home, StackError, find, find_postgres, postgres_data
+from lab.stack.native import INSTALL, Home, StackError, check_paths, find, find_postgres, postgres_data
 from lab.stack.ports import check_ports
 from lab.stack.supervisor import Supervisor
 
@@ -98,10 +98,11 @@ def _programs(home: Home) -> Iterator[Finding]:
             continue
         if name in OLDEST:
             yield _old_or_ok(name, _version(_output(program, "-v" if name == "nginx" else "--version")), OLDEST[name])
-    try:
-        find_postgres("postgres", postgres_data(home))
-    except StackError as error:
-        yield Finding("error", str(error))
+    for look in (lambda: find_postgres("postgres", postgres_data(home)), lambda: check_paths(home)):
+        try:
+            look()
+        except StackError as error:
+            yield Finding("error", str(error))
 
 
 def _settings(home: Home) -> Iterator[Finding]:
@@ -110,7 +111,7 @@ def _settings(home: Home) -> Iterator[Finding]:
     except SettingError as error:
         yield Finding("error", str(error))
         return
-    known = set(re.findall(r"^#?([A-Z][A-Z0-9_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
+    known = set(re.findall(r"^#?([A-Z][A-Z0-9_]+)=", (ROOT / ".env.example").read_text(encoding="utf-8"), re.MULTILINE))
     for name in sorted(written.keys() - known - {"COMPOSE_PROJECT_NAME"}):
         if not name.startswith(("OTEL_", "GF_", "COMPOSE_", "DOCKER_")):
             yield Finding("warn", f"{name} in .env is not a setting of the stack", ".env.example lists the settings")
@@ -162,7 +163,9 @@ def _version(text: str) -> tuple[int, ...]:
 def _output(*command: str) -> str:
     """A tool's output on stdout and stderr; empty if it fails or takes longer than ten seconds."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True, cwd=Path("/"))
+        done = subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="replace", timeout=10, check=True, cwd=Path("/")
+        )
     except (OSError, subprocess.SubprocessError):
         return ""
     return done.stdout + done.stderr

@@ -99,9 +99,14 @@ class DockerStack:
 
     def act(self, action: str, part: str) -> None:
         """Does one of `ACTIONS` to a part. Raises `StackError`."""
-        container = self._containers()[part][0]
+        found = self._containers().get(part)
+        if found is None:
+            raise StackError(f"cannot {action} {part}: there is no such container any more")
+        container = found[0]
         command = {"resume": "unpause"}.get(action, action)
-        done = subprocess.run(["docker", command, container], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["docker", command, container], capture_output=True, encoding="utf-8", errors="replace", check=False
+        )
         if done.returncode:
             raise StackError(f"cannot {action} {part}: {done.stderr.strip()}")
         # Docker does not restart a container after `docker kill`, because it counts as a manual stop
@@ -148,14 +153,25 @@ def compose_containers(output: str) -> dict[str, tuple[str, str]]:
 
 
 def compose(*arguments: str) -> str:
-    """The output of `docker compose`; empty if it fails or Docker is not installed."""
+    """The output of `docker compose`; empty if Docker is not installed. Raises `StackError` if it fails."""
     try:
         done = subprocess.run(
-            ["docker", "compose", *arguments], cwd=PLACE, capture_output=True, text=True, check=False, timeout=60
+            ["docker", "compose", *arguments],
+            cwd=PLACE,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+            timeout=60,
         )
-    except (FileNotFoundError, subprocess.TimeoutExpired):
+    except FileNotFoundError:
         return ""
-    return done.stdout if done.returncode == 0 else ""
+    except subprocess.TimeoutExpired as error:
+        raise StackError(f"`docker compose` does not answer within {error.timeout:.0f} s") from error
+    if done.returncode:
+        why = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
+        raise StackError(f"`docker compose {arguments[0]}`: {why}")
+    return done.stdout
 
 
 def running_stack() -> Stack:
@@ -165,9 +181,13 @@ def running_stack() -> Stack:
     supervisor = Supervisor(HOME)
     if supervisor.is_running():
         return NativeStack(supervisor)
-    if compose("ps", "--quiet"):
-        return DockerStack()
-    raise StackError(f"no stack is running: start one with {START}")
+    why = ""
+    try:
+        if compose("ps", "--quiet"):
+            return DockerStack()
+    except StackError as error:
+        why = f" ({error})"
+    raise StackError(f"no stack is running: start one with {START}{why}")
 
 
 def act(action: str, part: str) -> None:

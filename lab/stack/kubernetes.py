@@ -57,7 +57,8 @@ class Kubectl:
                 input=given,
                 stdin=subprocess.DEVNULL if given is None else None,
                 capture_output=True,
-                text=True,
+                encoding="utf-8",
+                errors="replace",
                 timeout=KUBECTL_SECONDS,
                 check=False,
             )
@@ -108,7 +109,9 @@ class KubernetesStack:
 
     def parts(self) -> dict[str, str]:
         """Every part and its state. Raises `StackError`."""
-        return {name: _state(part) for name, part in self._parts().items()}
+        found = self._parts().items()
+        with _readable():
+            return {name: _state(part) for name, part in found}
 
     def act(self, action: str, part: str) -> None:
         """Does one of `lab.stack.faults.ACTIONS` to a part. Raises `StackError`."""
@@ -158,25 +161,9 @@ class KubernetesStack:
 
     def _workloads(self) -> list[Workload]:
         kinds = "deployments,statefulsets,daemonsets,pods"
-        items = json.loads(self._kubectl("get", kinds, "--selector", PART_OF, "--output", "json"))["items"]
-        pods: dict[str, list[Mapping[str, Any]]] = {}
-        for each in items:
-            # one that is going is none to do anything to
-            if each["kind"] == "Pod" and "deletionTimestamp" not in each["metadata"]:
-                pods.setdefault(each["metadata"]["labels"].get(NAME, ""), []).append(each)
-        found = []
-        for each in items:
-            metadata, spec = each["metadata"], each["spec"]
-            if each["kind"] == "Pod":
-                continue
-            name, own = metadata["name"], pods.get(metadata["name"], [])
-            replicas = int(spec.get("replicas", len(own)))
-            wanted = int(metadata.get("annotations", {}).get(REPLICAS, replicas))
-            ordered = sorted(own, key=lambda pod: (pod["metadata"]["creationTimestamp"], pod["metadata"]["name"]))
-            if each["kind"] == "StatefulSet":
-                ordered = sorted(own, key=lambda pod: int(pod["metadata"]["name"].rpartition("-")[2]))
-            found.append(Workload(each["kind"], name, max(wanted, replicas), replicas, ordered))
-        return found
+        printed = self._kubectl("get", kinds, "--selector", PART_OF, "--output", "json")
+        with _readable():
+            return _workloads(json.loads(printed)["items"])
 
     def _scale(self, action: str, name: str, part: Part) -> None:
         workload = part.workload
@@ -189,6 +176,37 @@ class KubernetesStack:
             self._kubectl("annotate", "pod", str(part.pods[0]["metadata"]["name"]), f"{COST}=-1", "--overwrite")
         self._kubectl("annotate", workload.resource, f"{REPLICAS}={workload.wanted}", "--overwrite")
         self._kubectl("scale", workload.resource, f"--replicas={max(0, count)}")
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """Raises `StackError` where the block finds that kubectl printed something else than a list of objects."""
+    try:
+        yield
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise StackError(f"cannot read what `kubectl get` printed: {error!r}") from error
+
+
+def _workloads(items: Sequence[Mapping[str, Any]]) -> list[Workload]:
+    """The workloads among the items of a list, each with its pods."""
+    pods: dict[str, list[Mapping[str, Any]]] = {}
+    for each in items:
+        # one that is going is none to do anything to
+        if each["kind"] == "Pod" and "deletionTimestamp" not in each["metadata"]:
+            pods.setdefault(each["metadata"]["labels"].get(NAME, ""), []).append(each)
+    found = []
+    for each in items:
+        metadata, spec = each["metadata"], each["spec"]
+        if each["kind"] == "Pod":
+            continue
+        name, own = metadata["name"], pods.get(metadata["name"], [])
+        replicas = int(spec.get("replicas", len(own)))
+        wanted = int(metadata.get("annotations", {}).get(REPLICAS, replicas))
+        ordered = sorted(own, key=lambda pod: (pod["metadata"]["creationTimestamp"], pod["metadata"]["name"]))
+        if each["kind"] == "StatefulSet":
+            ordered = sorted(own, key=lambda pod: int(pod["metadata"]["name"].rpartition("-")[2]))
+        found.append(Workload(each["kind"], name, max(wanted, replicas), replicas, ordered))
+    return found
 
 
 def _state(part: Part) -> str:
@@ -263,7 +281,12 @@ def _forward(kubectl: Kubectl, part: str, port: int) -> tuple[subprocess.Popen[s
     )
     try:
         child = subprocess.Popen(
-            line, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            line,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            errors="replace",
         )
     except FileNotFoundError as error:
         raise StackError("kubectl is not installed") from error
@@ -322,4 +345,4 @@ def _await_files(kubectl: Kubectl, pod: str, texts: Mapping[str, Mapping[str, st
 
 
 def _texts(folder: Path) -> dict[str, str]:
-    return {file.name: file.read_text() for file in sorted(folder.glob("*.yml"))}
+    return {file.name: file.read_text(encoding="utf-8") for file in sorted(folder.glob("*.yml"))}

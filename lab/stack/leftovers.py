@@ -4,12 +4,12 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
 
-# supervisord's log line for each process that it starts, in local time
+# supervisord's log line for each process that it starts, in its local time, which is UTC (Supervisor.start)
 SPAWNED = re.compile(r"^(\S+ \S+),\d+ INFO spawned: '(?P<name>[^']+)' with pid (?P<pid>\d+)$", re.MULTILINE)
 # Tolerance between the time in the log and the start of the process. A process that has the same id but started at
 # another time is not ours.
@@ -66,6 +66,6 @@ def _spawned(log: Path) -> Iterator[tuple[str, int, float]]:
     files = sorted((file for file in log.parent.glob(f"{log.name}.*")), reverse=True)
     for file in [*files, log]:
         with suppress(FileNotFoundError):
-            for line in SPAWNED.finditer(file.read_text(errors="replace")):
-                began = datetime.strptime(line[1], "%Y-%m-%d %H:%M:%S").timestamp()
+            for line in SPAWNED.finditer(file.read_text(encoding="utf-8", errors="replace")):
+                began = datetime.strptime(line[1], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC).timestamp()
                 yield line["name"], int(line["pid"]), began

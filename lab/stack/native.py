@@ -45,6 +45,8 @@ SERVICE_SETTINGS = (
     "OTEL_SERVICE_NAME",
     "OTEL_SDK_DISABLED",
 )
+# quotes, comments, variables, patterns and separators in one or the other of the parts' configurations
+NOT_IN_PATHS = re.compile(r"""["\\$%#;*?\[\]{}]|: |[\x00-\x1f\x7f]""")
 TEMPO_MEMORY = "440MiB"
 TRACESTORE_SETTINGS = ("TRACESTORE_MOST_MEGABYTES", "TRACESTORE_MOST_HOURS")
 STACK_RATE_LIMIT = "100000/minute"
@@ -91,6 +93,16 @@ class Home:
         return self.path / "log"
 
 
+def check_paths(home: Home) -> None:
+    """Raises `StackError` where a path has a character that some part's configuration gives a meaning."""
+    for path in (home.path, ROOT):
+        if found := NOT_IN_PATHS.search(str(path)):
+            raise StackError(
+                f"the path {str(path)!r} has {found[0]!r}, which the configuration of nginx, Redis, Prometheus or"
+                " supervisor takes for something else: move it to another"
+            )
+
+
 def find(*names: str) -> str:
     """The path of the first of these programs that is installed. Raises `StackError`."""
     for name in names:
@@ -105,11 +117,12 @@ def find_postgres(program: str, data: Path) -> str:
 
     Raises `StackError` if that version is not installed: a server cannot read the data of another major version.
     """
-    installed = {path.parts[-3]: str(path) for path in POSTGRES.glob(f"*/bin/{program}")}
+    found = {path.parts[-3]: str(path) for path in POSTGRES.glob(f"*/bin/{program}")}
+    installed = {major: path for major, path in found.items() if re.fullmatch(r"\d+(\.\d+)?", major)}
     version = data / "PG_VERSION"
     if not version.exists():
         return installed[max(installed, key=float)] if installed else find(program)
-    major = version.read_text().strip()
+    major = version.read_text(encoding="utf-8").strip()
     if installed and major not in installed:
         raise StackError(
             f"the data in {data} is from PostgreSQL {major}, but installed is {' and '.join(sorted(installed))}:"
@@ -253,7 +266,7 @@ def write_grafana_provisioning(settings: LabSettings, home: Home) -> Path:
     for source in (ROOT / "observability/grafana/provisioning").rglob("*.yml"):
         path = target / source.relative_to(ROOT / "observability/grafana/provisioning")
         path.parent.mkdir(parents=True, exist_ok=True)
-        text = source.read_text()
+        text = source.read_text(encoding="utf-8")
         for docker, native in {
             "http://prometheus:9090": settings.url("prometheus"),
             "http://tempo:3200": settings.url("tempo"),
@@ -262,7 +275,7 @@ def write_grafana_provisioning(settings: LabSettings, home: Home) -> Path:
             "/etc/grafana/dashboards": str(ROOT / "observability/grafana/dashboards"),
         }.items():
             text = text.replace(docker, native)
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
     return target
 
 
@@ -473,7 +486,7 @@ def postgres_data(home: Home) -> Path:
 
 
 def _substitute(source: Path, native: Mapping[str, str]) -> str:
-    text = source.read_text()
+    text = source.read_text(encoding="utf-8")
     gone = [docker for docker in native if docker not in text]
     if gone:
         raise StackError(f"{source.relative_to(ROOT)} no longer contains {gone[0]!r}: adapt lab/stack/native.py")

@@ -78,7 +78,7 @@ def _last_words(name: str, logs: Path, errors: Mapping[str, str]) -> str:
     """The last line of a part's log with the path of the log; without a line, supervisor's error message."""
     file = logs / f"{name}.log"
     try:
-        lines = [line for line in file.read_text(errors="replace").splitlines() if line.strip()]
+        lines = [line for line in file.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
     except OSError:
         lines = []
     words = lines[-1].strip() if lines else errors.get(name) or "no output"

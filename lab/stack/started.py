@@ -1,9 +1,12 @@
 """Stores the settings with which the native stack was started, because `.env` may have changed since."""
 
 import json
+import re
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
+
+import msgspec
 
 from lab.settings import LabSettings
 
@@ -15,27 +18,34 @@ def asked_for(settings: LabSettings, chosen: Mapping[str, str]) -> dict[str, str
 
 def record(file: Path, asked: Mapping[str, str]) -> None:
     """Saves the settings of a start; only the owner can read the file."""
+    write_private(file, json.dumps(asked, indent=2))
+
+
+def write_private(file: Path, text: str) -> None:
+    """Writes a file that only its owner can read, even if it existed with other permissions."""
     file.touch(mode=0o600)
-    file.write_text(json.dumps(asked, indent=2))
+    file.chmod(0o600)
+    file.write_text(text, encoding="utf-8")
 
 
 def recorded(file: Path) -> dict[str, str]:
     """The settings of the last start; empty if there is no readable file."""
     try:
-        found: dict[str, str] = json.loads(file.read_text())
-    except (OSError, ValueError):
+        return msgspec.json.decode(file.read_bytes(), type=dict[str, str])
+    except (OSError, ValueError, RecursionError):
         return {}
-    return found
 
 
 def changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """The settings that differ, as `NAME (before → now)`."""
+    """The settings that differ, as `NAME (before → now)`; only the name of headers, which contain passwords."""
     names = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
-    return [f"{name} ({before.get(name, 'unset')} → {now.get(name, 'unset')})" for name in names]
+    return [
+        name if name.endswith("HEADERS") else f"{name} ({before.get(name, 'unset')} → {now.get(name, 'unset')})"
+        for name in names
+    ]
 
 
 def ports(before: Mapping[str, str], settings: LabSettings) -> LabSettings:
     """The recorded ports; ports that are not recorded are taken from `settings`."""
-    return LabSettings(
-        **{each.name: int(before.get(each.name.upper(), getattr(settings, each.name))) for each in fields(LabSettings)}
-    )
+    written = {each.name: before.get(each.name.upper(), "") for each in fields(LabSettings)}
+    return replace(settings, **{name: int(text) for name, text in written.items() if re.fullmatch("[0-9]{1,5}", text)})

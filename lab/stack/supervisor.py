@@ -2,13 +2,14 @@
 
 import hashlib
 import os
+import re
 import resource
 import subprocess
 import sys
 import tempfile
 import time
 import xmlrpc.client
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from signal import Signals
@@ -19,17 +20,19 @@ from supervisor.xmlrpc import SupervisorTransport
 
 from lab.stack.native import SAFE_PATH, Home, Program, StackError
 
-# the maximum length of a Unix socket's path, minus what supervisor appends while it binds
+# the maximum length of a Unix socket's path in bytes, minus what supervisor appends while it binds
 SOCKET_PATH_MOST = 90
 # limit of open files per part, if the machine allows it
 FILES = 4096
 LOCAL = "127.0.0.1,localhost,::1"
+# a variable of supervisor that expands to nothing
+NOTHING = "GLASSHOUSE_NOTHING"
 
 
 def socket_of(home: Home) -> Path:
     """The supervisor's socket, in the directory for temporary files if the repository's path is too long."""
     path = home.path / "supervisor.sock"
-    if len(str(path)) <= SOCKET_PATH_MOST:
+    if len(os.fsencode(path)) <= SOCKET_PATH_MOST:
         return path
     name = hashlib.sha256(str(home.path).encode()).hexdigest()[:12]
     return Path(tempfile.gettempdir()) / f"glasshouse-{name}.sock"
@@ -62,7 +65,7 @@ serverurl=unix://{_escaped(str(socket))}
 """
     ]
     for program in programs:
-        environment = ",".join(f'{name}="{_escaped(value)}"' for name, value in program.environment.items())
+        environment = ",".join(f"{name}={_quoted(name, value)}" for name, value in _zoned(program.environment).items())
         sections.append(
             f"""[program:{program.name}]
 command={_escaped(program.command)}
@@ -117,9 +120,11 @@ class Supervisor:
         self._socket.unlink(missing_ok=True)
         done = subprocess.run(
             [sys.executable, "-m", "supervisor.supervisord", "-c", str(self._home.config / "supervisord.conf")],
-            env=_environment(),
+            # its log has local time, by which what it started is found again (lab.stack.leftovers)
+            env={**_environment(), "TZ": "UTC", NOTHING: ""},
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             check=False,
         )
         if done.returncode:
@@ -183,9 +188,26 @@ def _environment() -> dict[str, str]:
 
 def _is_paused(pid: int) -> bool:
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
-    except OSError:
+        # a program may give itself any name, which stands between the parentheses
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] == b"T"
+    except (OSError, IndexError):
         return False
+
+
+def _zoned(environment: Mapping[str, str]) -> dict[str, str]:
+    """A part's environment, with the time zone of this process, since supervisor's own is UTC."""
+    return {"TZ": os.environ.get("TZ", ":/etc/localtime"), **environment}
+
+
+def _quoted(name: str, value: str) -> str:
+    """A value of `environment=`, whose quotes have no escapes. Raises `StackError` for what they cannot carry."""
+    quote = "'" if '"' in value else '"'
+    if quote in value or value.strip("'\"") != value or re.search("[\\x00-\\x08\\x0a-\\x1f]", value):
+        raise StackError(
+            f"{name}: supervisor cannot pass a value that has both kinds of quotes, a quote at an end, or a line break"
+        )
+    # what follows a blank and a ; or # is a comment to it, also within quotes
+    return quote + re.sub(r"(?<=\s)(?=[;#])", f"%(ENV_{NOTHING})s", _escaped(value)) + quote
 
 
 def _escaped(text: str) -> str:

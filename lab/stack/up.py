@@ -72,6 +72,7 @@ def start(settings: LabSettings) -> None:
             click.echo(f"up: changed since its start: {', '.join(changes)}; {STOP} and {START_NATIVE} apply the change")
         show_addresses(started.ports(before, settings))
         return
+    native.check_paths(HOME)
     _stop_leftovers(supervisor, "up")
     for finding in native_findings(HOME):
         if finding.level == "warn":
@@ -120,7 +121,8 @@ def check_service_settings(chosen: dict[str, str]) -> None:
         env={"PATH": os.environ.get("PATH", ""), **native.SAFE_PATH, **chosen},
         cwd=PLACE,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         check=False,
     )
     if checked.returncode:
@@ -132,16 +134,17 @@ def _prepare(settings: LabSettings, programs: list[Program]) -> None:
         directory.mkdir(parents=True, exist_ok=True)
     names = {program.name for program in programs}
     absent = {"grafana", "tempo", "loki"} - names
-    (HOME.config / "nginx.conf").write_text(native.gateway_config(settings, HOME))
-    (HOME.config / "prometheus.yml").write_text(native.prometheus_config(settings, absent))
-    (HOME.config / "alertmanager.yml").write_text(native.alertmanager_config(settings))
-    (HOME.config / "tempo.yaml").write_text(native.tempo_config(settings, HOME))
+    (HOME.config / "nginx.conf").write_text(native.gateway_config(settings, HOME), encoding="utf-8")
+    (HOME.config / "prometheus.yml").write_text(native.prometheus_config(settings, absent), encoding="utf-8")
+    (HOME.config / "alertmanager.yml").write_text(native.alertmanager_config(settings), encoding="utf-8")
+    (HOME.config / "tempo.yaml").write_text(native.tempo_config(settings, HOME), encoding="utf-8")
     for node in range(native.REDIS_NODES):
         (HOME.data / f"redis-{node + 1}").mkdir(exist_ok=True)
-        (HOME.config / f"redis-{node + 1}.conf").write_text(native.redis_config(settings, HOME, node))
+        (HOME.config / f"redis-{node + 1}.conf").write_text(native.redis_config(settings, HOME, node), encoding="utf-8")
     native.write_grafana_provisioning(settings, HOME)
     prepare_postgres(HOME)
-    (HOME.config / "processes.yml").write_text(native.processes_config(HOME))
+    (HOME.config / "processes.yml").write_text(native.processes_config(HOME), encoding="utf-8")
     # again, because PostgreSQL's command line has its data directory, which was just created
     programs = native.programs(settings, HOME, _chosen())
-    (HOME.config / "supervisord.conf").write_text(configuration(programs, HOME, PLACE))
+    # headers of the collector may carry passwords
+    started.write_private(HOME.config / "supervisord.conf", configuration(programs, HOME, PLACE))

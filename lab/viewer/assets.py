@@ -18,7 +18,7 @@ _SERVED_MAP = json.dumps({"imports": {_PREFIX: "/static/"}})
 @cache
 def page() -> str:
     """The HTML page for all addresses of the viewer; its script reads the address."""
-    return (STATIC / "page.html").read_text().replace("{{importmap}}", _SERVED_MAP)
+    return (STATIC / "page.html").read_text(encoding="utf-8").replace("{{importmap}}", _SERVED_MAP)
 
 
 @cache
@@ -33,7 +33,7 @@ def content_security_policy() -> str:
 
 def style() -> str:
     """The style sheet, with all rules scoped to the class `gh`."""
-    return (STATIC / "style.css").read_text()
+    return (STATIC / "style.css").read_text(encoding="utf-8")
 
 
 def inline_import_map() -> str:

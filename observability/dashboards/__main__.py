@@ -15,7 +15,7 @@ def main() -> None:
     for file in set(FOLDER.glob("*.json")) - set(written):
         file.unlink()
     for file, text in written.items():
-        file.write_text(text)
+        file.write_text(text, encoding="utf-8")
         print(file)
 
 

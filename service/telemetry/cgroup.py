@@ -47,7 +47,7 @@ class Cgroup:
 
     def _read(self, name: str) -> str:
         try:
-            return (self._root / name).read_text().strip()
+            return (self._root / name).read_text(encoding="utf-8").strip()
         except OSError:
             return ""
 

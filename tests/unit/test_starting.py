@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from configparser import RawConfigParser
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
@@ -199,7 +199,7 @@ def sleeping() -> Iterator["subprocess.Popen[bytes]"]:
 def test_what_a_killed_supervisor_left_is_found_by_its_log_and_stopped(tmp_path: Path) -> None:
     with sleeping() as ours, sleeping() as reused:
         log = tmp_path / "supervisord.log"
-        began = datetime.fromtimestamp(psutil.Process(ours.pid).create_time())
+        began = datetime.fromtimestamp(psutil.Process(ours.pid).create_time(), UTC)
         log.write_text(
             f"{began:%Y-%m-%d %H:%M:%S},123 INFO spawned: 'todo-1' with pid {ours.pid}\n"
             f"2020-01-01 00:00:00,000 INFO spawned: 'redis-1' with pid {reused.pid}\n"
@@ -222,7 +222,7 @@ def test_workers_that_outlived_their_first_process_are_found_too(tmp_path: Path)
     assert first.stdout
     worker = int(first.stdout.readline())
     log = tmp_path / "supervisord.log"
-    log.write_text(f"{datetime.now():%Y-%m-%d %H:%M:%S},123 INFO spawned: 'gateway' with pid {first.pid}\n")
+    log.write_text(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S},123 INFO spawned: 'gateway' with pid {first.pid}\n")
     first.kill()
     first.wait(10)
     first.stdout.close()

@@ -153,7 +153,7 @@ def _record(player: Player, outcome: Outcome, folder: Path) -> None:
 def _alone() -> Iterator[None]:
     """A lock on this stack. Raises `DrillError` if another drill is running."""
     HOME.path.mkdir(parents=True, exist_ok=True)
-    with (HOME.path / "drill.lock").open("w") as file:
+    with (HOME.path / "drill.lock").open("wb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

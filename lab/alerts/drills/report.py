@@ -63,7 +63,9 @@ def write(outcomes: Sequence[Outcome], folder: Path, way: str) -> None:
         f"{table(HEADS, rows(outcomes))}</section></body></html>\n"
     )
     (folder / "report.html").write_text(page, encoding="utf-8")
-    (folder / "drills.json").write_text(json.dumps([asdict(each) for each in outcomes], indent=1) + "\n")
+    (folder / "drills.json").write_text(
+        json.dumps([asdict(each) for each in outcomes], indent=1) + "\n", encoding="utf-8"
+    )
 
 
 def _failed(outcome: Outcome) -> str:

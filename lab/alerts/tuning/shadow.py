@@ -46,7 +46,9 @@ def start(candidate: Watched, numbers: str, seconds: float, folder: Path = FOLDE
     now = time.time()
     shadow = Shadow(candidate.alert, numbers, now, now + seconds)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{candidate.alert}.yml").write_text(HEAD + yaml.safe_dump(_rule(candidate, shadow), sort_keys=False))
+    (folder / f"{candidate.alert}.yml").write_text(
+        HEAD + yaml.safe_dump(_rule(candidate, shadow), sort_keys=False), encoding="utf-8"
+    )
     return shadow
 
 

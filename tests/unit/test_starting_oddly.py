@@ -1,0 +1,300 @@
+"""Odd files, paths, names, zones and tools around the native stack: read as meant, or refused with one line."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+from supervisor.options import ServerOptions
+
+from lab.env_file import EnvFileError, read_env_file
+from lab.settings import LabSettings, SettingError, load_settings
+from lab.stack import faults, native, started, supervisor, up
+from lab.stack.doctor import native_findings
+from lab.stack.kubernetes import Kubectl, KubernetesStack
+from lab.stack.leftovers import leftovers, stop_leftovers
+from lab.stack.native import Home, Program, StackError
+from lab.stack.supervisor import NOTHING, Supervisor, configuration, socket_of
+from testbed.conditions import wait_for
+
+SEED = 19
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    made = Home(tmp_path / "home")
+    for folder in (made.config, made.logs, made.data):
+        folder.mkdir(parents=True)
+    return made
+
+
+# --- files
+
+
+def test_an_env_file_that_is_a_folder_is_one_line(tmp_path: Path) -> None:
+    # what Docker makes where a file that is mounted is not there
+    (tmp_path / ".env").mkdir()
+    with pytest.raises(SettingError, match=r"\.env: Is a directory"):
+        load_settings(tmp_path)
+
+
+def test_a_null_byte_is_named_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"A=1\nB=x\0y\n")
+    with pytest.raises(EnvFileError, match="line 2: has a null byte"):
+        read_env_file(tmp_path / ".env")
+
+
+@pytest.mark.parametrize("text", ["9" * 5000, "\u0665\u0660\u0660\u0660", "5_000", "+5000", "5000.0", "0", "65536"])
+def test_a_port_that_is_none_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / ".env").write_text(f"GATEWAY_PORT={text}\n", encoding="utf-8")
+    with pytest.raises(SettingError, match="GATEWAY_PORT="):
+        load_settings(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"7", b'{"GATEWAY_PORT":7}', b"\xff", b"[" * 100_000])
+def test_a_record_of_settings_that_is_broken_is_none(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "settings.json").write_bytes(content)
+    assert started.recorded(tmp_path / "settings.json") == {}
+    assert started.ports({"GATEWAY_PORT": "x", "TODO_PORT": "9000"}, LabSettings()) == LabSettings(todo_port=9000)
+
+
+def test_what_carries_passwords_is_neither_printed_nor_readable_to_others(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, secret = "OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer s3cret"
+    assert started.changes({}, {name: secret}) == [name]
+    for file in (home.path / "settings.json", home.config / "supervisord.conf"):
+        file.touch(mode=0o644)
+    monkeypatch.setattr(up, "HOME", home)
+    monkeypatch.setattr(up, "prepare_postgres", lambda home: None)
+    monkeypatch.setattr(up, "_chosen", lambda: {name: secret})
+    up._prepare(LabSettings(), native.programs(LabSettings(), home, {name: secret}))
+    started.record(home.path / "settings.json", {name: secret})
+    held = [file for file in home.path.rglob("*") if file.is_file() and "s3cret" in file.read_text(errors="replace")]
+    assert {file.name for file in held} == {"settings.json", "supervisord.conf"}
+    assert [file.stat().st_mode & 0o077 for file in held] == [0, 0]
+
+
+# --- supervisor's configuration, as supervisor reads it
+
+
+def parsed(programs: list[Program], home: Home) -> dict[str, tuple[str, dict[str, str], str]]:
+    """Command, environment and log of each program."""
+    file = home.config / "supervisord.conf"
+    file.write_text(configuration(programs, home, home.path))
+    options = ServerOptions()
+    options.environ_expansions[f"ENV_{NOTHING}"] = ""
+    options.realize(["-c", str(file), "-n"])
+    made = [each for group in options.process_group_configs for each in group.process_configs]
+    return {each.name: (each.command, each.environment, each.stdout_logfile) for each in made}
+
+
+VALUES = (
+    "a;b",
+    "a ;b",
+    "a #b",
+    "a\t#b",
+    "#",
+    ";",
+    "'a'b",
+    'a"b',
+    "a'b",
+    "a\\",
+    "a,b=c",
+    "%(x)s",
+    "100%",
+    "é",
+    " a ",
+    "$X",
+    "=",
+)
+
+
+@pytest.mark.parametrize("value", [*VALUES, 'authorization=Basic dTpw, x="y z"; q'])
+def test_a_setting_reaches_its_program_as_it_was_written(home: Home, value: str) -> None:
+    if value.strip("'\"") != value:
+        with pytest.raises(StackError, match=r"^A: supervisor cannot pass"):
+            parsed([Program("x", "/bin/true", "", {"A": value})], home)
+        return
+    _, environment, _ = parsed([Program("x", "/bin/true", "", {"A": value, "B": "2"})], home)["x"]
+    assert (environment["A"], environment["B"]) == (value, "2")
+
+
+def test_any_value_reaches_its_program_or_is_refused_by_name(home: Home) -> None:
+    chance, refused = random.Random(SEED), 0
+    for _ in range(400):
+        value = "".join(
+            chance.choice((*VALUES, "\n", " ", "[program:y]\ncommand=rm")) for _ in range(chance.randrange(5))
+        )
+        try:
+            found = parsed([Program("x", "/bin/true", "", {"A": value})], home)
+        except StackError:
+            refused += 1
+            continue
+        assert set(found) == {"x"}
+        assert found["x"][1]["A"] == value
+    assert 50 < refused < 350
+
+
+def test_a_socket_is_as_near_as_its_bytes_allow(tmp_path: Path) -> None:
+    # 45 letters, and 90 bytes
+    far = Home(Path("/") / ("\u00e4" * 45))
+    assert len(os.fsencode(socket_of(far))) < 108
+    assert not str(socket_of(far)).startswith(str(far.path))
+
+
+@pytest.mark.parametrize(
+    "name", ["a #b", "a;b", "100%", 'a"b', "a\\b", "a$b", "a[1]", "a*", "{a}", "a: b", "a\tb", "a?"]
+)
+def test_a_path_that_a_configuration_cannot_carry_is_refused_at_once(tmp_path: Path, name: str) -> None:
+    home = Home(tmp_path / name)
+    with pytest.raises(StackError, match="move it to another"):
+        native.check_paths(home)
+    assert any(finding.level == "wrong" and "move it" in finding.what for finding in native_findings(home))
+
+
+# --- processes and clocks
+
+
+def in_zone(zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+
+
+@pytest.mark.case("supervisor gone")
+def test_what_a_killed_supervisor_left_is_found_in_another_time_zone(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Supervisor(home)
+    try:
+        in_zone("America/New_York", monkeypatch)
+        programs = [Program("sleeper", f"{shutil.which('sleep')} 300", "")]
+        (home.config / "supervisord.conf").write_text(configuration(programs, home, home.path))
+        made.start()
+        wait_for(lambda: made.programs()[0]["statename"] == "RUNNING", 20, "the program")
+        (process,) = (psutil.Process(each["pid"]) for each in made.programs())
+        # its own zone is not supervisor's
+        assert process.environ()["TZ"] == "America/New_York"
+        os.kill(int((home.path / "supervisord.pid").read_text()), signal.SIGKILL)
+        in_zone("Asia/Tokyo", monkeypatch)
+        found = leftovers(made.log)
+        assert {name: [each.pid for each in group] for name, group in found.items()} == {"sleeper": [process.pid]}
+        stop_leftovers(found)
+        assert not process.is_running()
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+        stop_leftovers(leftovers(made.log))
+
+
+@pytest.mark.parametrize("name", [b"b) T (c", b"T", b"\xff\xfe) T 1", b"(((", b") T"])
+def test_a_program_of_any_name_is_paused_only_if_it_is(tmp_path: Path, name: bytes) -> None:
+    program = os.path.join(os.fsencode(tmp_path), name)
+    shutil.copy(str(shutil.which("sleep")), program)
+    child = subprocess.Popen([program, "60"])
+    try:
+        assert not supervisor._is_paused(child.pid)
+        child.send_signal(signal.SIGSTOP)
+        wait_for(lambda: supervisor._is_paused(child.pid), 10, "the pause")
+    finally:
+        child.kill()
+        child.wait(10)
+
+
+def test_only_folders_of_a_version_are_postgresqls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for major in ("15", "9.6", "common", "15.bak"):
+        (tmp_path / major / "bin").mkdir(parents=True)
+        (tmp_path / major / "bin/postgres").touch()
+    monkeypatch.setattr(native, "POSTGRES", tmp_path)
+    assert native.find_postgres("postgres", tmp_path / "new").endswith("/15/bin/postgres")
+
+
+# --- tools
+
+
+@pytest.fixture
+def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Puts a tool on PATH that prints bytes and ends with a status."""
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+    def make(name: str, output: bytes = b"", error: bytes = b"", status: int = 0) -> None:
+        (tmp_path / "output").write_bytes(output)
+        (tmp_path / "error").write_bytes(error)
+        program = tmp_path / name
+        program.write_text(f"#!/bin/sh\ncat {tmp_path}/output\ncat {tmp_path}/error >&2\nexit {status}\n")
+        program.chmod(0o755)
+
+    return make
+
+
+@pytest.fixture
+def no_native_stack(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(faults, "HOME", home)
+
+
+@pytest.mark.usefixtures("no_native_stack")
+def test_why_docker_tells_of_no_stack_is_said(tool: Callable[..., None]) -> None:
+    tool("docker", error=b"line\npermission denied: /var/run/docker.sock \xff\n", status=1)
+    with pytest.raises(StackError, match=r"no stack runs.*permission denied: /var/run/docker\.sock"):
+        faults.running_stack()
+    tool("docker")
+    with pytest.raises(StackError, match=r"^no stack runs: start one with \S+ \S+( or .*)?$"):
+        faults.running_stack()
+
+
+@pytest.mark.usefixtures("no_native_stack")
+def test_bytes_that_are_no_utf_8_in_what_docker_prints_are_no_traceback(tool: Callable[..., None]) -> None:
+    tool("docker", b'{"Name":"g-\xff-1","Service":"gateway","State":"running"}\n')
+    assert faults.running_stack().parts() == {"gateway": "running"}
+    with pytest.raises(StackError, match="no such container any more"):
+        faults.DockerStack().act("stop", "todo-1")
+
+
+def test_whatever_kubectl_prints_it_is_read_or_refused(tool: Callable[..., None]) -> None:
+    chance, statuses = random.Random(SEED), []
+    status = {"phase": "Running", "containerStatuses": [{"ready": True, "restartCount": 1}]}
+    labels = {"app.kubernetes.io/name": "redis"}
+    metadata = {"name": "redis-0", "labels": labels, "creationTimestamp": "t"}
+    pod = {"kind": "Pod", "metadata": metadata, "spec": {}, "status": status}
+    items = [pod, {"kind": "StatefulSet", "metadata": {"name": "redis"}, "spec": {"replicas": 6}}]
+    whole = json.dumps({"items": items})
+    stack = KubernetesStack(Kubectl("x"))
+    telling = ("null", "[]", "{}", '"', "7", "\xff", "-1", "redis-x", ",", "")
+    for text in ("", "null", "[]", '{"items":null}', '{"items":[null]}', "[" * 100_000, '{"items":[{"kind":"Pod"}]}'):
+        tool("kubectl", text.encode("latin-1"))
+        with pytest.raises(StackError, match=r"cannot read what `kubectl get|nothing of Glasshouse"):
+            stack.parts()
+    for _ in range(150):
+        at = chance.randrange(len(whole))
+        text = whole[:at] + chance.choice(telling) + whole[at + chance.choice((0, 1, 6)) :]
+        tool("kubectl", text.encode("latin-1"))
+        try:
+            statuses.append(bool(stack.parts()))
+        except StackError:
+            statuses.append(False)
+    assert 5 < statuses.count(True) < 145
+
+
+def test_files_are_utf_8_in_any_locale(root: Path) -> None:
+    reads = (
+        "from lab.panels import load_dashboards; load_dashboards();"
+        "from lab.alerts.rules import stale_files; assert stale_files() == [];"
+        "from lab.alerts.drills.definition import load_drills; load_drills();"
+        "from lab.desk.runbooks import Runbooks; assert Runbooks('').page('ServiceDown');"
+        "from lab.viewer.assets import page, style, inline_import_map; page(), style(), inline_import_map();"
+        "from lab.stack.native import Home, prometheus_config, gateway_config, tempo_config; from lab.settings import"
+        " LabSettings as S; from pathlib import Path; h = Home(Path('/h')); prometheus_config(S(), set()),"
+        " gateway_config(S(), h), tempo_config(S(), h)"
+    )
+    # a locale whose encoding is ASCII, as Python was before it took C for UTF-8
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PATH": os.environ["PATH"]}
+    done = subprocess.run([sys.executable, "-c", reads], cwd=root, env=ascii_only, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()

@@ -1,19 +1,71 @@
-"""`python -m tests.cases`: the tests of each row of the table of cases, inputs that failed once, as a Markdown table.
+"""`python -m tests.cases`: inputs that failed once, each with the file that keeps it right and its tests, in Markdown.
 
-They are found by `pytest.mark.case("KIND")` in the tests, and by `# case: KIND` in promtool's.
+The inputs are the rows of ../shared/cases.md; a row is named by the kind in its first column, which several may share.
+Tests carry `pytest.mark.case("KIND")`, and promtool's cases the comment `# case: KIND` above them.
 """
 
+import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-COMMENT = re.compile(r"# case: (.+)")
-TEST = re.compile(r"^(?:async )?def (test_\w+)", re.MULTILINE)
+COMMENT = re.compile(r"# case: (?P<kind>.+)\n +- name: (?P<quote>\"?)(?P<name>.+?)(?P=quote)\n")
+
+# the file in which the fault was, or which keeps the input right now
+CAUSES = {
+    ".env": "lab/env_file.py",
+    "URL options": "service/urls.py",
+    "bytes in JSON": "service/tasks/negotiation.py",
+    "cache that is full": "alerts/catalog/cache-redis.yml",
+    "client address": "service/rate_limit.py",
+    "clock": "service/infrastructure/breaker.py",
+    "compose output": "lab/stack/faults.py",
+    "content codings": "service/coding.py",
+    "database breaker": "service/infrastructure/breaker.py",
+    "export limit": "service/telemetry/collector.py",
+    "foreign value": "service/tasks/values.py",
+    "headers": "service/scrape.py",
+    "hung answer": "lab/load/worker.py",
+    "hung replica": "gateway/nginx.conf",
+    "line ends": ".gitattributes",
+    "links": "compose.yaml",
+    "load, answers": "lab/load/expected.py",
+    "load, redirects": "lab/load/connection.py",
+    "load, worker": "lab/load/coordinator.py",
+    "locale": "lab/stack/database.py",
+    "mending the cluster": "redis/cluster.sh",
+    "methods": "service/responses.py",
+    "no data": "observability/prometheus/rules/http.yml",
+    "odd header values": "service/requests.py",
+    "old data": "lab/stack/native.py",
+    "one bad event": "alerts/catalog/service.yml",
+    "outage": "lab/alerts/slo.py",
+    "passwords": "compose.yaml",
+    "path of the clone": "lab/stack/native.py",
+    "path spellings": "service/scrape.py",
+    "path spellings, inside": "service/requests.py",
+    "probes": "gateway/nginx.conf",
+    "request line that nginx cannot read": "gateway/nginx.conf",
+    "settings that changed": "lab/stack/started.py",
+    "settings that collide": "lab/stack/ports.py",
+    "small memory": "alerts/runbooks/RedisMemoryNearLimit.md",
+    "span collector": "service/telemetry/delivery.py",
+    "supervisor gone": "lab/stack/leftovers.py",
+    "time": "lab/runs/record.py",
+    "truncated answer": "lab/load/connection.py",
+    "unknown outcome": "service/tasks/changes.py",
+}
 
 
-def by_kind(root: Path) -> dict[str, list[str]]:
-    """The tests of each kind, as pytest names them; of promtool's, the file."""
+def rows(page: str) -> list[tuple[str, str]]:
+    """Kind and input of each row of the table, in its order."""
+    cells = [[cell.strip() for cell in line.split(" | ")] for line in page.splitlines() if line.startswith("| ")]
+    return [(row[0].strip("| `"), row[1]) for row in cells if row[0].strip("| ") not in ("kind", "---")]
+
+
+def tests_of(root: Path) -> dict[str, list[str]]:
+    """The tests of each kind: `file::test` as pytest has it, and `file::case` of promtool's."""
     found: dict[str, list[str]] = {}
     for kind, name in [*_in_python(root), *_in_promtool(root)]:
         names = found.setdefault(kind, [])
@@ -24,29 +76,47 @@ def by_kind(root: Path) -> dict[str, list[str]]:
 
 def _in_python(root: Path) -> Iterator[tuple[str, str]]:
     for file in sorted(root.glob("tests/**/test_*.py")):
-        text = file.read_text()
-        for mark in re.finditer(r'mark\.case\("([^"]+)"\)|case="([^"]+)"', text):
-            test = TEST.search(text, mark.end())
-            yield mark[1] or mark[2], f"{file.relative_to(root)}" + (f"::{test[1]}" if test else "")
-        if "mark.case(case)" in text:
-            # named in a table of parameters, of which the last column is the kind
-            for row in re.finditer(r'^    \(.*, "([^"]+)"\),$', text, re.MULTILINE):
-                test = TEST.search(text, row.end())
-                yield row[1], f"{file.relative_to(root)}" + (f"::{test[1]}" if test else "")
+        tree = ast.parse(file.read_text())
+        # tables of parameters, and marks with a name, stand beside the tests
+        values = {
+            target.id: node.value
+            for node in tree.body
+            if isinstance(node, ast.Assign)
+            for target in node.targets
+            if isinstance(target, ast.Name)
+        }
+        for node in tree.body:
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
+                for decorator in node.decorator_list:
+                    for kind in _kinds(decorator, values):
+                        yield kind, f"{file.relative_to(root)}::{node.name}"
+
+
+def _kinds(node: ast.AST, values: dict[str, ast.expr]) -> Iterator[str]:
+    """What `mark.case` is called with in an expression, and in the values of the names in it."""
+    for part in ast.walk(node):
+        if isinstance(part, ast.Name) and part.id in values:
+            yield from _kinds(values[part.id], {name: each for name, each in values.items() if name != part.id})
+        if isinstance(part, ast.Call) and isinstance(part.func, ast.Attribute) and part.func.attr == "case":
+            yield from (each.value for each in part.args if isinstance(each, ast.Constant))
 
 
 def _in_promtool(root: Path) -> Iterator[tuple[str, str]]:
     for file in sorted(root.glob("alerts/tests/*.yml")):
         for comment in COMMENT.finditer(file.read_text()):
-            yield comment[1].strip(), f"{file.relative_to(root)}"
+            yield comment["kind"].strip(), f"{file.relative_to(root)}::{comment['name']}"
 
 
 def main() -> None:
-    """Prints the table."""
-    print("| row | tests |")
-    print("| --- | --- |")
-    for kind, names in sorted(by_kind(ROOT).items()):
-        print(f"| {kind} | {'<br>'.join(f'`{name}`' for name in names)} |")
+    """Prints the table: a line a row where ../shared/cases.md is there, else a line a kind."""
+    page = ROOT.parent / "shared/cases.md"
+    tests = tests_of(ROOT)
+    listed = rows(page.read_text()) if page.exists() else [(kind, "") for kind in sorted(CAUSES)]
+    print("| row | cause | tests |")
+    print("| --- | --- | --- |")
+    for kind, given in listed:
+        named = "<br>".join(f"`{name}`" for name in tests.get(kind, ["none"]))
+        print(f"| {kind}{': ' * bool(given)}{given} | `{CAUSES.get(kind, 'unknown')}` | {named} |")
 
 
 if __name__ == "__main__":

@@ -58,6 +58,38 @@ def test_a_burn_alert_fires_when_its_share_of_the_budget_is_spent_and_the_rest_i
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.case("outage")
+def test_an_hour_in_which_only_the_gateway_answered_has_spent_the_budget(tmp_path: Path) -> None:
+    if not shutil.which("promtool"):
+        pytest.skip("no promtool installed: lab/stack/install.sh")
+    # ten requests a minute; for the last hour the replicas are gone, and their series with them
+    before, outage = 71 * 60, 60
+    gateway, replica = "gateway_request_duration_seconds_count", "http_server_request_duration_seconds_count"
+    series = {
+        f'{gateway}{{job="desk", kind="read", status_class="2xx"}}': f"0+10x{before} {10 * before}+0x{outage}",
+        f'{gateway}{{job="desk", kind="read", status_class="5xx"}}': f"0x{before} 10+10x{outage}",
+        f'{replica}{{job="todo", http_route="/tasks", http_response_status_code="200"}}': f"0+10x{before} stale",
+    }
+    remaining = "slo:availability:error_budget_remaining"
+    rules = [
+        {**group, "rules": kept}
+        for group in slo.recordings()
+        if (kept := [rule for rule in group["rules"] if rule["record"].startswith("slo:availability:")])
+    ]
+    case = {
+        "name": "an outage",
+        "interval": "1m",
+        "input_series": [{"series": name, "values": values} for name, values in series.items()],
+        "promql_expr_test": [
+            _holds(f"count({remaining} > 0.99)", timedelta(minutes=before - 1)),
+            # 600 of 43,200 failed, where 43 may
+            _holds(f"count({remaining} < -12 > -14)", timedelta(minutes=before + outage)),
+        ],
+    }
+    done = bench.run(tmp_path, "outage", rules, [("1m", case)])
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def _rules(alert: str, level: Level, burn: Burn) -> list[dict[str, Any]]:
     """The rules of one alert, written for the period as it is set now."""
     tuning, definition = load_thresholds()[alert], slo.definition(level, burn)

@@ -1,14 +1,26 @@
-"""The native stack's database is made in odd surroundings, by the real initdb."""
+"""The native stack is prepared in odd surroundings, by the real initdb, nginx and Redis."""
 
+import shlex
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
+from lab.settings import LabSettings
 from lab.stack.database import prepare_postgres
-from lab.stack.native import Home
+from lab.stack.native import (
+    Home,
+    check_paths,
+    gateway_config,
+    processes_config,
+    programs,
+    redis_config,
+    tempo_config,
+)
 
 
 @pytest.fixture
@@ -39,3 +51,24 @@ def test_a_first_start_that_was_interrupted_is_taken_up_again(home: Home) -> Non
     prepare_postgres(home)
     assert (home.data / "postgres/global").is_dir()
     assert not half.exists()
+
+
+@pytest.mark.case("path of the clone")
+@pytest.mark.parametrize("name", ["a b", "h\u00e4user", "it's", "a(b)", "a&b|c", "a,b=c", "@+~!", "-a"])
+def test_nginx_and_redis_read_their_configuration_in_an_odd_folder(tmp_path: Path, name: str) -> None:
+    home, settings = Home(tmp_path / name), LabSettings()
+    check_paths(home)
+    for folder in (home.config, home.logs, home.data / "gateway", home.data / "redis-1"):
+        folder.mkdir(parents=True)
+    (home.config / "nginx.conf").write_text(gateway_config(settings, home))
+    (home.config / "redis-1.conf").write_text(redis_config(settings, home, 0))
+    found = {each.name: shlex.split(each.command) for each in programs(settings, home, {})}
+    nginx = subprocess.run([*found["gateway"], "-t"], capture_output=True, text=True, check=False)
+    assert nginx.returncode == 0, nginx.stderr
+    # it opens its logs where they were meant to be
+    assert (home.logs / "gateway-requests.log").exists()
+    # a setting that there is not ends it once all others were read
+    redis = subprocess.run([*found["redis-1"], "--no-such", "1"], capture_output=True, text=True, check=False)
+    assert "no-such" in redis.stdout + redis.stderr
+    assert str(home.data / "tempo") in str(yaml.safe_load(tempo_config(settings, home)))
+    assert yaml.safe_load(processes_config(home))["process_names"]

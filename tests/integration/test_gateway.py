@@ -201,6 +201,7 @@ def test_every_replica_gets_a_share(gateway: Gateway, three: list[Replica]) -> N
     wait_for(is_even, 20, "an even share")
 
 
+@pytest.mark.case("outage")
 def test_a_gateway_without_replicas_says_when_to_come_again(tmp_path: Path) -> None:
     with Gateway(tmp_path, [1]) as alone:
         answer = httpx.get(f"{alone.url}/tasks")

@@ -172,6 +172,7 @@ def test_whatever_host_is_named_the_service_is_asked_and_no_other(gateway: Gatew
         assert (status, len(stub.asked)) == (200, asked + 1)
 
 
+@pytest.mark.case("request line that nginx cannot read")
 def test_what_strangers_send_is_counted_apart(gateway: Gateway, logs: Path) -> None:
     def counted() -> list[str]:
         return [line for line in (logs / "requests.log").read_text().splitlines() if "|400|" in line]
@@ -181,6 +182,31 @@ def test_what_strangers_send_is_counted_apart(gateway: Gateway, logs: Path) -> N
         raw(gateway, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n")
     lines = wait_for(lambda: len(counted()) >= before + 5 and counted(), what="five more lines")
     assert {line.split("|")[0] for line in lines} == {"refused"}
+
+
+@pytest.mark.case("probes")
+def test_health_checks_are_counted_apart_however_they_are_written(gateway: Gateway, logs: Path) -> None:
+    def counted(kind: str) -> int:
+        return (logs / "requests.log").read_text().count(f"{kind}|200|")
+
+    before = {kind: counted(kind) for kind in ("probe", "read", "write")}
+    paths = (
+        "/health",
+        "/health/",
+        "/health/live",
+        "/health/ready",
+        "/health/ready/",
+        "//health/ready",
+        "/health%2fready",
+    )
+    for path in (*paths, "/health/ready?from=kubelet"):
+        for method in (b"GET", b"HEAD"):
+            assert raw(gateway, b"%b %b HTTP/1.1\r\n%b\r\n" % (method, path.encode(), HOST))[0] == 200
+    # and one that only looks like one
+    assert raw(gateway, b"GET /healthy HTTP/1.1\r\n%b\r\n" % HOST)[0] == 200
+    wait_for(lambda: counted("read") == before["read"] + 1, what="the last line")
+    assert counted("probe") == before["probe"] + 16
+    assert counted("write") == before["write"]
 
 
 def access(logs: Path) -> list[dict[str, Any]]:

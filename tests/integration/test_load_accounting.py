@@ -10,6 +10,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import brotli
 import pytest
@@ -31,6 +32,11 @@ from tests.integration.todo_stub import (
     with_body,
 )
 
+TRUNCATED = pytest.mark.case("truncated answer")
+HUNG = pytest.mark.case("hung answer")
+ODD = pytest.mark.case("load, answers")
+REDIRECTED = pytest.mark.case("load, redirects")
+
 PREPARED = 5
 RATE, SECONDS = 20, 2
 OFFERED = RATE * SECONDS
@@ -51,7 +57,7 @@ class Case:
     idle_seconds: float = FOREVER
     longest: float = 0.0
     mix: str = "read = 0.8\ncreate = 0.2"
-    case: str = ""
+    case: pytest.MarkDecorator | None = None
 
 
 def never(number: int, method: str, right: bytes) -> Reply | None:
@@ -169,43 +175,42 @@ def unavailable(number: int, method: str, right: bytes) -> Reply | None:
     return Reply(response("503 Service Unavailable", b"{}"))
 
 
+def answering(name: str, misbehaves: Misbehaviour, kind: str, *marks: pytest.MarkDecorator) -> Any:
+    """How a server answers, and the kind of failure that it is; no kind where it is right."""
+    return pytest.param(misbehaves, kind, id=name, marks=marks)
+
+
 ANSWERS = [
-    ("breaks off", breaks_off, "answer broken off", "truncated answer"),
-    ("breaks off between chunks", breaks_off_chunked, "answer broken off", "truncated answer"),
-    ("breaks off in its head", breaks_off_in_the_head, "answer broken off", "truncated answer"),
-    ("hangs up without a byte", hangs_up, "connection closed before the answer", ""),
-    ("speaks another protocol", not_http, "not HTTP", ""),
-    ("stalls", stalls, "no whole answer in time", "hung answer"),
-    ("sends a byte a second", trickles, "no whole answer in time", "load, answers"),
-    ("is empty", empty, "empty answer", "load, answers"),
-    ("is HTML", html, "not the JSON that was expected", "load, answers"),
-    ("is a JSON number", number_only, "not the JSON that was expected", "load, answers"),
-    ("is not UTF-8", not_utf8, "not the JSON that was expected", "load, answers"),
-    ("is of another task", another_task, "another task", "load, answers"),
-    ("has no Location", without_location, "created without Location", "load, answers"),
-    ("cuts off its gzip", cut_gzip, "wrong content encoding", "load, answers"),
-    ("lies about gzip", bad_gzip, "wrong content encoding", "load, answers"),
-    ("lies about brotli", bad_brotli, "wrong content encoding", "load, answers"),
-    ("is encoded in a way that was not asked for", unknown_coding, "wrong content encoding", "load, answers"),
-    ("is a redirect", redirects, "redirect", "load, redirects"),
-    ("is a redirect without Location", redirects_nowhere, "redirect", "load, redirects"),
-    ("is another success", accepted, "status 202", "load, answers"),
-    ("is unavailable", unavailable, "status 503", ""),
-    ("is compressed well", good_gzip, "", ""),
-    ("is compressed well by brotli", good_brotli, "", ""),
-    ("is chunked", chunked, "", ""),
-    ("ends with the connection", until_close, "", ""),
-    ("follows an interim one", after_interim, "", ""),
+    answering("breaks off", breaks_off, "answer broken off", TRUNCATED),
+    answering("breaks off between chunks", breaks_off_chunked, "answer broken off", TRUNCATED),
+    answering("breaks off in its head", breaks_off_in_the_head, "answer broken off", TRUNCATED),
+    answering("hangs up without a byte", hangs_up, "connection closed before the answer"),
+    answering("speaks another protocol", not_http, "not HTTP"),
+    answering("stalls", stalls, "no whole answer in time", HUNG),
+    answering("sends a byte a second", trickles, "no whole answer in time", ODD),
+    answering("is empty", empty, "empty answer", ODD),
+    answering("is HTML", html, "not the JSON that was expected", ODD),
+    answering("is a JSON number", number_only, "not the JSON that was expected", ODD),
+    answering("is not UTF-8", not_utf8, "not the JSON that was expected", ODD),
+    answering("is of another task", another_task, "another task", ODD),
+    answering("has no Location", without_location, "created without Location", ODD),
+    answering("cuts off its gzip", cut_gzip, "wrong content encoding", ODD),
+    answering("lies about gzip", bad_gzip, "wrong content encoding", ODD),
+    answering("lies about brotli", bad_brotli, "wrong content encoding", ODD),
+    answering("is encoded in a way that was not asked for", unknown_coding, "wrong content encoding", ODD),
+    answering("is a redirect", redirects, "redirect", REDIRECTED),
+    answering("is a redirect without Location", redirects_nowhere, "redirect", REDIRECTED),
+    answering("is another success", accepted, "status 202", ODD),
+    answering("is unavailable", unavailable, "status 503"),
+    answering("is compressed well", good_gzip, ""),
+    answering("is compressed well by brotli", good_brotli, ""),
+    answering("is chunked", chunked, ""),
+    answering("ends with the connection", until_close, ""),
+    answering("follows an interim one", after_interim, ""),
 ]
 
 
-@pytest.mark.parametrize(
-    ("misbehaves", "kind"),
-    [
-        pytest.param(misbehaves, kind, id=name, marks=[pytest.mark.case(case)] if case else [])
-        for name, misbehaves, kind, case in ANSWERS
-    ],
-)
+@pytest.mark.parametrize(("misbehaves", "kind"), ANSWERS)
 def test_an_answer_is_whole_or_it_failed(misbehaves: Misbehaviour, kind: str) -> None:
     with TodoStub(misbehaves=misbehaves) as stub:
         connection = Connection(resolve(stub.url))
@@ -261,7 +266,7 @@ def test_a_mutated_answer_is_the_whole_right_one_or_a_failure_of_some_kind() -> 
 
 
 RUNS = [
-    Case("never answers", never, "no whole answer in time", longest=10.0, case="hung answer"),
+    Case("never answers", never, "no whole answer in time", longest=10.0, case=HUNG),
     Case(
         "never answers five users",
         never,
@@ -269,14 +274,14 @@ RUNS = [
         users=5,
         dropped=OFFERED - 5,
         longest=10.0,
-        case="hung answer",
+        case=HUNG,
     ),
     Case("answers the first five", first_five, "no whole answer in time", answered=5, longest=10.0),
-    Case("breaks off", breaks_off, "answer broken off", case="truncated answer"),
-    Case("stalls for 12 s", stalls, "no whole answer in time", longest=10.0, case="hung answer"),
-    Case("answers with nothing", empty, "empty answer", case="load, answers"),
-    Case("redirects", redirects, "redirect", case="load, redirects"),
-    Case("lies about its encoding", bad_gzip, "wrong content encoding", case="load, answers"),
+    Case("breaks off", breaks_off, "answer broken off", case=TRUNCATED),
+    Case("stalls for 12 s", stalls, "no whole answer in time", longest=10.0, case=HUNG),
+    Case("answers with nothing", empty, "empty answer", case=ODD),
+    Case("redirects", redirects, "redirect", case=REDIRECTED),
+    Case("lies about its encoding", bad_gzip, "wrong content encoding", case=ODD),
     # each user's connection is used again after a second; only reads, which may be sent once more
     Case("closes idle connections", None, "", answered=OFFERED, users=20, idle_seconds=0.5, mix="read = 1.0"),
 ]
@@ -332,7 +337,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, st
 
 @pytest.mark.parametrize(
     "case",
-    [pytest.param(each, id=each.name, marks=[pytest.mark.case(each.case)] if each.case else []) for each in RUNS],
+    [pytest.param(each, id=each.name, marks=[each.case] if each.case else []) for each in RUNS],
 )
 def test_every_request_that_came_due_is_accounted_for(
     case: Case, results: dict[str, tuple[int, str, Run, int]]
@@ -364,6 +369,7 @@ def test_every_request_that_came_due_is_accounted_for(
     assert not case.dropped or f"dropped {case.dropped}" in output.split("waiting for")[0]
 
 
+@REDIRECTED
 def test_a_redirect_leads_to_no_other_address(tmp_path: Path) -> None:
     with TodoStub() as other:
 

@@ -225,7 +225,6 @@ def test_the_disk_under_the_data_is_told(desk: TestClient[Any]) -> None:
     assert 0 < found.value("desk_disk_available_bytes") < found.value("desk_disk_size_bytes")
 
 
-@pytest.mark.case("links")
 def test_every_runbook_is_a_page_and_their_links_lead_to_pages(desk: TestClient[Any]) -> None:
     index = desk.get("/runbooks").text
     names = sorted(file.stem for file in (ROOT / "alerts/runbooks").glob("*.md"))

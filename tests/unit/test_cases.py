@@ -1,33 +1,57 @@
-"""Each row of ../shared/cases.md, inputs that failed on the product once, has a test.
+"""Each row of ../shared/cases.md, inputs that failed on the product once, has a cause and a test.
 
-`python -m tests.cases` names it.
+`python -m tests.cases` prints them.
 """
 
 from pathlib import Path
 
 import pytest
 
-from tests.cases import by_kind
+from tests.cases import CAUSES, rows, tests_of
 
 
-@pytest.fixture(scope="module")
-def kinds(root: Path) -> set[str]:
-    """The first column of the table."""
+def test_every_kind_has_a_cause_that_is_a_file_and_a_test(root: Path) -> None:
+    assert {kind: cause for kind, cause in CAUSES.items() if not (root / cause).is_file()} == {}
+    assert tests_of(root).keys() == CAUSES.keys()
+
+
+def test_every_row_of_the_table_has_a_cause_and_every_cause_a_row(root: Path) -> None:
     page = root.parent / "shared/cases.md"
     if not page.exists():
         pytest.skip("../shared/cases.md is not beside this clone")
-    rows = [line.split("|")[1].strip(" `") for line in page.read_text().splitlines() if line.startswith("| ")]
-    return set(rows) - {"kind", "---"}
-
-
-def test_every_row_has_a_test(kinds: set[str], root: Path) -> None:
-    found = by_kind(root)
+    kinds = [kind for kind, _ in rows(page.read_text())]
     assert len(kinds) > 40
-    assert kinds - found.keys() == set()
+    assert set(kinds) == CAUSES.keys()
 
 
-def test_the_command_names_tests_that_there_are(root: Path) -> None:
-    for kind, names in by_kind(root).items():
+def test_the_tests_that_are_named_are_there(root: Path) -> None:
+    for kind, names in tests_of(root).items():
         for name in names:
             file, _, test = name.partition("::")
-            assert f"def {test}(" in (root / file).read_text() or file.startswith("alerts/"), (kind, name)
+            text = (root / file).read_text()
+            assert f"def {test}(" in text or f"- name: {test}" in text.replace('"', ""), (kind, name)
+
+
+def test_rows_are_told_apart_by_their_input() -> None:
+    head = ["# Inputs", "| kind | input | seen | right |", "| --- | --- | --- | --- |"]
+    page = [*head, "| a | `x` | 1 | 2 |", "| a | y | 1 | 2 |", "| `.b` | z | 1 | 2 |", ""]
+    assert rows("\n".join(page)) == [("a", "`x`"), ("a", "y"), (".b", "z")]
+
+
+def test_a_mark_is_found_in_a_table_of_parameters(tmp_path: Path) -> None:
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests/test_x.py").write_text(
+        "import pytest\n"
+        "ODD = pytest.mark.case('odd, one')\n"
+        "TABLE = [pytest.param(1, marks=ODD), ('misbehaves', 'kind')]\n"
+        "@pytest.mark.parametrize(('a', 'kind'), TABLE)\n"
+        "@pytest.mark.case('another')\n"
+        "def test_it(a): ...\n"
+        "def test_no_row(): ...\n"
+    )
+    (tmp_path / "alerts/tests").mkdir(parents=True)
+    (tmp_path / "alerts/tests/a.yml").write_text('tests:\n  # case: odd, one\n  - name: "A fires: at once"\n')
+    assert tests_of(tmp_path) == {
+        "odd, one": ["tests/test_x.py::test_it", "alerts/tests/a.yml::A fires: at once"],
+        "another": ["tests/test_x.py::test_it"],
+    }

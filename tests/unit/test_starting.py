@@ -16,7 +16,7 @@ import yaml
 
 from lab.env_file import EnvFileError, read_env_file
 from lab.settings import LabSettings
-from lab.stack import native, started
+from lab.stack import native, started, up
 from lab.stack.faults import compose_containers
 from lab.stack.leftovers import leftovers, stop_leftovers
 from lab.stack.loopback import has_ipv6_loopback
@@ -80,6 +80,24 @@ def test_ports_that_collide_are_refused_and_both_settings_named(settings: LabSet
     with pytest.raises(StackError) as refused:
         check_ports(settings, {"viewer"})
     assert said in str(refused.value) or said in _swapped(str(refused.value))
+
+
+@pytest.mark.case("settings that changed")
+def test_a_second_start_prints_what_runs_and_how_to_apply_what_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as gateway:
+        port = gateway.getsockname()[1]
+        monkeypatch.setattr(up, "HOME", Home(tmp_path))
+        monkeypatch.setattr(up.Supervisor, "is_running", lambda _: True)
+        monkeypatch.setattr(up, "_chosen", lambda: {})
+        started.record(tmp_path / "settings.json", started.asked_for(LabSettings(gateway_port=port), {}))
+        up.start(LabSettings(gateway_port=5055))
+    said = capsys.readouterr().out
+    assert f"GATEWAY_PORT ({port} → 5055)" in said
+    assert "apply that" in said
+    assert f"http://127.0.0.1:{port}/tasks" in said
+    assert "http://127.0.0.1:5055" not in said
 
 
 def test_a_setting_that_the_service_refuses_is_named_before_anything_starts() -> None:
@@ -152,6 +170,28 @@ def test_a_checkout_keeps_its_line_ends(root: Path) -> None:
         check=True,
     )
     assert [line.rpartition(" ")[2] for line in done.stdout.splitlines()] == ["lf"] * 3
+
+
+@pytest.mark.case("line ends")
+def test_a_clone_made_with_autocrlf_has_no_carriage_return(root: Path, tmp_path: Path) -> None:
+    git = ["git", "-c", "core.autocrlf=true", "-c", "core.eol=crlf", "-c", "safe.directory=*"]
+    clone = tmp_path / "clone"
+    subprocess.run([*git, "clone", "--quiet", "--shared", "--no-checkout", str(root), str(clone)], check=True)
+    read = ("redis", "gateway", "lab/stack", "deploy", "observability", "alerts/rules", "compose.yaml", "Makefile")
+    subprocess.run([*git, "checkout", "--quiet", "HEAD", "--", ".gitattributes", *read], cwd=clone, check=True)
+    files = [file for file in clone.rglob("*") if file.is_file() and ".git" not in file.relative_to(clone).parts]
+    assert len(files) > 60
+    assert [file for file in files if file.suffix != ".png" and b"\r" in file.read_bytes()] == []
+
+
+@pytest.mark.case("links")
+def test_what_links_to_prometheus_and_alertmanager_opens_here_in_either_way(root: Path, tmp_path: Path) -> None:
+    services = yaml.safe_load((root / "compose.yaml").read_text())["services"]
+    natively = {each.name: each.command for each in native.programs(LabSettings(), Home(tmp_path), {})}
+    for name, port in {"prometheus": 9090, "alertmanager": 9093}.items():
+        docker = f"--web.external-url=http://127.0.0.1:${{{name.upper()}_PORT:-{port}}}"
+        assert docker in services[name]["command"]
+        assert f"--web.external-url=http://127.0.0.1:{port}" in natively[name].split()
 
 
 @pytest.mark.case("passwords")

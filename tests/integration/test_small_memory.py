@@ -1,0 +1,46 @@
+"""What is seen where Redis has memory for nothing but itself, as the runbook of RedisMemoryNearLimit says."""
+
+from pathlib import Path
+
+import httpx
+import pytest
+
+from lab.settings import ROOT
+from testbed import Postgres, RedisCluster, Replica
+
+
+@pytest.mark.case("small memory")
+def test_where_the_overhead_fills_the_memory_nothing_is_a_hit_and_the_limiter_is_bypassed(
+    tmp_path: Path, redis_cluster: RedisCluster, postgres: Postgres
+) -> None:
+    page = (ROOT / "alerts/runbooks/RedisMemoryNearLimit.md").read_text()
+    assert "Seen with `maxmemory` 3mb: hit ratio 0 and a limiter that is bypassed." in page
+    redis_cluster.repair()
+    settings = {"DATABASE_URL": postgres.new_database(), "REDIS_URL": redis_cluster.url, "RATE_LIMIT": "100000/minute"}
+    before = {node: node.client.config_get("maxmemory*") for node in redis_cluster.masters()}
+    try:
+        with Replica(tmp_path, **settings) as replica, httpx.Client(base_url=replica.url) as client:
+            path = client.post("/tasks", json={"task": "x"}).headers["location"]
+            for node in before:
+                # 3mb under a load, which fills buffers; without one, what the node has in use for itself is less
+                overhead = node.client.info("memory")["used_memory_overhead"]
+                node.client.config_set("maxmemory-policy", "allkeys-lru")
+                node.client.config_set("maxmemory", overhead)
+
+            def counts() -> tuple[float, float]:
+                found = replica.metrics()
+                return (
+                    found.value("cache_requests_total", cache="task", result="hit"),
+                    found.value("rate_limit_decisions_total", decision="bypassed"),
+                )
+
+            hits, bypassed = counts()
+            statuses = [client.get(path).status_code for _ in range(40)]
+            assert statuses == [200] * 40
+            assert counts()[0] - hits <= 1
+            assert counts()[1] - bypassed >= 35
+    finally:
+        for node, values in before.items():
+            for name in ("maxmemory", "maxmemory-policy"):
+                node.client.config_set(name, values[name])
+        redis_cluster.repair()

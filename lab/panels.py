@@ -153,7 +153,7 @@ def load_dashboard(file: Path) -> Dashboard:
             source=source,
             parameters=tuple(item["name"] for item in source["templating"]["list"] if item["type"] == "textbox"),
         )
-    except (OSError, ValueError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise DashboardError(f"{file}: {error!r}") from error
 
 

@@ -13,6 +13,7 @@ from lab.desk.gateway_log import GatewayLog
 from lab.desk.inbox import Inbox
 from lab.desk.notified import Notified, known_alerts
 from lab.desk.runbooks import Runbooks
+from lab.head import with_head
 from lab.settings import SettingError, load_settings
 
 
@@ -65,7 +66,9 @@ def desk(
         Notified((alertmanager or settings.url("alertmanager")).rstrip("/"), known_alerts()),
     )
     server = uvicorn.Server(
-        uvicorn.Config(app, host=host, port=port or settings.desk_port, access_log=False, log_level="warning")
+        uvicorn.Config(
+            with_head(app), host=host, port=port or settings.desk_port, access_log=False, log_level="warning"
+        )
     )
     try:
         server.run()

@@ -12,6 +12,7 @@ import click
 import uvicorn
 from prometheus_client import disable_created_metrics
 
+from lab.head import with_head
 from lab.options import Number
 from lab.settings import PLACE, SettingError, load_settings
 from lab.tracestore.app import create_app
@@ -74,7 +75,10 @@ def tracestore(file: Path, port: int | None, otlp_port: int | None, most_megabyt
         f"{most_megabytes:g} MB and {most_hours:g} h; for this machine only"
     )
     config = uvicorn.Config(
-        create_app(store, metrics, hosts), log_level="warning", access_log=False, limit_concurrency=MOST_CONNECTIONS
+        with_head(create_app(store, metrics, hosts)),
+        log_level="warning",
+        access_log=False,
+        limit_concurrency=MOST_CONNECTIONS,
     )
     # Ctrl-C is how one ends it; uvicorn raises it again once it has shut down
     with suppress(KeyboardInterrupt):

@@ -4,7 +4,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -112,12 +112,19 @@ def marks(prometheus: Prometheus, dashboard: Dashboard, chosen: Choices, window:
 def values_of(prometheus: Prometheus, dashboard: Dashboard, window: Window) -> dict[str, list[str]]:
     """The possible values of each variable of a dashboard. Raises `PrometheusError`."""
     return {
-        variable.name: prometheus.get(
+        variable.name: _names(
+            prometheus,
             f"label/{variable.label}/values",
             **{"match[]": variable.match, "start": window.start, "end": window.end},
         )
         for variable in dashboard.variables
     }
+
+
+def _names(prometheus: Prometheus, path: str, **parameters: Any) -> list[str]:
+    found = prometheus.get(path, **parameters)
+    with well_formed(prometheus.url):
+        return msgspec.convert(found or [], list[str])
 
 
 def _result(

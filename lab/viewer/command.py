@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import uvicorn
 
+from lab.head import with_head
 from lab.panels import DASHBOARDS, DashboardError
 from lab.prometheus import Prometheus
 from lab.settings import SettingError, load_settings
@@ -51,12 +52,12 @@ def view(host: str, port: int | None, prometheus_url: str | None, dashboards: Pa
             folder,
             prometheus,
             settings.url("tempo"),
-            hosts=[f"{name}:{port}" for name in _LOOPBACK] if host in _LOOPBACK else ["*"],
+            hosts=[f"{name}:{port}" for name in (*_LOOPBACK, "[::1]")] if host in (*_LOOPBACK, "::1") else ["*"],
             loki=settings.url("loki"),
         )
         shown = f"[{host}]" if ":" in host else host
         click.echo(f"dashboards: http://{shown}:{port}/   (Prometheus: {prometheus.url})")
-        uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False)).run(sockets=[listening])
+        uvicorn.Server(uvicorn.Config(with_head(app), log_level="warning", access_log=False)).run(sockets=[listening])
 
 
 def _listen(host: str, port: int) -> socket.socket:

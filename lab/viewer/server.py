@@ -14,7 +14,7 @@ from litestar import Litestar, MediaType, Request, Response, get
 from litestar.config.allowed_hosts import AllowedHostsConfig
 from litestar.config.compression import CompressionConfig
 from litestar.di import NamedDependency, Provide
-from litestar.exceptions import HTTPException
+from litestar.exceptions import HTTPException, InternalServerException
 from litestar.params import FromPath
 from litestar.static_files import create_static_files_router
 
@@ -117,7 +117,12 @@ def create_app(folder: Folder, prometheus: Prometheus, tempo: str, hosts: Sequen
             panel,
             parts,
             tracing_routes(Traces(tempo), logs),
-            create_static_files_router("/static", [STATIC]),
+            # a name that no file can have: too long, or with a null byte
+            create_static_files_router(
+                "/static",
+                [STATIC],
+                exception_handlers={ValueError: _problem(404), InternalServerException: _problem(404)},
+            ),
         ],
         dependencies={"asked": Provide(_asked, sync_to_thread=False)},
         exception_handlers={
@@ -144,7 +149,7 @@ def _asked(request: Request[Any, Any, Any]) -> Asked:
 def _answers(url: str) -> bool:
     try:
         return httpx.get(url, timeout=0.5, trust_env=False).is_success
-    except httpx.HTTPError:
+    except (httpx.HTTPError, httpx.InvalidURL):
         return False
 
 

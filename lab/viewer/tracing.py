@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
@@ -104,18 +105,21 @@ class Traces:
                 **({"order": "slowest"} if is_slowest else {}),
             },
         )
-        found = [each for item in answer.get("traces") or [] if (each := _found(item))]
+        with _well_formed("Tempo"):
+            found = [each for item in answer.get("traces") or [] if (each := _found(item))]
         return sorted(found, key=lambda each: each.duration if is_slowest else each.start, reverse=True)
 
     def routes(self) -> list[str]:
         """The routes of traced requests. Raises `TracingError`."""
         answer = self._get("/api/v2/search/tag/span.http.route/values")
-        return sorted(each["value"] for each in answer.get("tagValues") or [])
+        with _well_formed("Tempo"):
+            return sorted(str(each["value"]) for each in answer.get("tagValues") or [])
 
     def trace(self, trace_id: str) -> list[Shown]:
         """The spans of a trace, each after the one above it; empty where it is not there. Raises `TracingError`."""
         answer = self._get(f"/api/v2/traces/{trace_id}", is_there=False)
-        return list(_in_order(_spans((answer.get("trace") or {}).get("resourceSpans") or [])))
+        with _well_formed("Tempo"):
+            return list(_in_order(_spans((answer.get("trace") or {}).get("resourceSpans") or [])))
 
     def _get(self, path: str, parameters: Mapping[str, str] | None = None, *, is_there: bool = True) -> dict[str, Any]:
         answer = _ask("Tempo", self.url + path, parameters or {})
@@ -151,7 +155,8 @@ class Logs:
             if answer.status_code == httpx.codes.NOT_FOUND:
                 problem = TracingError(f"{url} keeps no logs")
                 continue
-            return _lines(_json("Loki", answer))
+            with _well_formed("Loki"):
+                return _lines(_json("Loki", answer))
         raise problem
 
     def of_trace(self, trace_id: str, around: float) -> list[LogLine]:
@@ -171,12 +176,22 @@ def _ask(who: str, url: str, parameters: Mapping[str, str]) -> httpx.Response:
 
 def _json(who: str, answer: httpx.Response) -> dict[str, Any]:
     try:
-        body = answer.json() if answer.is_success else None
-    except ValueError:
+        # unlike Python's own, it refuses what is no text: half a surrogate pair
+        body = msgspec.json.decode(answer.content) if answer.is_success else None
+    except (ValueError, RecursionError):
         body = None
     if not isinstance(body, dict):
         raise TracingError(f"{who}: HTTP {answer.status_code} {answer.text.strip()[:300]}")
     return body
+
+
+@contextmanager
+def _well_formed(who: str) -> Iterator[None]:
+    """Raises `TracingError` where the block finds a response to have another form than the API's."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise TracingError(f"{who} answers in another form than its API's: {error!r}") from error
 
 
 def _found(item: Mapping[str, Any]) -> Found | None:

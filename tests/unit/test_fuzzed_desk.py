@@ -19,8 +19,8 @@ from lab.desk.app import create_app
 from lab.desk.disk import Disk
 from lab.desk.gateway_log import MOST_LINE_BYTES, GatewayLog
 from lab.desk.inbox import Inbox
-from lab.desk.runbooks import Runbooks
 from lab.desk.notified import Notified
+from lab.desk.runbooks import Runbooks
 from testbed.replica import Samples
 from tests.unit.test_alerts_desk import JSON, line, notification
 

@@ -94,12 +94,12 @@ class Home:
 
 
 def check_paths(home: Home) -> None:
-    """Raises `StackError` where a path has a character that some part's configuration gives a meaning."""
+    """Raises `StackError` if a path contains a character that has a meaning in a part's configuration."""
     for path in (home.path, ROOT):
         if found := NOT_IN_PATHS.search(str(path)):
             raise StackError(
-                f"the path {str(path)!r} has {found[0]!r}, which the configuration of nginx, Redis, Prometheus or"
-                " supervisor takes for something else: move it to another"
+                f"the path {str(path)!r} contains {found[0]!r}, which has a meaning in the configuration of nginx, Redis,"
+                " Prometheus or supervisor: use another path"
             )
 
 

@@ -204,7 +204,8 @@ def _quoted(name: str, value: str) -> str:
     quote = "'" if '"' in value else '"'
     if quote in value or value.strip("'\"") != value or re.search("[\\x00-\\x08\\x0a-\\x1f]", value):
         raise StackError(
-            f"{name}: supervisor cannot pass a value that has both kinds of quotes, a quote at an end, or a line break"
+            f"{name}: supervisor cannot pass a value with both kinds of quotes, with a quote at either end, or with a"
+            " line break"
         )
     # what follows a blank and a ; or # is a comment to it, also within quotes
     return quote + re.sub(r"(?<=\s)(?=[;#])", f"%(ENV_{NOTHING})s", _escaped(value)) + quote

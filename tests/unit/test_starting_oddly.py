@@ -156,9 +156,9 @@ def test_a_socket_is_as_near_as_its_bytes_allow(tmp_path: Path) -> None:
 )
 def test_a_path_that_a_configuration_cannot_carry_is_refused_at_once(tmp_path: Path, name: str) -> None:
     home = Home(tmp_path / name)
-    with pytest.raises(StackError, match="move it to another"):
+    with pytest.raises(StackError, match="use another path"):
         native.check_paths(home)
-    assert any(finding.level == "wrong" and "move it" in finding.what for finding in native_findings(home))
+    assert any(finding.level == "error" and "use another path" in finding.what for finding in native_findings(home))
 
 
 # --- processes and clocks

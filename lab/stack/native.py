@@ -98,8 +98,8 @@ def check_paths(home: Home) -> None:
     for path in (home.path, ROOT):
         if found := NOT_IN_PATHS.search(str(path)):
             raise StackError(
-                f"the path {str(path)!r} contains {found[0]!r}, which has a meaning in the configuration of nginx, Redis,"
-                " Prometheus or supervisor: use another path"
+                f"the path {str(path)!r} contains {found[0]!r}, which has a meaning in the configuration of nginx,"
+                " Redis, Prometheus or supervisor: use another path"
             )
 
 

@@ -275,7 +275,7 @@ def test_a_rule_file_that_is_none_is_one_line(tmp_path: Path, content: bytes) ->
     file.write_bytes(content)
     done = invoke(tune, "--rules", str(file), "--alert", "A", "--prometheus", "http://127.0.0.1:1")
     assert done.exit_code == 2
-    assert "is no rule file of Prometheus" in done.output
+    assert "not a rule file of Prometheus" in done.output
     assert done.output.count("\n") == 1
 
 

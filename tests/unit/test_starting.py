@@ -95,7 +95,7 @@ def test_a_second_start_prints_what_runs_and_how_to_apply_what_changed(
         up.start(LabSettings(gateway_port=5055))
     said = capsys.readouterr().out
     assert f"GATEWAY_PORT ({port} → 5055)" in said
-    assert "apply that" in said
+    assert "apply the change" in said
     assert f"http://127.0.0.1:{port}/tasks" in said
     assert "http://127.0.0.1:5055" not in said
 

@@ -243,10 +243,10 @@ def no_native_stack(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("no_native_stack")
 def test_why_docker_tells_of_no_stack_is_said(tool: Callable[..., None]) -> None:
     tool("docker", error=b"line\npermission denied: /var/run/docker.sock \xff\n", status=1)
-    with pytest.raises(StackError, match=r"no stack runs.*permission denied: /var/run/docker\.sock"):
+    with pytest.raises(StackError, match=r"no stack is running.*permission denied: /var/run/docker\.sock"):
         faults.running_stack()
     tool("docker")
-    with pytest.raises(StackError, match=r"^no stack runs: start one with \S+ \S+( or .*)?$"):
+    with pytest.raises(StackError, match=r"^no stack is running: start one with \S+ \S+( or .*)?$"):
         faults.running_stack()
 
 

@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 from benchmarks.bench import Bench
 from benchmarks.figures import Figure, differences, ratios, spread
-from benchmarks.legs import Target, cached_task, interleaved
+from benchmarks.legs import Target, cached_tasks, interleaved
 from benchmarks.part import Part, Scale, Table
 
 ASGI, LITESTAR = "bare ASGI app", "bare Litestar route"
@@ -21,11 +21,11 @@ def measure(bench: Bench, scale: Scale) -> Part:
         unseen = started.enter_context(bench.replica({"TELEMETRY": "off"}))
         whole = started.enter_context(bench.replica({"OTEL_EXPORTER_OTLP_ENDPOINT": bench.otlp_endpoint}))
         targets = [
-            Target(ASGI, f"{asgi}/tasks/1", asgi_pid),
-            Target(LITESTAR, f"{litestar}/tasks/019a0000-0000-7000-8000-000000000000", litestar_pid),
-            cached_task(BARE_SERVICE, alone),
-            cached_task(UNSEEN, unseen),
-            cached_task(WHOLE, whole),
+            Target(ASGI, asgi, ["/tasks/1"], asgi_pid),
+            Target(LITESTAR, litestar, ["/tasks/019a0000-0000-7000-8000-000000000000"], litestar_pid),
+            cached_tasks(BARE_SERVICE, alone),
+            cached_tasks(UNSEEN, unseen),
+            cached_tasks(WHOLE, whole),
         ]
         legs = interleaved(targets, scale.rounds, scale.leg_seconds)
     rates = {name: [leg.per_second for leg in each] for name, each in legs.items()}

@@ -11,7 +11,7 @@ import psutil
 
 from benchmarks import wrk
 from benchmarks.bench import Bench
-from benchmarks.legs import CONNECTIONS, WARM_UP_SECONDS, Leg, cached_task, cpu_seconds, run_leg
+from benchmarks.legs import CONNECTIONS, IN_TURN, WARM_UP_SECONDS, Leg, cached_tasks, cpu_seconds, run_leg
 from benchmarks.part import Part, Scale, Table
 from benchmarks.requests import Request, Timings, timed
 from testbed import Replica
@@ -47,7 +47,7 @@ def measure(bench: Bench, scale: Scale) -> Part:
 def _connections(bench: Bench, scale: Scale) -> dict[int, list[Leg]]:
     legs: dict[int, list[Leg]] = {count: [] for count in scale.connections}
     with bench.replica({"OTEL_EXPORTER_OTLP_ENDPOINT": bench.otlp_endpoint}) as replica:
-        target = cached_task("cached GET", replica)
+        target = cached_tasks("cached GET", replica)
         run_leg(target, WARM_UP_SECONDS)
         for _ in range(scale.growth_rounds):
             for count in scale.connections:
@@ -76,19 +76,21 @@ def _replicas(bench: Bench, scale: Scale) -> dict[int, list[dict[str, float]]]:
     settings = {"DATABASE_URL": bench.postgres.new_database(), "OTEL_EXPORTER_OTLP_ENDPOINT": bench.otlp_endpoint}
     with ExitStack() as started:
         replicas = [started.enter_context(bench.replica(settings, core)) for core in range(max(scale.replicas))]
-        path = cached_task("", replicas[0]).url.removeprefix(replicas[0].url)
-        _load(replicas, path, WARM_UP_SECONDS)
+        paths = cached_tasks("", replicas[0]).paths
+        _load(replicas, paths, WARM_UP_SECONDS)
         for _ in range(scale.growth_rounds):
             for count in scale.replicas:
-                runs[count].append(_load(replicas[:count], path, scale.leg_seconds))
+                runs[count].append(_load(replicas[:count], paths, scale.leg_seconds))
     return runs
 
 
-def _load(replicas: Sequence[Replica], path: str, seconds: int) -> dict[str, float]:
+def _load(replicas: Sequence[Replica], paths: Sequence[str], seconds: int) -> dict[str, float]:
     """Loads each replica with its own wrk."""
     processes = [psutil.Process(replica.pid) for replica in replicas]
     before = sum(map(cpu_seconds, processes))
-    outcomes = wrk.run([wrk.command(replica.url + path, seconds, CONNECTIONS) for replica in replicas])
+    outcomes = wrk.run(
+        [wrk.command(replica.url, seconds, CONNECTIONS, script=IN_TURN, arguments=paths) for replica in replicas]
+    )
     cpu = sum(map(cpu_seconds, processes)) - before
     return {
         "per_second": sum(outcome.per_second for outcome in outcomes),

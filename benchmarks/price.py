@@ -9,7 +9,7 @@ import psutil
 
 from benchmarks.bench import Bench, CannotRun
 from benchmarks.figures import Figure, differences, ratios, spread
-from benchmarks.legs import Leg, cached_task, cpu_seconds, interleaved
+from benchmarks.legs import Leg, cached_tasks, cpu_seconds, interleaved
 from benchmarks.part import Part, Scale, Table
 from testbed import Replica
 
@@ -38,7 +38,7 @@ def measure(bench: Bench, scale: Scale) -> Part:
     }
     with ExitStack() as started:
         replicas = {name: started.enter_context(bench.replica(each)) for name, each in settings.items()}
-        targets = [cached_task(name, replica) for name, replica in replicas.items()]
+        targets = [cached_tasks(name, replica) for name, replica in replicas.items()]
         legs = interleaved(targets, scale.rounds, scale.leg_seconds)
         scrape_ms = _scrape_ms(replicas[ON])
         dropped = _dropped(replicas.values())

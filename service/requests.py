@@ -20,6 +20,7 @@ IF_MATCH = "service.if_match"
 FORWARDED_FOR = "service.forwarded_for"
 REFUSAL = "service.refusal"
 ELSEWHERE = "service.elsewhere"
+TRACEPARENT = "service.traceparent"
 
 LISTS = frozenset({b"accept", b"accept-encoding", b"if-match", b"if-none-match", b"upgrade", b"x-forwarded-for"})
 HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]{2,45}\]|[0-9A-Za-z._~!$&'()*+,;=%-]*)(?::([0-9]{0,5}))?")
@@ -54,6 +55,7 @@ def read(scope: Scope) -> None:
     scope[FORWARDED_FOR] = found.get(b"x-forwarded-for", b"")
     scope[REFUSAL] = refusal
     scope[ELSEWHERE] = b"x-try-elsewhere" in found
+    scope[TRACEPARENT] = found.get(b"traceparent")
 
 
 def reading(app: App) -> App:

@@ -106,11 +106,17 @@ class Database:
             **options,
         )
 
-    async def read(self, statement: sa.Select[*tuple[Any, ...]], *, is_control: bool = False) -> list[Any]:
+    async def read(
+        self,
+        statement: sa.Select[*tuple[Any, ...]],
+        parameters: dict[str, Any] | None = None,
+        *,
+        is_control: bool = False,
+    ) -> list[Any]:
         """The rows of a SELECT. Retried once if the driver reports an error, such as a broken connection."""
 
         async def work(connection: AsyncConnection) -> list[Any]:
-            return list((await connection.execute(statement)).all())
+            return list((await connection.execute(statement, parameters)).all())
 
         try:
             return await self.run("SELECT", statement, work, is_control=is_control)
@@ -189,7 +195,9 @@ class Database:
         async with AsyncExitStack() as stack:
             started = time.monotonic()
             try:
-                connection = await stack.enter_async_context(engine.begin())
+                # with autocommit there is no transaction to begin or to end
+                open_connection = engine.begin if self.is_sqlite else engine.connect
+                connection = await stack.enter_async_context(open_connection())
             finally:
                 if engine is self.engine:
                     self._metrics.db_wait.observe(time.monotonic() - started)

@@ -4,17 +4,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
-import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 from uuid_utils.compat import uuid7
 
 from service.infrastructure.database import Database
+from service.tasks import statements
 from service.tasks.model import NewTask, Task, TaskChange
-from service.tasks.tables import deletions, tasks
 
 DELETIONS_KEPT = timedelta(minutes=10)
-TASK_COLUMNS = (tasks.c.id, tasks.c.task, tasks.c.done, tasks.c.version, tasks.c.created_at, tasks.c.updated_at)
 
 
 class VersionConflict(Exception):  # noqa: N818 (it reads as what happened)
@@ -37,24 +34,19 @@ class TaskStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._insert = sqlite.insert if database.is_sqlite else postgresql.insert
+        self._insert_once = statements.insert_once("sqlite" if database.is_sqlite else "postgresql")
 
     async def get(self, task_id: UUID) -> Task | None:
         """The task with this id."""
-        rows = await self._database.read(sa.select(*TASK_COLUMNS).where(tasks.c.id == task_id))
+        rows = await self._database.read(statements.GET, {"of_task": task_id})
         return _task(rows[0]) if rows else None
 
     async def page(self, limit: int, before: UUID | None, done: bool | None) -> list[Task]:
-        """At most `limit` tasks, newest first, that are older than the one with the id `before` (keyset pagination).
-
-        UUIDv7 ids sort by creation time, so the id is the key.
-        """
-        statement = sa.select(*TASK_COLUMNS).order_by(tasks.c.id.desc()).limit(limit)
-        if before is not None:
-            statement = statement.where(tasks.c.id < before)
-        if done is not None:
-            statement = statement.where(tasks.c.done == done)
-        return [_task(row) for row in await self._database.read(statement)]
+        """At most `limit` tasks, newest first, that are older than the one with the id `before` (keyset pagination)."""
+        statement = statements.page(before is None, done is not None)
+        parameters = {"most": limit, "before": before, "is_done": done}
+        rows = await self._database.read(statement, {k: v for k, v in parameters.items() if v is not None})
+        return [_task(row) for row in rows]
 
     async def create(self, new: NewTask, idempotency: Idempotency | None = None) -> Task:
         """Inserts a task at version 1. If the idempotency key was used before, returns that task as it is now.
@@ -72,32 +64,24 @@ class TaskStore:
             "updated_at": now,
         }
         if idempotency is None:
-            plain = sa.insert(tasks).values(values)
 
             async def work(connection: AsyncConnection) -> Task:
-                await connection.execute(plain)
+                await connection.execute(statements.INSERT, values)
                 return task
 
-            return await self._database.run("INSERT", plain, work)
+            return await self._database.run("INSERT", statements.INSERT, work)
         return await self._create_once(task, values, idempotency)
 
     async def _create_once(self, task: Task, values: dict[str, Any], idempotency: Idempotency) -> Task:
-        statement = (
-            self._insert(tasks)
-            .values(**values, idempotency_key=idempotency.key, idempotency_body=idempotency.body)
-            .on_conflict_do_nothing(
-                index_elements=[tasks.c.idempotency_key], index_where=tasks.c.idempotency_key.is_not(None)
-            )
-            .returning(tasks.c.id)
-        )
-        before = sa.select(*TASK_COLUMNS, tasks.c.idempotency_body).where(tasks.c.idempotency_key == idempotency.key)
+        values |= {"idempotency_key": idempotency.key, "idempotency_body": idempotency.body}
 
         async def work(connection: AsyncConnection) -> tuple[bool, Any]:
-            if (await connection.execute(statement)).first() is not None:
+            if (await connection.execute(self._insert_once, values)).first() is not None:
                 return True, None
-            return False, (await connection.execute(before)).first()
+            before = await connection.execute(statements.BY_IDEMPOTENCY_KEY, {"key": idempotency.key})
+            return False, before.first()
 
-        is_new, row = await self._database.run("INSERT", statement, work)
+        is_new, row = await self._database.run("INSERT", self._insert_once, work)
         if is_new:
             return task
         if row is None:
@@ -114,17 +98,12 @@ class TaskStore:
         `expected` and already has these values, the change counts as made by this request, and succeeds.
         """
         values = change.values()
-        statement = (
-            sa.update(tasks)
-            .where(tasks.c.id == task_id)
-            .values(**values, version=tasks.c.version + 1, updated_at=datetime.now(UTC))
-            .returning(*TASK_COLUMNS)
-        )
-        if expected is not None:
-            statement = statement.where(tasks.c.version == expected)
+        statement = statements.update(tuple(values), expected is not None)
+        parameters = {f"new_{name}": value for name, value in values.items()}
+        parameters |= _of_task(task_id, expected) | {"now": datetime.now(UTC)}
 
         async def work(connection: AsyncConnection) -> Task | None:
-            row = (await connection.execute(statement)).first()
+            row = (await connection.execute(statement, parameters)).first()
             return _task(row) if row is not None else None
 
         changed = await self._database.run("UPDATE", statement, work)
@@ -143,27 +122,21 @@ class TaskStore:
         The gateway repeats a request whose replica died before it responded. So if a request with this `request_id` has
         deleted the task before, the result is the same again.
         """
-        statement = sa.delete(tasks).where(tasks.c.id == task_id).returning(tasks.c.id, tasks.c.version)
-        if expected is not None:
-            statement = statement.where(tasks.c.version == expected)
+        is_conditional = expected is not None
+        statement = statements.delete(is_conditional)
+        parameters = _of_task(task_id, expected)
         now = datetime.now(UTC)
 
         async def work(connection: AsyncConnection) -> int | None:
-            row = (await connection.execute(statement)).first()
+            row = (await connection.execute(statement, parameters)).first()
             if row is not None and request_id:
-                kept = sa.insert(deletions).values(
-                    task_id=task_id, request_id=request_id, version=row.version, deleted_at=now
-                )
-                await connection.execute(kept)
+                record = {"task_id": task_id, "request_id": request_id, "version": row.version, "deleted_at": now}
+                await connection.execute(statements.RECORD_DELETION, record)
             return int(row.version) if row is not None else None
 
         async def work_in_one(connection: AsyncConnection) -> int | None:
-            gone = statement.cte("gone")
-            columns = ["task_id", "request_id", "version", "deleted_at"]
-            kept = sa.insert(deletions).from_select(
-                columns, sa.select(gone.c.id, sa.literal(request_id), gone.c.version, sa.literal(now))
-            )
-            row = (await connection.execute(sa.select(gone.c.version).add_cte(kept.cte("kept")))).first()
+            both = statements.delete_and_record(is_conditional)
+            row = (await connection.execute(both, parameters | {"of_request": request_id, "now": now})).first()
             return int(row.version) if row is not None else None
 
         is_one = bool(request_id) and not self._database.is_sqlite
@@ -172,10 +145,8 @@ class TaskStore:
 
     async def _deleted_before(self, task_id: UUID, expected: int | None, request_id: str) -> int | None:
         """The result of a delete that found no row: as in `delete`."""
-        before = sa.select(deletions.c.version).where(
-            deletions.c.task_id == task_id, deletions.c.request_id == request_id
-        )
-        if request_id and (rows := await self._database.read(before)):
+        before = {"of_task": task_id, "of_request": request_id}
+        if request_id and (rows := await self._database.read(statements.DELETED_BEFORE, before)):
             return int(rows[0].version)
         if expected is not None and await self.get(task_id) is not None:
             raise VersionConflict
@@ -183,12 +154,16 @@ class TaskStore:
 
     async def forget_old_deletions(self) -> None:
         """Drops records of deletes that are too old for the gateway to repeat."""
-        statement = sa.delete(deletions).where(deletions.c.deleted_at < datetime.now(UTC) - DELETIONS_KEPT)
+        before = {"before": datetime.now(UTC) - DELETIONS_KEPT}
 
         async def work(connection: AsyncConnection) -> None:
-            await connection.execute(statement)
+            await connection.execute(statements.FORGET_DELETIONS, before)
 
-        await self._database.run("DELETE", statement, work, is_control=True)
+        await self._database.run("DELETE", statements.FORGET_DELETIONS, work, is_control=True)
+
+
+def _of_task(task_id: UUID, expected: int | None) -> dict[str, Any]:
+    return {"of_task": task_id} if expected is None else {"of_task": task_id, "expected": expected}
 
 
 def _task(row: Any) -> Task:

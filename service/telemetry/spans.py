@@ -85,9 +85,9 @@ class LeanSpan(trace.Span, ReadableSpan):
             self._end_time = end_time or time.time_ns()
             self._tracer.ended(self)
 
-    def forget(self, key: str) -> None:
-        """Removes an attribute if it is set."""
-        self._attributes.pop(key, None)
+    def replace_attributes(self, attributes: dict[str, AttributeValue]) -> None:
+        """Sets these attributes, which it then owns, and removes all others."""
+        self._attributes = attributes
 
     def set_attributes(self, attributes: Mapping[str, AttributeValue]) -> None:
         """Sets several attributes."""

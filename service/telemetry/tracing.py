@@ -24,6 +24,7 @@ from redis.asyncio.cluster import RedisCluster as Client
 
 from service import __version__
 from service.asgi import Scope
+from service.requests import TRACEPARENT
 from service.settings import Settings
 from service.telemetry.delivery import SpanDelivery
 from service.telemetry.instruments import Durations, Exemplar
@@ -94,11 +95,9 @@ class Tracing:
         The sampled flag of `traceparent` (https://www.w3.org/TR/trace-context/) decides; without one, the ratio does.
         """
         parent = None
-        for name, value in scope["headers"]:
-            if name == b"traceparent":
-                parent = _propagator.extract({"traceparent": value.decode("latin-1")})
-                break
-        if parent is not None:
+        header: bytes | None = scope[TRACEPARENT]
+        if header is not None:
+            parent = _propagator.extract({"traceparent": header.decode("latin-1")})
             caller = trace.get_current_span(parent).get_span_context()
             if not caller.is_valid:
                 parent = None
@@ -203,8 +202,5 @@ def note_redis_node(host: str, port: int) -> None:
 
 
 def _name_redis(span: Span, _client: object, args: Sequence[Any], _options: object) -> None:
-    lean = cast(LeanSpan, span)
-    # both contain nothing but the operation's name, since values are never recorded
-    lean.forget("db.redis.args_length")
-    lean.forget("db.query.text")
-    lean.set_attributes({"db.system.name": "redis", "db.operation.name": str(args[0])})
+    # those of the instrumentation contain nothing but the operation's name, since values are never recorded
+    cast(LeanSpan, span).replace_attributes({"db.system.name": "redis", "db.operation.name": str(args[0])})

@@ -139,7 +139,7 @@ class Machine:
 
 @pytest.fixture
 def targets() -> list[Target]:
-    return [Target("off", "http://host/", 1), Target("on", "http://host/", 2)]
+    return [Target("off", "http://host", ["/"], 1), Target("on", "http://host", ["/"], 2)]
 
 
 def test_rounds_alternate_their_order_after_a_warm_up(monkeypatch: pytest.MonkeyPatch, targets: list[Target]):

@@ -95,7 +95,7 @@ class Tracing:
         The sampled flag of `traceparent` (https://www.w3.org/TR/trace-context/) decides; without one, the ratio does.
         """
         parent = None
-        header: bytes | None = scope[TRACEPARENT]
+        header: bytes | None = scope.get(TRACEPARENT)
         if header is not None:
             parent = _propagator.extract({"traceparent": header.decode("latin-1")})
             caller = trace.get_current_span(parent).get_span_context()

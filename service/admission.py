@@ -10,13 +10,15 @@ from service.infrastructure.breaker import Unavailable
 from service.problems import send_problem
 from service.rate_limit import Clients, Decision, Limiter, limit_name, policy_header
 from service.requests import ELSEWHERE, FORWARDED_FOR, REFUSAL
-from service.responses import ADDED, ELSEWHERE_STATUS
+from service.responses import ADDED, ELSEWHERE_STATUS, WRITES
 from service.settings import Settings
 from service.telemetry.failure import Failure
 from service.telemetry.metrics import Metrics
 from service.telemetry.request import note_failure
 
 WITHOUT_BODY = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
+# of the gateway, in which it tries a write at another replica
+LOCATIONS = frozenset({b"@again", b"@another", b"@last"})
 EXEMPT = frozenset({"/health", "/health/live", "/health/ready"})
 
 
@@ -30,8 +32,13 @@ class AdmissionMiddleware:
         limiter: Limiter | None,
         metrics: Metrics,
         template_of: Callable[[Scope], str],
+        can_write: Callable[[], bool],
     ) -> None:
-        """`template_of` finds the route of a request that is rejected before it is routed."""
+        """`template_of` finds the route of a request that is rejected before it is routed.
+
+        `can_write` says whether a write is likely to succeed on this replica.
+        """
+        self._can_write = can_write
         self._app = app
         self._template_of = template_of
         self._limiter = limiter
@@ -61,8 +68,10 @@ class AdmissionMiddleware:
         if scope["path"] in EXEMPT:
             await self._app(scope, receive, send)
             return
-        if self.is_draining and scope[ELSEWHERE]:
-            await self._reject(scope, send, ELSEWHERE_STATUS, "this replica is about to stop")
+        if scope[ELSEWHERE] and (reason := self._why_elsewhere(scope)):
+            if scope[ELSEWHERE] in LOCATIONS:
+                added.append((b"x-accel-redirect", scope[ELSEWHERE]))
+            await self._reject(scope, send, ELSEWHERE_STATUS, reason)
             return
         if self._in_flight >= self._most:
             self._shed.inc()
@@ -84,6 +93,15 @@ class AdmissionMiddleware:
             await self._app(scope, receive, send)
         finally:
             self._in_flight -= 1
+
+    def _why_elsewhere(self, scope: Scope) -> str:
+        """Why the gateway should try another replica before this one begins; empty if this one should serve it."""
+        if self.is_draining:
+            return "this replica is about to stop"
+        # not even as the breaker's trial: a write that fails may have been executed
+        if scope["method"] in WRITES and not self._can_write():
+            return "this replica does not reach its database"
+        return ""
 
     def _in_time(self, receive: Receive) -> Receive:
         """`receive` with a time limit for the whole body: a slow client would count as in flight for ever."""

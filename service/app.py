@@ -84,7 +84,12 @@ class Service:
             request_max_body_size=MAX_BODY_BYTES,
         )
         self._admission = AdmissionMiddleware(
-            serving(cast(App, self._litestar)), settings, self._limiter(), metrics, self._template_of
+            serving(cast(App, self._litestar)),
+            settings,
+            self._limiter(),
+            metrics,
+            self._template_of,
+            self._health.takes_writes,
         )
         app = with_headers(self._admission)
         if metrics.is_on:

@@ -14,6 +14,8 @@ from service.options import options
 from service.telemetry.failure import Failure
 from service.telemetry.request import current, note_failure
 
+# after so long without another look, a write is the look
+KNOWN_SECONDS = 10.0
 FRESH_SECONDS = 1.0
 BREAKER_NAMES = {CLOSED: "closed", HALF_OPEN: "half-open", OPEN: "open"}
 
@@ -56,7 +58,14 @@ class HealthChecks:
         self._dependencies = dependencies
         self._asked_at = 0.0
         self._asking: asyncio.Task[Health] | None = None
+        self._was_unhealthy = False
         self.is_draining = False
+
+    def takes_writes(self) -> bool:
+        """Whether what a write needs was there when it was last asked or used. Asks nobody."""
+        if self._was_unhealthy and time.monotonic() - self._asked_at < KNOWN_SECONDS:
+            return False
+        return all(each.breaker_state() == CLOSED for each in self._dependencies.values() if each.is_vital)
 
     async def health(self) -> Health:
         """The result of a check that began at most a second ago."""
@@ -70,9 +79,10 @@ class HealthChecks:
         answers = await asyncio.gather(*(self._ask_one(each) for each in self._dependencies.values()))
         dependencies = dict(zip(self._dependencies, answers, strict=True))
         down = [name for name, answer in dependencies.items() if answer.status == "down"]
+        is_vital = any(self._dependencies[name].is_vital for name in down)
+        self._was_unhealthy = is_vital
         if not down:
             return Health("healthy", dependencies)
-        is_vital = any(self._dependencies[name].is_vital for name in down)
         error = "; ".join(dependencies[name].error for name in down)
         return Health("unhealthy" if is_vital else "degraded", dependencies, error)
 

@@ -54,7 +54,7 @@ def read(scope: Scope) -> None:
     scope[IF_MATCH] = found.get(b"if-match")
     scope[FORWARDED_FOR] = found.get(b"x-forwarded-for", b"")
     scope[REFUSAL] = refusal
-    scope[ELSEWHERE] = b"x-try-elsewhere" in found
+    scope[ELSEWHERE] = found.get(b"x-try-elsewhere", b"")
     scope[TRACEPARENT] = found.get(b"traceparent")
 
 

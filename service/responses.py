@@ -15,6 +15,8 @@ from service.telemetry.request import trace_id_of
 ELSEWHERE_STATUS = 502
 # a replica that takes longer to notice a failure is not the only one that is slow
 ELSEWHERE_SECONDS = 0.5
+# what may have been executed although it failed, and so must not be tried elsewhere afterwards
+WRITES = frozenset({"POST", "PATCH", "DELETE"})
 # key of a request's ASGI scope: the headers to add to its response
 ADDED = "service.added_headers"
 # of every response; its own values of the latter two take precedence
@@ -64,7 +66,7 @@ def serving(app: App) -> App:
         coding: Coding = scope[CODING]
         if coding is not IDENTITY:
             send = encoding(send, coding)
-        if scope[ELSEWHERE]:
+        if scope[ELSEWHERE] and scope["method"] not in WRITES:
             send = _or_elsewhere(send)
         if scope["method"] == "HEAD":
             return _serve_as_get(app, scope, receive, send)

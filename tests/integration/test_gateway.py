@@ -2,11 +2,13 @@
 
 import asyncio
 import itertools
+import json
 import re
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from signal import SIGTERM
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -138,38 +140,72 @@ def answers_of(replica: Replica, method: str, status: int) -> float:
     return replica.metrics().value("http_server_request_duration_seconds_count", **labels)
 
 
-def test_a_replica_that_is_about_to_stop_gets_no_new_reads(tmp_path: Path) -> None:
-    with replicas(tmp_path, 2, DRAIN_SECONDS="3") as pair:
-        with Gateway(tmp_path / "gateway", [each.port for each in pair]) as gateway, httpx.Client() as client:
-            leaving, staying = pair
+def answering(gateway: Path) -> list[str]:
+    """The address of the replica whose answer each request got, by the gateway's log."""
+    lines = (gateway / "access.log").read_text().splitlines()
+    return [json.loads(line)["upstream_addr"].rpartition(", ")[2] for line in lines if line.endswith("}")]
+
+
+def is_ready(replica: Replica) -> bool:
+    """Whether it says so itself; one that is gone is not."""
+    try:
+        return httpx.get(f"{replica.url}/health/ready").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def ask_everything(client: httpx.Client) -> set[int]:
+    """The statuses of a read, of a POST with and without a key, of a PATCH with and without a tag, and of a DELETE."""
+    made = client.post("/tasks", json={"task": "x"})
+    keyed = client.post("/tasks", json={"task": "x"}, headers={"Idempotency-Key": str(uuid4())})
+    if {made.status_code, keyed.status_code} != {201}:
+        return {made.status_code, keyed.status_code}
+    path = made.headers["location"]
+    answers = [
+        client.get(f"/tasks?cursor={'0' * 32}"),
+        client.patch(path, json={"done": True}),
+        client.patch(path, json={"task": "y"}, headers={"If-Match": '"2"'}),
+        client.delete(path),
+    ]
+    return {each.status_code for each in answers}
+
+
+def test_a_replica_that_is_about_to_stop_gets_no_new_requests(tmp_path: Path, postgres: Postgres) -> None:
+    shared = {"DATABASE_URL": postgres.new_database(), "DRAIN_SECONDS": "3"}
+    with (
+        replicas(tmp_path, 2, **shared) as pair,
+        Gateway(tmp_path / "gateway", [each.port for each in pair]) as gateway,
+    ):
+        with httpx.Client(base_url=gateway.url) as client:
+            leaving = pair[0]
             for _ in range(4):
-                assert client.get(f"{gateway.url}/tasks").status_code == 200
-            assert answers_of(leaving, "GET", 200) > 0
+                assert ask_everything(client) == {200, 204}
+            assert f":{leaving.port}" in "".join(answering(tmp_path / "gateway"))
             leaving.signal(SIGTERM)
-            wait_for(lambda: httpx.get(f"{leaving.url}/health/ready").status_code == 503, what="that it is not ready")
-            left, stayed = answers_of(leaving, "GET", 200), answers_of(staying, "GET", 200)
-            statuses = [client.get(f"{gateway.url}/tasks").status_code for _ in range(20)]
-            assert statuses == [200] * 20
-            assert answers_of(leaving, "GET", 200) == left
-            assert answers_of(staying, "GET", 200) == stayed + 20
-            # one that does not come by the gateway has nowhere else to go
-            assert httpx.get(f"{leaving.url}/tasks").status_code == 200
+            wait_for(lambda: not is_ready(leaving), what="that it is not ready")
+            before = len(answering(tmp_path / "gateway"))
+            assert [ask_everything(client) for _ in range(3)] == [{200, 204}] * 3
+            wait_for(lambda: len(answering(tmp_path / "gateway")) == before + 18, what="the log of all requests")
+            assert {each.rpartition(":")[2] for each in answering(tmp_path / "gateway")[before:]} == {str(pair[1].port)}
 
 
-def test_a_replica_that_lost_its_database_is_asked_for_nothing_that_another_can_answer(tmp_path: Path) -> None:
-    with Postgres() as lost, Replica(tmp_path, "todo-2") as well:
+def test_a_replica_that_lost_its_database_is_asked_for_nothing_that_another_can_answer(
+    tmp_path: Path, postgres: Postgres
+) -> None:
+    with Postgres() as lost, Replica(tmp_path, "todo-2", DATABASE_URL=postgres.new_database()) as well:
         with Replica(tmp_path, "todo-1", DATABASE_URL=lost.new_database(), CACHE_TTL_SECONDS="60") as unwell:
-            with Gateway(tmp_path / "gateway", [unwell.port, well.port]) as gateway, httpx.Client(timeout=20) as client:
-                lost.kill()
-                statuses = [client.get(f"{gateway.url}/tasks?cursor={'0' * 32}").status_code for _ in range(20)]
-                assert statuses == [200] * 20
-                assert answers_of(unwell, "GET", 502) > 0
-                well.kill()
-                # nobody else is left: what it answers is passed on as it is
-                answer = client.get(f"{gateway.url}/tasks?cursor={'0' * 32}")
-                assert answer.status_code == 503
-                assert answer.headers["retry-after"] == "1"
-                assert answer.json()["trace_id"]
+            with Gateway(tmp_path / "gateway", [unwell.port, well.port]) as gateway:
+                with httpx.Client(base_url=gateway.url, timeout=20) as client:
+                    lost.kill()
+                    wait_for(lambda: httpx.get(f"{unwell.url}/health/ready").status_code == 503, what="that it knows")
+                    assert [ask_everything(client) for _ in range(10)] == [{200, 204}] * 10
+                    assert answers_of(unwell, "GET", 502) + answers_of(unwell, "POST", 502) > 0
+                    well.kill()
+                    # nobody else is left: what it answers is passed on as it is
+                    for method, path in (("GET", f"/tasks?cursor={'0' * 32}"), ("POST", "/tasks")):
+                        answer = client.request(method, path, json={"task": "x"} if method == "POST" else None)
+                        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1"), method
+                        assert answer.json()["trace_id"]
 
 
 def test_the_gateway_tells_who_the_client_is_whatever_it_says_itself(gateway: Gateway) -> None:

@@ -7,15 +7,12 @@ from pathlib import Path
 
 import httpx
 import psutil
-from redis.crc import key_slot
 
 from benchmarks import wrk
-from service.tasks.values import task_key
 from testbed import Replica
 
 IN_TURN = Path(__file__).with_name("in_turn.lua")
-SLOTS, SHARDS = 16_384, 3
-TASKS_OF_A_SHARD = 4
+TASKS = 100
 
 # enough to keep a core busy, but few enough that a request does not wait long
 CONNECTIONS = 32
@@ -83,18 +80,14 @@ def cpu_seconds(process: psutil.Process) -> float:
 
 
 def cached_tasks(name: str, replica: Replica) -> Target:
-    """`GET /tasks/{id}` of tasks that are in the cache, as many of each shard.
+    """`GET /tasks/{id}` of tasks that are in the cache.
 
-    A read goes in the same batch as its rate limit check if both are of one shard. With a single task, its random id
-    would decide that, and with it up to 15 % of the cost.
+    A read goes in the same batch as its rate limit check if both keys are of one shard. With a single task, its random
+    id would decide that, and with it up to 15 % of the cost.
     """
-    paths: dict[int, list[str]] = {shard: [] for shard in range(SHARDS)}
-    while any(len(each) < TASKS_OF_A_SHARD for each in paths.values()):
+    paths = []
+    for _ in range(TASKS):
         created = httpx.post(f"{replica.url}/tasks", json={"task": "Water the plants"})
         created.raise_for_status()
-        task_id = created.json()["id"]
-        # the shards of a new cluster are thirds of the slots, in order
-        shard = key_slot(task_key(task_id).encode()) * SHARDS // SLOTS
-        if len(paths[shard]) < TASKS_OF_A_SHARD:
-            paths[shard].append(f"/tasks/{task_id}")
-    return Target(name, replica.url, [path for each in zip(*paths.values(), strict=True) for path in each], replica.pid)
+        paths.append(f"/tasks/{created.json()['id']}")
+    return Target(name, replica.url, paths, replica.pid)

@@ -69,6 +69,7 @@ class Inbox:
         self._database.execute("SELECT number, received, message, verdict FROM notification LIMIT 1").fetchone()
         self.heartbeat: float | None = None
         """The time of the last heartbeat (the dead man's switch), in unix seconds."""
+        self._beat = time.monotonic()
 
     @property
     def received(self) -> int:
@@ -85,7 +86,12 @@ class Inbox:
 
     def beat(self) -> None:
         """Records a heartbeat."""
-        self.heartbeat = self._clock()
+        self.heartbeat, self._beat = self._clock(), time.monotonic()
+
+    @property
+    def silence(self) -> float | None:
+        """The seconds since the last heartbeat; None before the first one."""
+        return None if self.heartbeat is None else time.monotonic() - self._beat
 
     def say(self, number: int, verdict: Verdict) -> bool:
         """Sets the verdict on a notification; an empty one removes it. False if there is no such notification."""
@@ -95,7 +101,7 @@ class Inbox:
         return changed.rowcount == 1
 
     def newest(self) -> list[Notification]:
-        """The newest notifications, newest first, but for those that another version wrote and this cannot read."""
+        """The newest notifications, newest first, without those that another version wrote and this one cannot read."""
         rows = self._database.execute(
             "SELECT number, received, message, verdict FROM notification ORDER BY number DESC LIMIT ?",
             (MOST_NOTIFICATIONS,),

@@ -43,7 +43,7 @@ def render(inbox: Inbox) -> str:
 </head>
 <body>
 <h1>Inbox</h1>
-<p class="quiet">Notifications of alerts, newest first. {_heartbeat(inbox.heartbeat)}
+<p class="quiet">Notifications of alerts, newest first. {_heartbeat(inbox.silence)}
 <a href="/runbooks">Runbooks</a></p>
 {articles or "<p>Nothing yet. Break something: <code>glasshouse pause redis-1</code></p>"}
 </body>
@@ -51,10 +51,9 @@ def render(inbox: Inbox) -> str:
 """
 
 
-def _heartbeat(heard: float | None) -> str:
-    if heard is None:
+def _heartbeat(seconds: float | None) -> str:
+    if seconds is None:
         return '<span class="late">The dead-man&#x27;s switch was not heard yet.</span>'
-    seconds = time.time() - heard
     kind = "late" if seconds > SILENT_SECONDS else "quiet"
     return f'<span class="{kind}">Dead-man&#x27;s switch heard {seconds:.0f} s ago.</span>'
 

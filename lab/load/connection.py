@@ -18,6 +18,8 @@ from lab.runs.tally import Kind
 
 CONNECT_SECONDS = 5.0
 CHUNK_BYTES = 1 << 16
+# of a body, also after decompression: the largest page of tasks has some 100 KB
+MOST_BODY_BYTES = 16 << 20
 # Methods that may be retried if a connection was closed while idle (RFC 9110, 9.2.2).
 IDEMPOTENT = frozenset({"GET", "DELETE"})
 FIRST_FINAL = 200
@@ -122,6 +124,8 @@ class Connection:
                 data = self._socket.recv(CHUNK_BYTES)
                 answer.received += len(data)
                 answer.feed(data)
+                if len(answer.body) > MOST_BODY_BYTES:
+                    raise FailedRequestError(Kind.TOO_LARGE, f"more than {MOST_BODY_BYTES} bytes", answer.status)
                 if not data:
                     break
         except TimeoutError as error:
@@ -163,7 +167,9 @@ class _Parser(HTTPResponse):
         return f"{end.lower()}; status {self.status or '-'}, {len(self.body)}{of} bytes of the body"
 
     def _on_body(self, buf: bytearray) -> None:
-        self.body += buf
+        # what is beyond the limit is not kept
+        if len(self.body) <= MOST_BODY_BYTES:
+            self.body += buf
 
 
 def decoded(body: bytes, headers: Any) -> bytes:
@@ -174,6 +180,10 @@ def decoded(body: bytes, headers: Any) -> bytes:
     for coding in reversed([each.strip().lower() for each in str(codings).split(",") if each.strip()]):
         try:
             body = _without(coding, body)
+            if len(body) > MOST_BODY_BYTES:
+                raise FailedRequestError(
+                    Kind.TOO_LARGE, f"more than {MOST_BODY_BYTES} bytes after decompression", headers.get_code()
+                )
         except (zlib.error, brotli.error, ValueError) as error:
             raise FailedRequestError(Kind.ENCODING, f"{coding}: {error}", headers.get_code()) from error
     return body
@@ -183,14 +193,24 @@ def _without(coding: str, body: bytes) -> bytes:
     if coding == "identity":
         return body
     if coding == "br":
-        plain: bytes = brotli.decompress(body)
-        return plain
+        return _without_brotli(body)
     if coding not in ("gzip", "x-gzip", "deflate"):
         raise ValueError("was not asked for")
     # 32: detects gzip or zlib by the header
     inflating = zlib.decompressobj(32 + zlib.MAX_WBITS)
-    text = inflating.decompress(body) + inflating.flush()
+    text = inflating.decompress(body, MOST_BODY_BYTES + 1)
+    if len(text) > MOST_BODY_BYTES:
+        return text
     if not inflating.eof or inflating.unused_data:
+        raise ValueError("does not end where it should")
+    return text
+
+
+def _without_brotli(body: bytes) -> bytes:
+    """The decompressed body, or what is more than the limit of it."""
+    inflating = brotli.Decompressor()
+    text: bytes = inflating.process(body, output_buffer_limit=MOST_BODY_BYTES + 1)
+    if len(text) <= MOST_BODY_BYTES and not inflating.is_finished():
         raise ValueError("does not end where it should")
     return text
 

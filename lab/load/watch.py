@@ -26,7 +26,7 @@ class Watch:
     def __init__(self, url: str) -> None:
         self.inside = Inside()
         self._url = url
-        self._began = time.time()
+        self._began = time.monotonic()
         self._stopped = threading.Event()
         threading.Thread(target=self._ask_again, daemon=True).start()
 
@@ -38,7 +38,7 @@ class Watch:
         with Prometheus(self._url, timeout=1.0) as prometheus:
             while not self._stopped.wait(ASK_SECONDS):
                 try:
-                    self.inside = look(prometheus, time.time() - self._began)
+                    self.inside = look(prometheus, time.monotonic() - self._began)
                 except PrometheusError as error:
                     self.inside = Inside(error=str(error))
 

@@ -20,6 +20,7 @@ class Kind(StrEnum):
     MALFORMED = "not HTTP"
     REDIRECT = "redirect"
     ENCODING = "wrong content encoding"
+    TOO_LARGE = "answer too large"
     EMPTY = "empty answer"
     NOT_JSON = "not the JSON that was expected"
     OTHER_TASK = "another task"

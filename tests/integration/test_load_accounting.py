@@ -1,5 +1,6 @@
 """Whatever a server does: offered = answered + failed + dropped, and the run says so."""
 
+import gzip
 import json
 import os
 import random
@@ -180,6 +181,18 @@ def answering(name: str, misbehaves: Misbehaviour, kind: str, *marks: pytest.Mar
     return pytest.param(misbehaves, kind, id=name, marks=marks)
 
 
+def bomb(number: int, method: str, right: bytes) -> Reply | None:
+    return Reply(with_body(right, gzip.compress(bytes(64 << 20)), b"content-encoding: gzip\r\n"))
+
+
+def brotli_bomb(number: int, method: str, right: bytes) -> Reply | None:
+    return Reply(with_body(right, brotli.compress(bytes(64 << 20), quality=1), b"content-encoding: br\r\n"))
+
+
+def endless(number: int, method: str, right: bytes) -> Reply | None:
+    return Reply(head_of(right) + b"\r\n\r\n" + bytes(20 << 20))
+
+
 ANSWERS = [
     answering("breaks off", breaks_off, "answer broken off", TRUNCATED),
     answering("breaks off between chunks", breaks_off_chunked, "answer broken off", TRUNCATED),
@@ -198,6 +211,9 @@ ANSWERS = [
     answering("lies about gzip", bad_gzip, "wrong content encoding", ODD),
     answering("lies about brotli", bad_brotli, "wrong content encoding", ODD),
     answering("is encoded in a way that was not asked for", unknown_coding, "wrong content encoding", ODD),
+    answering("is 64 MB of zeros by gzip", bomb, "answer too large", ODD),
+    answering("is 64 MB of zeros by brotli", brotli_bomb, "answer too large", ODD),
+    answering("has no end", endless, "answer too large", ODD),
     answering("is a redirect", redirects, "redirect", REDIRECTED),
     answering("is a redirect without Location", redirects_nowhere, "redirect", REDIRECTED),
     answering("is another success", accepted, "status 202", ODD),

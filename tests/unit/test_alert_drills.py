@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ import pytest
 from click.testing import CliRunner
 from litestar.testing import TestClient
 
+from lab.alerts.drills import play
 from lab.alerts.drills.causes import caused
 from lab.alerts.drills.command import drill
 from lab.alerts.drills.definition import LONG_MEMORY, Cause, Drill, DrillError, by_fault, expectations, load_drills
-from lab.alerts.drills.play import Level, Outcome
+from lab.alerts.drills.play import Level, Outcome, Player
 from lab.alerts.drills.report import summary, write
 from lab.alerts.tuning.form import load_watched
 from lab.alerts.tuning.truth import Expected, Fault
@@ -228,3 +230,29 @@ def test_a_drill_without_a_stack_or_of_no_alert_is_refused_in_one_line(
 
 def _no_stack() -> None:
     raise StackError("no stack is running: start one with `make up` or `make native`")
+
+
+class QuietPlayer(Player):
+    """Of a stack in which nothing fires."""
+
+    def _firing(self) -> list[tuple[str, Sequence[str]]]:
+        return []
+
+    def _starting(self) -> bool:
+        return False
+
+
+def test_a_clock_that_is_set_back_does_not_prolong_the_calm_before_a_drill(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def wall() -> float:
+        asked.append(1)
+        assert len(asked) < 100, "waits for the clock"
+        return 1_800_000_000.0 if len(asked) < 3 else 1_700_000_000.0
+
+    monkeypatch.setattr("time.time", wall)
+    monkeypatch.setattr(play, "QUIET_SECONDS", 0.2)
+    monkeypatch.setattr(play, "ASK_SECONDS", 0.01)
+    unused: Any = None
+    player = QuietPlayer(unused, LabSettings(), unused, unused, lambda text: None, frozenset())
+    assert player._await_calm() < player.now()

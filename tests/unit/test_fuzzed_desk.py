@@ -20,6 +20,7 @@ from lab.desk.disk import Disk
 from lab.desk.gateway_log import MOST_LINE_BYTES, GatewayLog
 from lab.desk.inbox import Inbox
 from lab.desk.notified import Notified
+from lab.desk.page import SILENT_SECONDS
 from lab.desk.runbooks import Runbooks
 from testbed.replica import Samples
 from tests.unit.test_alerts_desk import JSON, line, notification
@@ -62,6 +63,17 @@ def test_the_page_shows_any_time_in_any_zone(
     finally:
         monkeypatch.undo()
         time.tzset()
+
+
+def test_a_heartbeat_that_stopped_is_late_whatever_the_clock_is_set_to(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert desk.post("/heartbeat", json=notification()).status_code == 204
+    assert 'class="quiet">Dead-man' in desk.get("/").text
+    monkeypatch.setattr("time.time", lambda: 0.0)
+    now = time.monotonic()
+    monkeypatch.setattr("time.monotonic", lambda: now + SILENT_SECONDS + 1)
+    assert 'class="late">Dead-man' in desk.get("/").text
 
 
 def test_a_time_without_an_offset_is_refused_and_not_kept(desk: Desk) -> None:

@@ -12,6 +12,7 @@ from lab.alerts.active import active_alerts, is_starting
 from lab.alerts.drills.causes import caused
 from lab.alerts.drills.definition import LONG_MEMORY, Cause, Drill, DrillError, seconds
 from lab.alerts.tuning.truth import TOGETHER
+from lab.clock import steady_clock
 from lab.prometheus import Prometheus, PrometheusError
 from lab.settings import LabSettings
 from lab.stack.events import FaultLog
@@ -89,6 +90,8 @@ class Player:
     """Jobs of optional parts that this stack does not have."""
     hold: float = 0.0
     """Minimum duration of every fault, in seconds."""
+    now: Callable[[], float] = field(default_factory=steady_clock)
+    """Unix seconds; not affected by changes of the system clock."""
 
     def why_not(self, drill: Drill) -> str:
         """The reason why this drill cannot be played here; empty if it can."""
@@ -136,17 +139,18 @@ class Player:
         outcomes = [Outcome(name, cause.do, cause.part, calm=calm, together=names) for name in drills]
         seen: set[str] = set()
         level = self._level()
-        with self.log.during(cause.part, cause.do, TOGETHER.join(names)) as event:
+        with self.log.during(cause.part, cause.do, TOGETHER.join(names)):
+            began = self.now()
             for outcome in outcomes:
-                outcome.began = event.begin
+                outcome.began = began
             self.say(f"{', '.join(names)}: {cause.do} {cause.part}")
             with caused(self.stack, cause, self.settings):
                 while [
                     each for each in outcomes if not self._is_watched(each, drills[each.alert], before, seen)
-                ] or time.time() < event.begin + self.hold:
+                ] or self.now() < began + self.hold:
                     time.sleep(ASK_SECONDS)
                     seen |= {name for name, _ in self._firing()}
-        ended = time.time()
+        ended = self.now()
         for outcome in outcomes:
             outcome.ended = ended
         while [each for each in outcomes if not self._is_over(each, drills[each.alert], seen)]:
@@ -160,12 +164,12 @@ class Player:
 
     def _await_calm(self) -> float:
         """Waits until no alert has fired for `QUIET_SECONDS`, and returns since when."""
-        calm = time.time()
+        calm = self.now()
         deadline = calm + CALM_SECONDS
         self.say("waiting until no alert fires")
-        while time.time() < calm + QUIET_SECONDS:
+        while self.now() < calm + QUIET_SECONDS:
             if self._firing() or self._starting():
-                calm = time.time()
+                calm = self.now()
             if calm > deadline:
                 raise DrillError(f"alerts are still firing after {CALM_SECONDS:.0f} s: see `glasshouse alerts`")
             time.sleep(ASK_SECONDS)
@@ -179,7 +183,7 @@ class Player:
 
     def _is_watched(self, outcome: Outcome, drill: Drill, before: int, seen: set[str]) -> bool:
         """Whether everything that this drill expects during the fault has happened, or is overdue."""
-        passed = time.time() - outcome.began
+        passed = self.now() - outcome.began
         if outcome.fires is None:
             fired = self._firing()
             seen |= {name for name, _ in fired}
@@ -196,7 +200,7 @@ class Player:
 
     def _is_over(self, outcome: Outcome, drill: Drill, seen: set[str]) -> bool:
         """Whether the alert has resolved after the end of the fault, or is overdue."""
-        passed = time.time() - outcome.ended
+        passed = self.now() - outcome.ended
         if outcome.fires is not None and outcome.cleared is None:
             fired = {name for name, _ in self._firing()}
             seen |= fired

@@ -3,8 +3,8 @@
 import random
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 import httpx
 
@@ -16,11 +16,15 @@ CLIENTS = 4
 LONGEST_WAIT_SECONDS = 2
 # retries while the stack is busy, as just after its start
 MOST_BUSY_ANSWERS = 5
+# without any task being created
+STALL_SECONDS = 30.0
+LOOK_SECONDS = 0.2
+
+# id and ETag
+Task = tuple[str, str]
 
 
-def prepare(
-    host: str, count: int, seed: int, is_stopped: Callable[[], bool] = lambda: False
-) -> tuple[list[tuple[str, str]], int]:
+def prepare(host: str, count: int, seed: int, is_stopped: Callable[[], bool] = lambda: False) -> tuple[list[Task], int]:
     """Creates `count` tasks. Returns their ids and ETags, and how many requests it took. Raises `CannotRunError`."""
     draw = random.Random(f"{seed}/prepared")  # noqa: S311 (no secret)
     texts = [" ".join(draw.choices(WORDS, k=draw.randint(2, 12))) for _ in range(count)]
@@ -37,20 +41,20 @@ def prepare(
                 sent += 1
             return client.post("/tasks", json={"task": text})
 
-        def create(text: str) -> tuple[str, str]:
+        def create(text: str) -> Task:
             answer = post(text)
             busy = 0
             while answer.status_code in (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE):
-                wait = _seconds(answer.headers.get("retry-after", ""))
+                pause = _seconds(answer.headers.get("retry-after", ""))
                 is_limited = answer.status_code == httpx.codes.TOO_MANY_REQUESTS
-                if is_limited and wait > LONGEST_WAIT_SECONDS:
+                if is_limited and pause > LONGEST_WAIT_SECONDS:
                     raise CannotRunError(
                         "the rate limit rejects the generator: start the stack with a higher RATE_LIMIT, or off"
                     )
                 busy += not is_limited
                 if busy > MOST_BUSY_ANSWERS:
                     break
-                time.sleep(min(wait, LONGEST_WAIT_SECONDS))
+                time.sleep(min(pause, LONGEST_WAIT_SECONDS))
                 answer = post(text)
             if answer.status_code != httpx.codes.CREATED:
                 raise CannotRunError(f"POST /tasks answers {answer.status_code}: see `glasshouse status`")
@@ -59,12 +63,33 @@ def prepare(
                 raise CannotRunError("POST /tasks answers 201 without Location: is this a todo service?")
             return task_id, answer.headers.get("etag", "")
 
+        pool = ThreadPoolExecutor(CLIENTS)
         try:
-            with ThreadPoolExecutor(CLIENTS) as pool:
-                tasks = list(pool.map(create, texts))
-        except httpx.HTTPError as error:
+            tasks = _results([pool.submit(create, text) for text in texts], is_stopped)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise CannotRunError(f"POST /tasks: {error}: see `glasshouse status`") from error
+        finally:
+            # closes the connections of requests that are still being answered, so that their threads end
+            pool.shutdown(wait=False, cancel_futures=True)
+            client.close()
+            pool.shutdown()
     return tasks, sent
+
+
+def _results(futures: Sequence["Future[Task]"], is_stopped: Callable[[], bool]) -> list[Task]:
+    """Their results. Raises `CannotRunError` if it is stopped, or if no future ends for `STALL_SECONDS`."""
+    waiting, ended = set(futures), time.monotonic()
+    while waiting:
+        done, waiting = wait(waiting, timeout=LOOK_SECONDS, return_when=FIRST_COMPLETED)
+        for each in done:
+            each.result()
+            ended = time.monotonic()
+        if is_stopped():
+            raise CannotRunError("stopped before the load began")
+        # httpx limits the time of each read, so that a server that sends a byte now and then would take for ever
+        if time.monotonic() > ended + STALL_SECONDS:
+            raise CannotRunError(f"POST /tasks: no task was created within {STALL_SECONDS:g} s")
+    return [each.result() for each in futures]
 
 
 def _seconds(retry_after: str) -> int:

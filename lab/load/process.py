@@ -7,6 +7,8 @@ from pathlib import Path
 from queue import Queue
 from typing import IO, Self
 
+import msgspec
+
 from lab.load.messages import Failed, FromGenerator, Plan, decode_from_generator, encode
 
 # Seconds after which a process that does not stop is killed. It waits for outstanding requests for a part of them.
@@ -73,7 +75,13 @@ class Generator:
     def _read(self) -> None:
         said_all = False
         for line in _pipe(self._lead.stdout):
-            message = decode_from_generator.decode(line)
+            try:
+                message = decode_from_generator.decode(line)
+            except (msgspec.MsgspecError, ValueError):
+                # something else in that process has printed it
+                with self._log.open("ab") as log:
+                    log.write(line)
+                continue
             said_all = not hasattr(message, "offered")
             self.messages.put(message)
         if not said_all and self._lead.wait() != 0:

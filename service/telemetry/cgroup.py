@@ -24,7 +24,7 @@ class Cgroup:
         key, scale = ("throttled_usec", 1e6) if self._is_v2 else ("throttled_time", 1e9)
         for line in self._read("cpu.stat" if self._is_v2 else "cpu/cpu.stat").splitlines():
             name, _, value = line.partition(" ")
-            if name == key:
+            if name == key and value.isdecimal():
                 return int(value) / scale
         return 0.0
 
@@ -34,7 +34,7 @@ class Cgroup:
             quota, _, period = self._read("cpu.max").partition(" ")
         else:
             quota, period = self._read("cpu/cpu.cfs_quota_us"), self._read("cpu/cpu.cfs_period_us")
-        if quota.isdecimal() and period.isdecimal():
+        if quota.isdecimal() and period.isdecimal() and int(period):
             return int(quota) / int(period)
         return float(os.cpu_count() or 1)
 
@@ -47,7 +47,7 @@ class Cgroup:
 
     def _read(self, name: str) -> str:
         try:
-            return (self._root / name).read_text(encoding="utf-8").strip()
+            return (self._root / name).read_text(encoding="utf-8", errors="replace").strip()
         except OSError:
             return ""
 

@@ -1,13 +1,16 @@
 """Files, addresses and answers that the lab's commands are given: read as they are meant, or refused with one line."""
 
+import io
 import json
 import lzma
+import os
 import random
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from queue import Queue
 from typing import Any
 from xml.etree import ElementTree
 
@@ -25,9 +28,12 @@ from lab.alerts.tuning.form import FormError, duration, load_watched
 from lab.alerts.tuning.history import HistoryError
 from lab.alerts.tuning.recording import load as load_recording
 from lab.check import check
+from lab.load import prepare as module
 from lab.load.definition import define
 from lab.load.errors import CannotRunError
+from lab.load.messages import End, encode
 from lab.load.prepare import prepare
+from lab.load.process import Generator
 from lab.load.target import check_target
 from lab.loadtest.command import load as load_command
 from lab.loadtest.results import write_junit
@@ -37,6 +43,7 @@ from lab.report.command import runs as runs_command
 from lab.report.compare import compare
 from lab.runs.record import UnreadableRunError, load, save
 from lab.runs.tally import Failure
+from service.telemetry.cgroup import Cgroup
 from tests.unit.test_load_report import run
 
 SEED = 19
@@ -202,6 +209,72 @@ def test_an_odd_retry_after_is_a_long_wait(wait: str) -> None:
     head = f"HTTP/1.1 429 Too Many Requests\r\nRetry-After: {wait}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
     with server(head.encode()) as url, pytest.raises(CannotRunError, match="rate limit"):
         prepare(url, 1, 1)
+
+
+@pytest.mark.parametrize("is_told", [False, True], ids=["stalls", "is stopped"])
+def test_a_server_that_trickles_holds_up_no_preparation(monkeypatch: pytest.MonkeyPatch, is_told: bool) -> None:
+    monkeypatch.setattr(module, "STALL_SECONDS", 0.5)
+    ends = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection, suppress(OSError):
+                connection.recv(65536)
+                connection.sendall(b"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n")
+                # some ten seconds, for as long as somebody reads
+                for _ in range(200):
+                    connection.sendall(b"1\r\nx\r\n")
+                    if ends.wait(0.05):
+                        break
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        asked: list[int] = []
+
+        def is_stopped() -> bool:
+            asked.append(1)
+            return is_told and len(asked) > 2
+
+        with pytest.raises(CannotRunError, match="stopped before" if is_told else "no task was created within"):
+            prepare(address, 1, 1, is_stopped)
+        assert thread.is_alive()
+        ends.set()
+        thread.join(10)
+
+
+def test_a_line_that_is_none_of_the_generators_is_logged_and_its_messages_are_read(tmp_path: Path) -> None:
+    class Ended:
+        stdout = io.BytesIO(b"warning: something\n" + encode(End(found=7.0)) + b"\n\xff\n")
+
+        def wait(self) -> int:
+            return 0
+
+    made = Generator.__new__(Generator)
+    made.messages, made._log, made._lead = Queue(), tmp_path / "generator.log", Ended()  # type: ignore[assignment]
+    made._read()
+    assert [made.messages.get(timeout=5) for _ in range(2)] == [End(found=7.0), None]
+    assert made._log.read_bytes() == b"warning: something\n\xff\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("cpu.max", b"max 100000"),
+        ("cpu.max", b"5 0"),
+        ("cpu.max", b"\xff"),
+        ("cpu.stat", b"throttled_usec x"),
+        ("memory.max", b"-1"),
+    ],
+)
+def test_a_cgroup_of_odd_files_has_the_machines_limits(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / "cgroup.controllers").touch()
+    (tmp_path / name).write_bytes(content)
+    found = Cgroup(tmp_path)
+    assert found.cpu_limit_cores() == os.cpu_count()
+    assert found.memory_limit_bytes() > 1 << 20
+    assert found.throttled_seconds() == 0
 
 
 # --- recordings, rule files and thresholds

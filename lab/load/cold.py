@@ -3,28 +3,38 @@
 import socket
 import subprocess
 from collections.abc import Sequence
+from urllib.parse import urlsplit
 
 from lab.load.errors import CannotRunError
+from lab.load.target import addresses_of, local_addresses
 from lab.settings import PLACE, START, LabSettings
 from lab.stack.supervisor import Supervisor
 from lab.stack.up import HOME
 
 NODES = 6
+# the gateway's name in the Compose network
+INSIDE = "gateway"
 ANSWER_SECONDS = 5.0
 
 Address = tuple[str, int]
 
 
-def empty_cache(settings: LabSettings) -> None:
-    """Flushes every primary of the Redis Cluster. Raises `CannotRunError` if there is none.
+def empty_cache(settings: LabSettings, host: str) -> None:
+    """Flushes every primary of the Redis Cluster behind the base URL `host`. Raises `CannotRunError` if there is none.
 
     Only cache entries and rate limit counters are lost.
     """
-    native = [("127.0.0.1", settings.redis_port + node) for node in range(NODES)]
-    inside_docker = [(f"redis-{node + 1}", 6379) for node in range(NODES)]
-    # another process on these ports may belong to somebody else
-    is_native = Supervisor(HOME).is_running()
-    done = _emptied(native) if is_native else _emptied(inside_docker) or _emptied_by_compose()
+    name = urlsplit(host).hostname or ""
+    if name == INSIDE:
+        # outside of the Compose network, these names may be somebody else's
+        done = _emptied([(f"redis-{node + 1}", 6379) for node in range(NODES)])
+    elif not addresses_of(name) <= local_addresses():
+        raise CannotRunError(f"{name} is not this machine: cold-cache empties only the cache of the stack here")
+    elif Supervisor(HOME).is_running():
+        done = _emptied([("127.0.0.1", settings.redis_port + node) for node in range(NODES)])
+    else:
+        # without a native stack, other processes may listen on its ports
+        done = _emptied_by_compose()
     if not done:
         raise CannotRunError(f"no Redis Cluster to empty: cold-cache needs the whole stack, {START}")
 

@@ -96,7 +96,7 @@ class LoadRun:
             writer.write(metrics(self._measured, definition.name, "prepare"))
             tasks, self._prepared = prepare(options.host, definition.traffic.prepared, options.seed, self._is_stopped)
             if definition.begins_cold:
-                empty_cache(self._settings)
+                empty_cache(self._settings, options.host)
             load_began = time.time()
             with self._fault():
                 self._load(tasks, folder, writer, watch)

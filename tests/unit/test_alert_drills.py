@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from litestar.testing import TestClient
 
-from lab.alerts.drills import play
+from lab.alerts.drills import causes, play
 from lab.alerts.drills.causes import caused
 from lab.alerts.drills.command import drill
 from lab.alerts.drills.definition import LONG_MEMORY, Cause, Drill, DrillError, by_fault, expectations, load_drills
@@ -230,6 +230,30 @@ def test_a_drill_without_a_stack_or_of_no_alert_is_refused_in_one_line(
 
 def _no_stack() -> None:
     raise StackError("no stack is running: start one with `make up` or `make native`")
+
+
+@pytest.mark.parametrize(("state", "tries"), [("Up 2 minutes (Paused)", 3), ("paused", 3), ("Up 2 minutes", 1)])
+def test_a_part_that_is_still_paused_is_resumed_though_the_engine_failed(
+    monkeypatch: pytest.MonkeyPatch, state: str, tries: int
+) -> None:
+    tried: list[str] = []
+
+    class Engine(RecordedStack):
+        def parts(self) -> dict[str, str]:
+            if len(tried) == 1 and tries > 1:
+                raise StackError("`docker compose ps`: timeout")
+            return {"redis-1": state}
+
+        def act(self, action: str, part: str) -> None:
+            if action == "resume":
+                tried.append(part)
+                if len(tried) < 3:
+                    raise StackError("`docker compose ps`: timeout")
+
+    monkeypatch.setattr(causes, "AGAIN_SECONDS", 0.01)
+    with caused(Engine(), Cause("pause", ["redis-1"]), LabSettings()):
+        pass
+    assert len(tried) == tries
 
 
 class QuietPlayer(Player):

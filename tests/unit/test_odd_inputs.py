@@ -28,6 +28,7 @@ from lab.alerts.tuning.form import FormError, duration, load_watched
 from lab.alerts.tuning.history import HistoryError
 from lab.alerts.tuning.recording import load as load_recording
 from lab.check import check
+from lab.load import cold
 from lab.load import prepare as module
 from lab.load.definition import define
 from lab.load.errors import CannotRunError
@@ -43,6 +44,7 @@ from lab.report.command import runs as runs_command
 from lab.report.compare import compare
 from lab.runs.record import UnreadableRunError, load, save
 from lab.runs.tally import Failure
+from lab.settings import LabSettings
 from service.telemetry.cgroup import Cgroup
 from tests.unit.test_load_report import run
 
@@ -180,6 +182,28 @@ def test_an_option_that_is_no_number_is_refused(command: click.Command, argument
     done = invoke(command, *arguments)
     assert done.exit_code == 2
     assert "is no number" in done.output
+
+
+@pytest.mark.parametrize(
+    ("host", "runs", "emptied"),
+    [
+        ("http://127.0.0.1:5000", True, {("127.0.0.1", 7000 + node) for node in range(6)}),
+        # names of the Compose network, which outside of it may be anybody's
+        ("http://127.0.0.1:5000", False, set()),
+        ("http://gateway:5000", False, {(f"redis-{node + 1}", 6379) for node in range(6)}),
+        ("http://192.0.2.1:5000", True, set()),
+    ],
+)
+def test_only_the_cache_behind_the_load_is_emptied(
+    monkeypatch: pytest.MonkeyPatch, host: str, runs: bool, emptied: set[tuple[str, int]]
+) -> None:
+    asked: set[tuple[str, int]] = set()
+    monkeypatch.setattr(cold, "_flush", lambda node: bool(asked.add(node)))
+    monkeypatch.setattr(cold, "_emptied_by_compose", lambda: False)
+    monkeypatch.setattr(cold.Supervisor, "is_running", lambda _: runs)
+    with pytest.raises(CannotRunError, match="cold-cache"):
+        cold.empty_cache(LabSettings(), host)
+    assert asked == emptied
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from lab.stack.native import StackError
 
 MENDED_BY = {"pause": "resume", "stop": "start"}
 STOP_SECONDS = 20
+AGAIN_SECONDS = 1.0
 # minimum rest between repetitions that take longer than their period, as a share of the period
 LEAST_REST = 0.2
 
@@ -141,9 +142,26 @@ def _each(parts: list[str], act: Callable[[str], None]) -> None:
 
 
 def _mend(stack: Stack, action: str, part: str) -> None:
-    # the part may already have been resumed or started by somebody else
+    """Again until it succeeds: what carries out the action may itself have failed. Raises `StackError`."""
+    deadline = time.monotonic() + STOP_SECONDS
+    while True:
+        try:
+            stack.act(action, part)
+            return
+        except StackError:
+            if _is_mended(stack, action, part):
+                return
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(AGAIN_SECONDS)
+
+
+def _is_mended(stack: Stack, action: str, part: str) -> bool:
+    """Whether the part was already resumed or started by somebody else, or does not exist."""
     with suppress(StackError):
-        stack.act(action, part)
+        state = stack.parts().get(part, "").lower()
+        return not state or (state.startswith(("up", "running", "starting")) and "paused" not in state)
+    return False
 
 
 def _run_until_done(command: list[str]) -> None:

@@ -14,7 +14,8 @@ def test_where_the_overhead_fills_the_memory_nothing_is_a_hit_and_the_limiter_is
     tmp_path: Path, redis_cluster: RedisCluster, postgres: Postgres
 ) -> None:
     page = (ROOT / "alerts/runbooks/RedisMemoryNearLimit.md").read_text()
-    assert "Seen with `maxmemory` 3mb: hit ratio 0 and a limiter that is bypassed." in page
+    for word in ("`maxmemory`", "3mb", "hit ratio", "bypass", "CacheHitRatioLow", "RateLimitBypassed"):
+        assert word in page
     redis_cluster.repair()
     settings = {"DATABASE_URL": postgres.new_database(), "REDIS_URL": redis_cluster.url, "RATE_LIMIT": "100000/minute"}
     before = {node: node.client.config_get("maxmemory*") for node in redis_cluster.masters()}

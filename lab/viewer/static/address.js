@@ -1,6 +1,6 @@
-// The address of a dashboard says all that is chosen: /d/<uid>?from=…&to=…&refresh=…&var-route=…, as in Grafana.
+// The address of a dashboard contains all choices, as in Grafana: /d/<uid>?from=…&to=…&refresh=…&var-route=…
 
-/** What is chosen now, and how to choose otherwise. */
+/** The current choices, and how to change them. */
 export class Address {
   constructor(defaults) {
     this.defaults = defaults;
@@ -21,12 +21,12 @@ export class Address {
     return this.parameters.get("refresh") ?? this.defaults.refresh;
   }
 
-  /** Values chosen for a variable; none means all. */
+  /** The values chosen for a variable; an empty list means all. */
   chosen(name) {
     return this.parameters.getAll(`var-${name}`).filter((value) => value !== "$__all" && value !== "All");
   }
 
-  /** Sets parameters: a string, a list of strings, or null to leave one out. */
+  /** Sets parameters: a string, a list of strings, or null to remove one. */
   set(changes) {
     const parameters = this.parameters;
     for (const [name, value] of Object.entries(changes)) {
@@ -37,12 +37,12 @@ export class Address {
     this.changed();
   }
 
-  /** The address of another dashboard at the same time with the same choices. */
+  /** The address of another dashboard with the same time range and choices. */
   of(uid) {
     return `/d/${encodeURIComponent(uid)}${location.search}`;
   }
 
-  /** What the server is asked with. */
+  /** The parameters of requests to the server. */
   search() {
     const parameters = new URLSearchParams({ from: this.from, to: this.to });
     for (const [name, value] of this.parameters) if (name.startsWith("var-")) parameters.append(name, value);

@@ -1,13 +1,13 @@
-// The page: a dashboard at /d/<uid>, or the list of all.
+// The page: a dashboard at /d/<uid>, or the list of all dashboards.
 
 import { Address } from "glasshouse/address.js";
 import { navigation, refreshPicker, timePicker, variableChooser } from "glasshouse/controls.js";
-import { element } from "glasshouse/dom.js";
+import { button, element } from "glasshouse/dom.js";
 import { gridOf } from "glasshouse/grid.js";
 import { landing } from "glasshouse/landing.js";
 import { Live } from "glasshouse/live.js";
 import * as server from "glasshouse/server.js";
-import { followTheme, shownTheme } from "glasshouse/theme.js";
+import { shownTheme, themeButton } from "glasshouse/theme.js";
 import { showTraces } from "glasshouse/traces.js";
 import { showTracing } from "glasshouse/tracing/pages.js";
 
@@ -22,7 +22,7 @@ async function start() {
     if (uid) await showDashboard(decodeURIComponent(uid), all);
     else landing(document.body, all);
   } catch (error) {
-    tell(error.message);
+    showProblem(error.message);
     document.body.append(
       banner,
       element("p", { class: "gh-banner-link" }, element("a", { href: "/" }, "All dashboards")),
@@ -44,18 +44,16 @@ async function showDashboard(uid, all) {
     group: "glasshouse",
     theme: shownTheme(),
     zoom: (from, to) => address.set({ from: String(from), to: String(to) }),
-    linkTo: (other) => address.of(other),
     showTraces: (dot, dots) =>
       showTraces(document.body, dot ? [dot] : dots, (id) =>
         parts.hasTraces ? `/trace/${encodeURIComponent(id)}` : null,
       ),
   });
-  const live = new Live(uid, frames, address, view, (heard) => {
-    const problem = heard instanceof Error ? heard.message : heard.problem && `Prometheus: ${heard.problem}`;
-    if (!(heard instanceof Error)) parts = heard;
-    tell(problem);
+  const live = new Live(uid, frames, address, view, (report) => {
+    const problem = report instanceof Error ? report.message : report.problem && `Prometheus: ${report.problem}`;
+    if (!(report instanceof Error)) parts = report;
+    showProblem(problem);
   });
-  const toggle = followTheme(() => live.redraw());
   const variables = (dashboard.templating?.list ?? [])
     .filter((variable) => variable.hide !== HIDDEN)
     .map((variable) => variableChooser(variable, address));
@@ -74,22 +72,12 @@ async function showDashboard(uid, all) {
       element("span", { class: "gh-space" }),
       timePicker(address),
       refreshPicker(address, () => live.refresh()),
-      element(
-        "button",
-        { type: "button", class: "gh-button", "aria-label": "Light or dark", title: "Light or dark", onclick: toggle },
-        "◐",
-      ),
-      element(
-        "button",
-        {
-          type: "button",
-          class: "gh-button",
-          "aria-label": "Full screen",
-          title: "Full screen",
-          onclick: () => document.documentElement.requestFullscreen(),
-        },
-        "⤢",
-      ),
+      themeButton(() => live.redraw()),
+      button("⤢", {
+        "aria-label": "Full screen",
+        title: "Full screen",
+        onclick: () => document.documentElement.requestFullscreen(),
+      }),
     ),
     banner,
     element("main", {}, root),
@@ -97,12 +85,12 @@ async function showDashboard(uid, all) {
   await Promise.all([live.refresh(), offer()]);
 }
 
-function tell(problem) {
+function showProblem(problem) {
   banner.hidden = !problem;
   banner.textContent = problem ?? "";
 }
 
 document.body.dataset.theme = shownTheme();
-// as in Grafana's address: nothing but the panels, for a wall
+// Grafana's parameter: only the panels, for a wall screen
 if (new URLSearchParams(location.search).has("kiosk")) document.body.dataset.kiosk = "";
 start();

@@ -1,13 +1,13 @@
-// What stands above a dashboard: the other dashboards, variables, time, refresh, theme.
+// The controls above a dashboard: navigation, variables, time range, refresh.
 
-import { element } from "glasshouse/dom.js";
+import { button, element } from "glasshouse/dom.js";
 import { placeBelow } from "glasshouse/frame.js";
 import { RANGES, describe, forInput } from "glasshouse/times.js";
 
 const INTERVALS = ["5s", "10s", "30s", "1m", "5m"];
 let choosers = 0;
 
-/** Links to all dashboards; the current one is marked. They are made again when the address changes. */
+/** Links to all dashboards; the current one is marked. They are updated when the address changes. */
 export function navigation(all, current, address) {
   const nav = element("nav", { class: "gh-nav", "aria-label": "Dashboards" });
   const fill = () =>
@@ -22,7 +22,7 @@ export function navigation(all, current, address) {
   return nav;
 }
 
-/** A chooser for a variable of the JSON. `offer(values)` says what can be chosen. */
+/** A chooser for a variable of the JSON. `offer(values)` sets the values to choose from. */
 export function variableChooser(variable, address) {
   const label = variable.label || variable.name;
   const list = element("div", { class: "gh-choices" });
@@ -43,7 +43,7 @@ export function variableChooser(variable, address) {
         }),
         text,
       );
-    // a choice makes the list anew, and the keyboard stays where it was
+    // a choice replaces the list, so the focus is restored
     const focused = [...list.querySelectorAll("input")].indexOf(document.activeElement);
     list.replaceChildren(
       box("All", chosen.length === 0, () => choose([])),
@@ -75,7 +75,7 @@ export function variableChooser(variable, address) {
   };
 }
 
-/** The time range: the last minutes or hours, or two moments. */
+/** The time range: the last minutes or hours, or two times. */
 export function timePicker(address) {
   const panel = element("div", { class: "gh-choices" });
   const { root, summary } = dropdown("Time range", panel);
@@ -108,7 +108,7 @@ export function timePicker(address) {
         },
         element("label", {}, "From", from),
         element("label", {}, "To", to),
-        element("button", { class: "gh-button" }, "Apply"),
+        button("Apply", { type: "submit" }),
       ),
     );
   };
@@ -117,7 +117,7 @@ export function timePicker(address) {
   return root;
 }
 
-/** How often to ask again, and a button that pauses it. `now` asks at once. */
+/** The refresh interval, and a button that pauses it. `now` refreshes immediately. */
 export function refreshPicker(address, now) {
   const select = element(
     "select",
@@ -125,9 +125,7 @@ export function refreshPicker(address, now) {
     element("option", { value: "" }, "Paused"),
     ...INTERVALS.map((interval) => element("option", { value: interval }, `Every ${interval}`)),
   );
-  const pause = element("button", {
-    type: "button",
-    class: "gh-button",
+  const pause = button("", {
     onclick: () => {
       if (address.refresh) select.dataset.before = address.refresh;
       address.set({ refresh: address.refresh ? "" : (select.dataset.before ?? "5s") });
@@ -142,7 +140,7 @@ export function refreshPicker(address, now) {
   return element(
     "span",
     { class: "gh-refresh" },
-    element("button", { type: "button", class: "gh-button", onclick: now }, "Refresh"),
+    button("Refresh", { onclick: now }),
     select,
     pause,
   );
@@ -155,7 +153,7 @@ function dropdown(label, content) {
     { popover: true, id: `gh-chooser-${choosers}`, class: "gh-popover", role: "group", "aria-label": label },
     content,
   );
-  const summary = element("button", { type: "button", class: "gh-button gh-dropdown", popovertarget: list.id }, label);
+  const summary = button(label, { class: "gh-button gh-dropdown", popovertarget: list.id });
   list.addEventListener("beforetoggle", () => placeBelow(list, summary));
   return { root: element("span", { class: "gh-chooser" }, summary, list), summary };
 }

@@ -1,4 +1,4 @@
-// Draws dashboards whose answers stand in the page itself, as in a report that is opened without a server.
+// Draws dashboards whose data is in the page itself, as in a report that is opened without a server.
 
 import { element } from "glasshouse/dom.js";
 import { gridOf } from "glasshouse/grid.js";
@@ -18,7 +18,6 @@ for (const data of document.querySelectorAll("script.gh-snapshot")) {
           marks,
           theme: theme(),
           group: "glasshouse",
-          linkTo: () => null,
           showTraces: (dot, dots) => showTraces(host, dot ? [dot] : dots, () => null),
         });
       }

@@ -1,8 +1,8 @@
-// How a series is to be shown: the panel's defaults, and the overrides that match it.
+// The field configuration of a series: the panel's defaults, and the overrides that match it.
 
 import { format } from "glasshouse/units.js";
 
-/** The field configuration of a series. `custom` holds what only some panels know, such as lineWidth. */
+/** The field configuration of a series. `custom` has the options of only some panel types, such as lineWidth. */
 export function fieldOf(panel, name, refId = "") {
   const field = structuredClone(panel.fieldConfig?.defaults ?? {});
   field.custom ??= {};
@@ -20,59 +20,22 @@ export function textOf(field, value) {
   return value === null && field.noValue ? field.noValue : format(value, field.unit, field.decimals);
 }
 
-/** What a value is mapped to, `{text, color}`, or null. */
+/** The mapping of a value, `{text, color}`, or undefined. */
 export function mappingOf(field, value) {
-  for (const { type, options } of field.mappings ?? []) {
-    if (type === "value" && options[String(value)]) return options[String(value)];
-    if (
-      type === "range" &&
-      value !== null &&
-      value >= (options.from ?? -Infinity) &&
-      value <= (options.to ?? Infinity)
-    ) {
-      return options.result;
-    }
-    if (type === "special" && value === null && options.match.startsWith("null")) return options.result;
-  }
-  return null;
+  return field.mappings?.map(({ type, options }) => type === "value" && options[String(value)]).find(Boolean);
 }
 
-/** One figure of a row of values: lastNotNull, last, max, min, mean, sum, first, count, range or diff. */
-export function reduce(values, calculation = "lastNotNull") {
-  const known = values.filter((value) => value !== null && value !== undefined);
-  if (known.length === 0) return null;
-  const sum = known.reduce((total, value) => total + value, 0);
-  switch (calculation) {
-    case "last":
-      return values.at(-1) ?? null;
-    case "max":
-      return Math.max(...known);
-    case "min":
-      return Math.min(...known);
-    case "mean":
-      return sum / known.length;
-    case "sum":
-      return sum;
-    case "first":
-    case "firstNotNull":
-      return known[0];
-    case "count":
-      return known.length;
-    case "range":
-      return Math.max(...known) - Math.min(...known);
-    case "diff":
-      return known.at(-1) - known[0];
-    default:
-      return known.at(-1);
-  }
+/** The newest value that is not null, or null. */
+export function newest(values) {
+  return values.findLast((value) => value !== null && value !== undefined) ?? null;
 }
 
-/** All series of an answer, each with its field and the name that is shown. */
+/** All series of an answer, each with its field configuration and display name. */
 export function seriesOf(panel, answer) {
   return answer.results.flatMap((result) =>
     result.lines.map((line) => {
       const field = fieldOf(panel, line.name, result.refId);
-      return { ...line, field, refId: result.refId, name: field.displayName || line.name || result.refId };
+      return { ...line, field, name: field.displayName || line.name || result.refId };
     }),
   );
 }

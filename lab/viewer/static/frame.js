@@ -1,33 +1,28 @@
-// A panel's frame: title, what it means, its queries, and in its place what went wrong.
+// The frame of a panel: title, description, queries, and problems.
 
-import { element } from "glasshouse/dom.js";
+import { button, element } from "glasshouse/dom.js";
 import { KINDS } from "glasshouse/panels/kinds.js";
 import { forget } from "glasshouse/timechart.js";
 
 let frames = 0;
 
-/** A frame for a panel of the JSON: `{root, show(view), fail(message)}`. */
+/** The frame of a panel in the JSON: `{root, show(view), fail(message)}`. */
 export function frameOf(panel) {
   frames += 1;
   const about = element("div", { class: "gh-about", popover: true, id: `gh-about-${frames}` });
   const warning = element("span", { class: "gh-warning", hidden: true, role: "img" }, "!");
-  const traces = element("button", { type: "button", class: "gh-small", hidden: true }, "traces");
+  const traces = button("traces", { class: "gh-small", hidden: true });
   const body = element("div", { class: "gh-body" });
-  const button = element(
-    "button",
-    {
-      type: "button",
-      class: "gh-small",
-      popovertarget: about.id,
-      "aria-label": `About ${panel.title || "this panel"}`,
-    },
-    "i",
-  );
-  about.addEventListener("beforetoggle", () => placeBelow(about, button));
+  const opener = button("i", {
+    class: "gh-small",
+    popovertarget: about.id,
+    "aria-label": `About ${panel.title || "this panel"}`,
+  });
+  about.addEventListener("beforetoggle", () => placeBelow(about, opener));
   const root = element(
     "section",
     { class: `gh-panel gh-kind-${panel.type}`, "aria-label": panel.title, "data-panel": String(panel.id) },
-    element("header", {}, element("h3", { title: panel.title }, panel.title), warning, traces, button, about),
+    element("header", {}, element("h3", { title: panel.title }, panel.title), warning, traces, opener, about),
     body,
   );
   about.append(element("p", {}, panel.description || "No description."));
@@ -49,7 +44,7 @@ function show(frame, view) {
   const dots = results.flatMap((result) => result.exemplars);
   traces.hidden = dots.length === 0;
   traces.onclick = () => view.showTraces(null, dots);
-  // an expected gap beside data is none: Grafana shows the rest, and so do we
+  // an empty query is no problem if the panel expects it (noValue) and another query has data, as in Grafana
   const faults = problems.filter((result) => !(result.isEmpty && panel.fieldConfig?.defaults?.noValue));
   warning.hidden = faults.length === 0 || problems.length === results.length;
   warning.title = problems.map(({ query, problem }) => `${query}: ${problem}`).join("\n");
@@ -59,13 +54,13 @@ function show(frame, view) {
     wait(frame, waitsFor);
     return;
   }
-  if (panel.type !== "text" && problems.length === results.length) {
+  if (problems.length === results.length) {
     fail(frame, results.length ? problems : [{ query: "", problem: "this panel has no queries" }]);
     return;
   }
   const draw = KINDS[panel.type];
   if (!draw) {
-    fail(frame, [{ query: "", problem: `panels of the kind ${panel.type} are not drawn here; Grafana draws them` }]);
+    fail(frame, [{ query: "", problem: `panels of the type ${panel.type} are shown only by Grafana` }]);
     return;
   }
   root.classList.remove("gh-failed");
@@ -81,7 +76,7 @@ function show(frame, view) {
   }
 }
 
-// a panel that says what it waits for is not at fault while that has not come
+// a panel without data yet shows the text of its option noValue
 function wait({ body, root, warning }, words) {
   root.classList.remove("gh-failed");
   warning.hidden = true;
@@ -110,9 +105,9 @@ function fail({ body, root }, problems) {
   );
 }
 
-/** Puts a popover under the button that opens it, inside the window. */
-export function placeBelow(popover, button) {
-  const box = button.getBoundingClientRect();
+/** Positions a popover below the button that opens it, inside the window. */
+export function placeBelow(popover, opener) {
+  const box = opener.getBoundingClientRect();
   popover.style.top = `${Math.min(box.bottom + 4, innerHeight - 120)}px`;
   popover.style.left = "auto";
   popover.style.right = `${Math.max(8, document.documentElement.clientWidth - box.right)}px`;

@@ -1,4 +1,4 @@
-// The grid of a dashboard: 24 columns, rows of 38 pixels, and headings that fold what is under them.
+// The grid of a dashboard: 24 columns, rows of 30 pixels with gaps of 8, and headings that fold the panels below them.
 
 import { element } from "glasshouse/dom.js";
 import { frameOf } from "glasshouse/frame.js";
@@ -32,7 +32,7 @@ function sectionOf(title, isOpen) {
   let top = null;
   const add = (panel, frames) => {
     const { x, y, w, h } = panel.gridPos;
-    // a row's panels keep their places to each other, and the row begins where it stands on the page
+    // positions within a row are relative to its first panel
     top = top === null ? y : Math.min(top, y);
     const frame = frameOf(panel);
     Object.assign(frame.root.style, { gridColumn: `${x + 1} / span ${w}`, gridRow: `${y - top + 1} / span ${h}` });

@@ -1,75 +1,34 @@
-// The legend under or beside a chart: names, and figures where the panel asks for them.
+// The chart and the legend of a panel, and which series the user has hidden.
 
-import { element } from "glasshouse/dom.js";
-import { reduce, textOf } from "glasshouse/fields.js";
+import { element, swatch } from "glasshouse/dom.js";
 
-const HEADINGS = { lastNotNull: "last", firstNotNull: "first", last: "last" };
+const bodies = new WeakMap();
 
-/** Draws the legend of series with `colour` and `field`. `toggle(name)` is called when a name is pressed. */
-export function drawLegend(host, options, series, hidden, toggle) {
-  const legend = options?.legend ?? {};
-  host.hidden = legend.showLegend === false || legend.displayMode === "hidden";
-  if (host.hidden) return;
-  const entry = ({ name, colour }) =>
-    element(
-      "button",
-      {
+/** The elements of chart and legend in a panel's body, and the names of hidden series. Created at the first call. */
+export function chartWithLegend(body) {
+  if (!bodies.has(body)) {
+    const chart = element("div", { class: "gh-chart" });
+    bodies.set(body, { chart, legend: element("div", { class: "gh-legend" }), hidden: new Set() });
+  }
+  const parts = bodies.get(body);
+  if (parts.chart.parentNode !== body) body.replaceChildren(parts.chart, parts.legend);
+  return parts;
+}
+
+/** Draws a legend of `{name, colour}`. With `toggle(name)`, names are buttons that show one series alone. */
+export function drawLegend(legend, options, entries, hidden = new Set(), toggle = null) {
+  legend.hidden = options?.legend?.showLegend === false;
+  legend.replaceChildren(
+    ...entries.map(({ name, colour }) => {
+      const pressed = {
         type: "button",
         class: "gh-legend-name",
         "aria-pressed": String(!hidden.has(name)),
-        title: "Show this alone; again for all",
+        title: "Show only this series; press again to show all",
         onclick: () => toggle(name),
-      },
-      element("i", { class: "gh-swatch", style: { background: colour } }),
-      name,
-    );
-  const figures = legend.calcs ?? [];
-  host.classList.toggle("gh-legend-table", legend.displayMode === "table");
-  if (legend.displayMode !== "table") {
-    host.replaceChildren(
-      ...series.map((line) =>
-        element(
-          "span",
-          { class: "gh-legend-item" },
-          entry(line),
-          ...figures.map((figure) =>
-            element(
-              "span",
-              { class: "gh-faint" },
-              ` ${HEADINGS[figure] ?? figure}: ${textOf(line.field, reduce(line.values, figure))}`,
-            ),
-          ),
-        ),
-      ),
-    );
-    return;
-  }
-  host.replaceChildren(
-    element(
-      "table",
-      {},
-      element(
-        "thead",
-        {},
-        element(
-          "tr",
-          {},
-          element("th", { scope: "col" }, "Name"),
-          ...figures.map((figure) => element("th", { scope: "col" }, HEADINGS[figure] ?? figure)),
-        ),
-      ),
-      element(
-        "tbody",
-        {},
-        ...series.map((line) =>
-          element(
-            "tr",
-            {},
-            element("th", { scope: "row" }, entry(line)),
-            ...figures.map((figure) => element("td", {}, textOf(line.field, reduce(line.values, figure)))),
-          ),
-        ),
-      ),
-    ),
+      };
+      const item = toggle ? element("button", pressed, swatch(colour), name) : [swatch(colour), name];
+      return element("span", { class: "gh-legend-item" }, item);
+    }),
   );
 }

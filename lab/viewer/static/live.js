@@ -1,9 +1,9 @@
-// Keeps a grid up to date: asks for the panels that are in sight, and asks again when it is time.
+// Keeps a dashboard up to date: requests the visible panels, and refreshes them.
 
 import * as server from "glasshouse/server.js";
 import { milliseconds } from "glasshouse/times.js";
 
-/** `view` gives what every panel is drawn with; `report(parts or error)` hears of each round. */
+/** `view()` returns the context for drawing panels; `report(parts or error)` is called after each refresh. */
 export class Live {
   constructor(uid, frames, address, view, report) {
     Object.assign(this, { uid, frames, address, view, report });
@@ -17,7 +17,7 @@ export class Live {
     document.addEventListener("visibilitychange", () => document.hidden || this.refresh());
   }
 
-  /** Asks for everything in sight, and again after the chosen interval. A newer round takes the place of an older. */
+  /** Requests all visible panels, and again after the chosen interval. A newer round replaces an older one. */
   async refresh() {
     const round = (this.round += 1);
     clearTimeout(this.timer);
@@ -39,7 +39,7 @@ export class Live {
     if (round === this.round && pause && !document.hidden) this.timer = setTimeout(() => this.refresh(), pause);
   }
 
-  /** Draws again what is known, as when the theme has changed. */
+  /** Draws all panels again, as when the theme has changed. */
   redraw() {
     for (const id of this.answers.keys()) this.draw(id);
   }

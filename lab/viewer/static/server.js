@@ -1,6 +1,6 @@
-// What the viewer's server is asked for.
+// Requests to the viewer's server.
 
-/** A problem that the server names, or that it does not answer. */
+/** A problem that the server reports, or that it does not answer. */
 export class ServerError extends Error {}
 
 /** The dashboards: uid, title, description and number of panels of each. */
@@ -9,19 +9,19 @@ export const dashboards = () => ask("/api/dashboards");
 /** A dashboard's JSON. */
 export const dashboard = (uid) => ask(`/api/dashboards/${encodeURIComponent(uid)}`);
 
-/** The values that each variable can have. */
+/** The possible values of each variable. */
 export const variables = (uid, search) => ask(`/api/dashboards/${encodeURIComponent(uid)}/variables?${search}`);
 
-/** The spans of time to mark on every panel. */
+/** The annotations: spans of time to mark on every panel. */
 export const annotations = (uid, search) => ask(`/api/dashboards/${encodeURIComponent(uid)}/annotations?${search}`);
 
-/** What a panel's queries answer. */
+/** The results of a panel's queries. */
 export const panel = (uid, id, search) => ask(`/api/dashboards/${encodeURIComponent(uid)}/panels/${id}?${search}`);
 
-/** Prometheus: its address, and why it cannot be read, if so; and whether traces can be seen. */
+/** Prometheus' address, the reason if it cannot be read, and whether traces are available. */
 export const parts = () => ask("/api/parts");
 
-/** What the pages of traces ask for, below `/api/tracing/`. */
+/** Requests of the pages of traces, below `/api/tracing/`. */
 export const askTracing = (path) => ask(`/api/tracing/${path}`);
 
 async function ask(path) {

@@ -1,5 +1,4 @@
-// What all panels over time share: the axis of time, the crosshair, zooming, annotations, and a chart that lives on
-// from one refresh to the next.
+// What all charts over time share: the time axis, crosshair, zoom, annotations, exemplars, and reuse between refreshes.
 
 import { faded, named, themeOf } from "glasshouse/colours.js";
 import { moment } from "glasshouse/times.js";
@@ -9,18 +8,18 @@ const FONT = "11px system-ui, sans-serif";
 const charts = new WeakMap();
 
 /**
- * Draws a chart into `body`, or gives the one that is there new data if `plan.signature` is as it was.
+ * Draws a chart into `body`, or updates the data of the existing one if `plan.signature` has not changed.
  *
- * `plan`: signature, data (uPlot's rows: times, then a row a series), series, scales and axes as uPlot takes
- * them, bands (areas between series), what to draw `under` and `over` the series, whether points follow the crosshair
- * (`showsPoints`), what a `click` does, and `tip(index, chart)`, the lines of the tooltip at a point in time.
+ * `plan`: signature; data (uPlot's rows: times, then one row per series); series, scales, axes and bands as for uPlot;
+ * `over(chart)` draws on top of the series; `showsPoints: false` hides points at the crosshair; `tip(index, chart)`
+ * returns the lines of the tooltip; `exemplars` have a `value` on the y scale, and `exemplarText(dot)` their duration.
  */
 export function timeChart(body, view, plan) {
   const known = charts.get(body);
   if (known && known.signature === plan.signature && known.theme === view.theme) {
     Object.assign(known.live, { view, plan });
     known.chart.setData(plan.data, true);
-    return known.chart;
+    return;
   }
   forget(body);
   const live = { view, plan };
@@ -28,10 +27,9 @@ export function timeChart(body, view, plan) {
   const sized = new ResizeObserver(() => chart.setSize(sizeOf(body)));
   sized.observe(body);
   charts.set(body, { chart, live, sized, signature: plan.signature, theme: view.theme });
-  return chart;
 }
 
-/** Takes a body's chart away, if it has one. */
+/** Removes the chart of an element, if it has one. */
 export function forget(body) {
   const known = charts.get(body);
   if (!known) return;
@@ -45,13 +43,28 @@ export function timesOf(answer) {
   return Array.from({ length: answer.count }, (_, index) => answer.start + index * answer.step);
 }
 
-/** An axis in the look that all share. */
-export function axis(theme, rest) {
-  return { stroke: theme.faint, font: FONT, grid: { stroke: theme.grid, width: 1 }, ticks: { show: false }, ...rest };
+/** The exemplars of an answer that have a value. */
+export function exemplarsOf(answer) {
+  return answer.results.flatMap((result) => result.exemplars).filter((dot) => dot.value !== null);
 }
 
-/** Space that labels of an axis need, in pixels. */
-export function widthOf(labels) {
+/** A value axis. */
+export function axis(theme, rest) {
+  const look = { stroke: theme.faint, font: FONT, grid: { stroke: theme.grid, width: 1 }, ticks: { show: false } };
+  return { ...look, size: (chart, labels) => widthOf(labels ?? []), ...rest };
+}
+
+/** The axis of a chart with rows of names instead of values. */
+export function rowAxis(theme, rest) {
+  return axis(theme, { grid: { show: false }, ...rest });
+}
+
+/** uPlot's series for rows that `over` draws. */
+export function rowSeries(rows) {
+  return rows.map(() => ({ paths: () => null, points: { show: false } }));
+}
+
+function widthOf(labels) {
   return Math.max(34, 14 + Math.max(0, ...labels.map((label) => String(label).length)) * 6.4);
 }
 
@@ -84,11 +97,20 @@ function options(body, live) {
     series: [{}, ...plan.series],
     bands: plan.bands,
     hooks: {
-      drawClear: [(chart) => live.plan.under?.(chart, theme)],
-      draw: [(chart) => live.plan.over?.(chart, theme), (chart) => drawMarks(chart, live.view.marks, theme)],
+      draw: [
+        (chart) => live.plan.over?.(chart),
+        (chart) => drawExemplars(chart, live.plan.exemplars ?? [], theme),
+        (chart) => drawMarks(chart, live.view.marks, theme),
+      ],
       setSelect: [(chart) => zoomTo(chart, live.view)],
       setCursor: [(chart) => tipAt(chart, live)],
-      ready: [(chart) => chart.over.addEventListener("click", () => live.plan.click?.(chart))],
+      ready: [
+        (chart) =>
+          chart.over.addEventListener("click", () => {
+            const dot = nearestExemplar(chart, live.plan);
+            if (dot) live.view.showTraces(dot);
+          }),
+      ],
     },
   };
 }
@@ -97,7 +119,7 @@ function lastTime({ start, step, count }) {
   return start + step * Math.max(1, count - 1);
 }
 
-// what tells two labels apart that are this many seconds from each other
+// a label of the time axis, with as much precision as labels that are `every` seconds apart need
 function clock(at, every) {
   const date = new Date(at * 1000);
   if (every >= 86400) return date.toLocaleDateString(undefined, { month: "short", day: "numeric" });
@@ -115,7 +137,7 @@ function zoomTo(chart, view) {
 
 function tipAt(chart, { view, plan }) {
   const { idx, left, top } = chart.cursor;
-  // a chart whose crosshair only follows another's has no pointer over it
+  // without the pointer over it, the crosshair only follows that of another chart
   if (idx === null || idx === undefined || left < 0 || !chart.over.matches(":hover")) {
     hideTip(chart);
     return;
@@ -123,9 +145,11 @@ function tipAt(chart, { view, plan }) {
   const at = chart.posToVal(left, "x");
   const near = (chart.scales.x.max - chart.scales.x.min) * (5 / chart.over.clientWidth);
   const marked = view.marks.filter((mark) => at >= mark.start - near && at <= mark.end + near);
+  const dot = nearestExemplar(chart, plan);
   const box = chart.over.getBoundingClientRect();
   const lines = [
     ...plan.tip(idx, chart),
+    ...(dot ? [{ name: `trace ${dot.traceId}`, value: plan.exemplarText(dot), colour: null }] : []),
     ...marked.map((mark) => ({ name: mark.title, value: mark.text, colour: mark.colour })),
   ];
   showTip(chart, box.left + left, box.top + top, moment(chart.data[0][idx]), lines);
@@ -149,8 +173,37 @@ function drawMarks(chart, marks, theme) {
     ctx.lineTo(from, bbox.top + bbox.height);
     ctx.stroke();
     ctx.fillStyle = faded(colour, 0.9);
-    // how long it lasted stands under the axis, where it cannot be taken for data
+    // the duration is a bar below the axis, where it cannot be mistaken for data
     ctx.fillRect(from, bbox.top + bbox.height + thin, Math.max(3 * thin, to - from), 3 * thin);
   }
   ctx.restore();
+}
+
+// exemplars are diamonds
+function drawExemplars(chart, dots, theme) {
+  const { ctx } = chart;
+  const size = 3.5 * devicePixelRatio;
+  ctx.save();
+  for (const dot of dots) {
+    if (dot.time < chart.scales.x.min || dot.time > chart.scales.x.max) continue;
+    const [x, y] = [chart.valToPos(dot.time, "x", true), chart.valToPos(dot.value, "y", true)];
+    ctx.beginPath();
+    ctx.moveTo(x, y - size);
+    ctx.lineTo(x + size, y);
+    ctx.lineTo(x, y + size);
+    ctx.lineTo(x - size, y);
+    ctx.closePath();
+    ctx.fillStyle = theme.text;
+    ctx.strokeStyle = theme.ground;
+    ctx.fill();
+    ctx.stroke();
+  }
+  ctx.restore();
+}
+
+// the exemplar under the pointer, or undefined
+function nearestExemplar(chart, { exemplars = [] }) {
+  const { left, top } = chart.cursor;
+  const far = (dot) => Math.hypot(chart.valToPos(dot.time, "x") - left, chart.valToPos(dot.value, "y") - top);
+  return exemplars.filter((dot) => far(dot) < 9).sort((a, b) => far(a) - far(b))[0];
 }

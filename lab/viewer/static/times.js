@@ -1,4 +1,4 @@
-// Times as the address writes them, and as people read them.
+// Times in addresses, and as text.
 
 export const RANGES = [
   ["now-5m", "Last 5 minutes"],
@@ -11,14 +11,14 @@ export const RANGES = [
   ["now-24h", "Last 24 hours"],
 ];
 
-/** What a range is called. */
+/** The name of a time range. */
 export function describe(from, to) {
   const known = to === "now" && RANGES.find(([start]) => start === from);
   if (known) return known[1];
   return `${spoken(from)} – ${spoken(to)}`;
 }
 
-/** A date and time to the second, in the reader's zone. */
+/** Date and time to the second, in the local time zone. */
 export function moment(seconds) {
   return new Date(seconds * 1000).toLocaleString(undefined, {
     month: "short",
@@ -30,13 +30,13 @@ export function moment(seconds) {
   });
 }
 
-/** The milliseconds between refreshes that `5s`, `1m` or `1h` say; 0 for none. */
+/** An interval such as `5s`, `1m` or `1h` in milliseconds; 0 for none. */
 export function milliseconds(interval) {
   const written = /^(\d+)([smh])$/.exec(interval ?? "");
   return written ? Number(written[1]) * { s: 1e3, m: 60e3, h: 3600e3 }[written[2]] : 0;
 }
 
-/** What `<input type="datetime-local">` takes, for a time of the address. */
+/** A time of the address as the value of `<input type="datetime-local">`. */
 export function forInput(text, now = Date.now()) {
   const at = new Date(absolute(text, now));
   return new Date(at.getTime() - at.getTimezoneOffset() * 60e3).toISOString().slice(0, 19);

@@ -1,11 +1,11 @@
-// The one tooltip of the page, which follows the pointer.
+// The tooltip of the page, which follows the pointer.
 
-import { element } from "glasshouse/dom.js";
+import { element, swatch } from "glasshouse/dom.js";
 
 let tip = null;
 let owner = null;
 
-/** Shows a heading and lines `{name, value, colour}` beside a point of the window. `who` shows it. */
+/** Shows a heading and lines `{name, value, colour}` next to a point of the window, for the chart `who`. */
 export function showTip(who, x, y, heading, lines) {
   tip ??= element("div", { class: "gh-tip", "aria-hidden": "true" });
   const ground = document.querySelector(".gh");
@@ -19,7 +19,7 @@ export function showTip(who, x, y, heading, lines) {
         element(
           "div",
           { class: "gh-tip-line" },
-          element("i", { class: "gh-swatch", style: { background: line.colour ?? "transparent" } }),
+          swatch(line.colour ?? "transparent"),
           element("span", {}, line.name),
           element("b", {}, line.value),
         ),
@@ -32,7 +32,7 @@ export function showTip(who, x, y, heading, lines) {
   tip.style.top = `${Math.max(4, Math.min(y + 12, innerHeight - height - 4))}px`;
 }
 
-/** Hides it, if `who` shows it. */
+/** Hides the tooltip, if it is that of `who`. */
 export function hideTip(who) {
   if (owner !== who || !tip) return;
   tip.hidden = true;

@@ -1,4 +1,4 @@
-// Figures as people read them, for the units that Grafana names.
+// Formats values in those of Grafana's units that the dashboards use.
 
 const SHORT = [
   [1e12, " T"],
@@ -12,12 +12,6 @@ const BINARY = [
   [2 ** 20, " MiB"],
   [2 ** 10, " KiB"],
 ];
-const DECIMAL = [
-  [1e12, " TB"],
-  [1e9, " GB"],
-  [1e6, " MB"],
-  [1e3, " kB"],
-];
 const SECONDS = [
   [86400, " d"],
   [3600, " h"],
@@ -28,49 +22,32 @@ const SECONDS = [
   [1e-9, " ns"],
 ];
 
-// unit → how its figures are scaled, and what follows them
+// unit → scale, and the suffix of unscaled values
 const UNITS = {
   none: { scale: [], after: "" },
   short: { scale: SHORT, after: "" },
-  percentunit: { scale: [[0.01, "%"]], after: "%", zero: "0%" },
-  percent: { scale: [], after: "%" },
+  percentunit: { scale: [[0.01, "%"]], after: "%" },
   s: { scale: SECONDS, after: " s" },
-  ms: { scale: SECONDS, after: " ms", factor: 1e-3 },
-  dtdurations: { scale: SECONDS, after: " s" },
   reqps: { scale: SHORT, after: " req/s" },
-  rps: { scale: SHORT, after: " reads/s" },
-  wps: { scale: SHORT, after: " writes/s" },
   ops: { scale: SHORT, after: " ops/s" },
-  cps: { scale: SHORT, after: " /s" },
-  iops: { scale: SHORT, after: " io/s" },
-  hertz: { scale: SHORT, after: " Hz" },
   bytes: { scale: BINARY, after: " B" },
-  decbytes: { scale: DECIMAL, after: " B" },
-  Bps: { scale: DECIMAL, after: " B", last: "/s" },
-  binBps: { scale: BINARY, after: " B", last: "/s" },
 };
 
-/** A figure with its unit. A unit that is not known is written after the figure; `suffix:` and `prefix:` are custom. */
+/** A value with its unit. An unknown unit is appended to the value. */
 export function format(value, unit = "none", decimals = undefined) {
   if (value === null || value === undefined || Number.isNaN(value)) return "–";
-  if (unit.startsWith("suffix:")) return digits(value, decimals) + unit.slice(7);
-  if (unit.startsWith("prefix:")) return unit.slice(7) + digits(value, decimals);
-  if (unit.startsWith("dateTime")) return new Date(value).toLocaleString();
-  const known = UNITS[unit];
-  if (!known) return digits(value, decimals) + (unit && unit !== "none" ? ` ${unit}` : "");
-  const scaled = value * (known.factor ?? 1);
-  const last = known.last ?? "";
-  if (scaled === 0) return (known.zero ?? "0" + known.after) + last;
-  const step = known.scale.find(([size]) => Math.abs(scaled) >= size * 0.9999) ?? smallest(known.scale);
-  if (!step) return digits(scaled, decimals) + known.after + last;
-  const tail = known.scale === SHORT && known.after ? step[1] + known.after.trimStart() : step[1];
-  return digits(scaled / step[0], decimals) + tail + last;
+  const { scale, after } = UNITS[unit] ?? { scale: [], after: ` ${unit}` };
+  if (value === 0) return `0${after}`;
+  const step = scale.find(([size]) => Math.abs(value) >= size * 0.9999) ?? smallest(scale);
+  if (!step) return digits(value, decimals) + after;
+  const tail = scale === SHORT && after ? step[1] + after.trimStart() : step[1];
+  return digits(value / step[0], decimals) + tail;
 }
 
-// where even the smallest step is too large, as 0.004 % is under 1 %, the smallest is the one to use
+// a value below the smallest step, such as 0.004 %, uses that step
 function smallest(scale) {
-  const [size, name] = scale.at(-1) ?? [2];
-  return size < 1 ? [size, name] : null;
+  const step = scale.at(-1);
+  return step && step[0] < 1 ? step : null;
 }
 
 function digits(value, decimals) {

@@ -1,8 +1,8 @@
-// A dial for each series, between its least and its most.
+// The current value of each series on a dial between its minimum and maximum.
 
-import { colourOf, steps, legible, named, themeOf } from "glasshouse/colours.js";
+import { colourOf, legible, named, steps, themeOf } from "glasshouse/colours.js";
 import { drawing, element } from "glasshouse/dom.js";
-import { reduce, seriesOf, textOf } from "glasshouse/fields.js";
+import { newest, seriesOf, textOf } from "glasshouse/fields.js";
 
 const [CX, CY] = [50, 50];
 const FROM = Math.PI * 1.1;
@@ -11,54 +11,33 @@ const SWEEP = Math.PI * 1.2;
 /** Draws the panel. */
 export function draw(body, view) {
   const theme = themeOf(body);
-  const { options = {} } = view.panel;
   const series = seriesOf(view.panel, view.answer);
-  body.replaceChildren(
-    element(
-      "div",
-      { class: "gh-gauges" },
-      ...series.map((line, index) => {
-        const value = reduce(line.values, options.reduceOptions?.calcs?.[0]);
-        return element(
-          "figure",
-          { class: "gh-gauge" },
-          dial(line.field, value, colourOf(line.field, index, value, theme), options, theme),
-          series.length > 1 ? element("figcaption", {}, line.name) : null,
-        );
-      }),
-    ),
-  );
+  const gauges = series.map((line, index) => {
+    const value = newest(line.values);
+    const dial = dialOf(line.field, value, colourOf(line.field, index, value, theme), theme);
+    return element("figure", { class: "gh-gauge" }, dial, series.length > 1 && element("figcaption", {}, line.name));
+  });
+  body.replaceChildren(element("div", { class: "gh-gauges" }, ...gauges));
 }
 
-function dial(field, value, colour, options, theme) {
+function dialOf(field, value, colour, theme) {
   const [low, high] = [field.min ?? 0, field.max ?? 100];
   const share = (of) => Math.min(1, Math.max(0, (of - low) / (high - low || 1)));
   const text = textOf(field, value);
   const parts = [arc(0, 1, 40, 11, theme.grid)];
   if (value !== null) parts.push(arc(0, share(value), 40, 11, colour));
-  if (options.showThresholdMarkers !== false) {
-    steps(field).forEach((step, index, all) => {
-      const begin = step.value === null ? 0 : share(step.value);
-      const end = index + 1 < all.length ? share(all[index + 1].value) : 1;
-      if (end > begin) parts.push(arc(begin, end, 48, 2.5, legible(named(step.color, theme), theme)));
-    });
-  }
+  steps(field).forEach((step, index, all) => {
+    const begin = step.value === null ? 0 : share(step.value);
+    const end = index + 1 < all.length ? share(all[index + 1].value) : 1;
+    if (end > begin) parts.push(arc(begin, end, 48, 2.5, legible(named(step.color, theme), theme)));
+  });
+  const size = Math.min(19, 92 / Math.max(4, text.length));
+  const look = { x: CX, y: CY + 6, "text-anchor": "middle", "font-size": size, "font-weight": 600, fill: colour };
   return drawing(
     "svg",
     { viewBox: "0 0 100 74", role: "img", "aria-label": text },
     ...parts,
-    drawing(
-      "text",
-      {
-        x: CX,
-        y: CY + 6,
-        "text-anchor": "middle",
-        "font-size": Math.min(19, 92 / Math.max(4, text.length)),
-        "font-weight": 600,
-        fill: colour,
-      },
-      text,
-    ),
+    drawing("text", look, text),
   );
 }
 
@@ -67,8 +46,9 @@ function arc(from, to, radius, width, colour) {
     const angle = FROM - SWEEP * share;
     return `${(CX + radius * Math.cos(angle)).toFixed(2)} ${(CY - radius * Math.sin(angle)).toFixed(2)}`;
   };
+  const isLarge = (to - from) * SWEEP > Math.PI ? 1 : 0;
   return drawing("path", {
-    d: `M${point(from)} A${radius} ${radius} 0 ${(to - from) * SWEEP > Math.PI ? 1 : 0} 1 ${point(to)}`,
+    d: `M${point(from)} A${radius} ${radius} 0 ${isLarge} 1 ${point(to)}`,
     fill: "none",
     stroke: colour,
     "stroke-width": width,

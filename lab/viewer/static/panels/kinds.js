@@ -1,4 +1,4 @@
-// Which module draws which kind of panel.
+// The module that draws each type of panel.
 
 import { draw as bargauge } from "glasshouse/panels/bargauge.js";
 import { draw as gauge } from "glasshouse/panels/gauge.js";
@@ -7,7 +7,6 @@ import { draw as logs } from "glasshouse/panels/logs.js";
 import { draw as stat } from "glasshouse/panels/stat.js";
 import { draw as stateTimeline } from "glasshouse/panels/state-timeline.js";
 import { draw as table } from "glasshouse/panels/table.js";
-import { draw as text } from "glasshouse/panels/text.js";
 import { draw as timeseries } from "glasshouse/panels/timeseries.js";
 
-export const KINDS = { bargauge, gauge, heatmap, logs, stat, "state-timeline": stateTimeline, table, text, timeseries };
+export const KINDS = { bargauge, gauge, heatmap, logs, stat, "state-timeline": stateTimeline, table, timeseries };

@@ -1,9 +1,9 @@
-// Log lines, newest first.
+// Log records, newest first.
 
 import { element } from "glasshouse/dom.js";
 import { linesOf } from "glasshouse/tracing/lines.js";
 
-/** Draws the panel. No line is no problem: nothing was logged. */
+/** Draws the panel. An empty result is not a problem: nothing was logged. */
 export function draw(body, view) {
   const lines = view.answer.results.flatMap((result) => result.logs).sort((a, b) => b.time - a.time);
   body.replaceChildren(

@@ -1,49 +1,47 @@
-// The state of each series over time, as a band for each.
+// The state of each series over time, one row per series.
 
-import { colourOf, inkOn, legible, named, steps, themeOf } from "glasshouse/colours.js";
+import { inkOn, stateColour, steps, themeOf } from "glasshouse/colours.js";
+import { button, element } from "glasshouse/dom.js";
 import { mappingOf, seriesOf, textOf } from "glasshouse/fields.js";
-import { element } from "glasshouse/dom.js";
-import { axis, timeChart, timesOf, widthOf } from "glasshouse/timechart.js";
-import { chartWithLegend } from "glasshouse/panels/charted.js";
+import { chartWithLegend, drawLegend } from "glasshouse/legend.js";
+import { rowAxis, rowSeries, timeChart, timesOf } from "glasshouse/timechart.js";
 
-// rows that Grafana shows at once where the panel does not say; 0 turns paging off
+// Grafana's default number of rows per page; 0 turns paging off
 const PER_PAGE = 20;
+const MOST_STATES = 12;
+const pages = new WeakMap();
 
 /** Draws the panel. */
 export function draw(body, view) {
   const theme = themeOf(body);
-  const { chart, legend } = chartWithLegend(body, view.panel.options);
+  const { options = {} } = view.panel;
+  const { chart, legend } = chartWithLegend(body);
   const all = seriesOf(view.panel, view.answer);
   const { series, pager } = pageOf(body, view, all);
-  const isMerged = view.panel.options?.mergeValues !== false;
-  const text = (line, value) => (isMerged ? (bandOf(line.field, value) ?? textOf(line.field, value)) : textOf(line.field, value));
+  const text = (line, value) => thresholdBand(line.field, value) ?? textOf(line.field, value);
   const colour = (line, value) => {
-    const mapped = isMerged && isByThreshold(line.field) ? null : mappingOf(line.field, value)?.color;
-    return mapped ? legible(named(mapped, theme), theme) : colourOf(line.field, all.indexOf(line), value, theme);
+    const mapping = isByThreshold(line.field) ? null : mappingOf(line.field, value);
+    return stateColour(line.field, mapping, all.indexOf(line), value, theme);
   };
   const longest = Math.floor((chart.clientWidth || 400) / 3 / 6.4);
-  const names = series.map((line) => (line.name.length > longest ? `${line.name.slice(0, longest - 1)}…` : line.name));
+  const names = series.map(({ name }) => (name.length > longest ? `${name.slice(0, longest - 1)}…` : name));
   timeChart(chart, view, {
     signature: JSON.stringify(series.map((line) => line.name)),
     data: [timesOf(view.answer), ...series.map((line) => line.values)],
-    series: series.map(() => ({ paths: () => null, points: { show: false } })),
+    series: rowSeries(series),
     showsPoints: false,
     scales: { y: { range: () => [0, series.length] } },
     axes: [
-      axis(theme, {
-        side: 3,
-        grid: { show: false },
-        size: () => widthOf(names),
+      rowAxis(theme, {
         splits: () => series.map((_, index) => index + 0.5),
         values: (plot, splits) => splits.map((at) => names[series.length - 1 - Math.floor(at)]),
       }),
     ],
-    over: (plot) => drawBands(plot, series, colour, text, view.panel.options ?? {}),
+    over: (plot) => drawSpans(plot, series, colour, text, options),
     tip: (index, plot) => {
       const line = series[series.length - 1 - Math.floor(plot.posToVal(plot.cursor.top, "y"))];
-      return line
-        ? [{ name: line.name, value: text(line, line.values[index]), colour: colour(line, line.values[index]) }]
-        : [];
+      const value = line?.values[index];
+      return line ? [{ name: line.name, value: text(line, value), colour: colour(line, value) }] : [];
     },
   });
   const states = new Map(
@@ -51,43 +49,25 @@ export function draw(body, view) {
       line.values.filter((value) => value !== null).map((value) => [text(line, value), colour(line, value)]),
     ),
   );
-  legend.hidden = view.panel.options?.legend?.showLegend === false;
-  legend.replaceChildren(
-    ...(pager ? [pager] : []),
-    ...[...states]
-      .slice(0, 12)
-      .map(([state, shown]) =>
-        element(
-          "span",
-          { class: "gh-legend-item" },
-          element("i", { class: "gh-swatch", style: { background: shown } }),
-          state,
-        ),
-      ),
-  );
+  drawLegend(legend, options, [...states].slice(0, MOST_STATES).map(([name, shown]) => ({ name, colour: shown })));
+  if (pager) legend.prepend(pager);
 }
 
-const pages = new WeakMap();
-
-// what Grafana has on the page that is shown, and what turns the pages
+// the rows of the current page, and the buttons for paging
 function pageOf(body, view, all) {
   const perPage = view.panel.options?.perPage ?? PER_PAGE;
   if (!perPage) return { series: all, pager: null };
   const count = Math.max(1, Math.ceil(all.length / perPage));
   const page = Math.min(pages.get(body) ?? 0, count - 1);
-  const turn = (to) => {
-    pages.set(body, to);
-    draw(body, view);
+  const turn = (label, to) => {
+    const onclick = () => {
+      pages.set(body, to);
+      draw(body, view);
+    };
+    return button(label, { class: "gh-small", disabled: to < 0 || to >= count, onclick });
   };
-  const button = (label, to) =>
-    element("button", { type: "button", class: "gh-small", disabled: to < 0 || to >= count, onclick: () => turn(to) }, label);
-  const pager = element(
-    "span",
-    { class: "gh-pager" },
-    button("‹", page - 1),
-    `page ${page + 1} of ${count}`,
-    button("›", page + 1),
-  );
+  const words = `page ${page + 1} of ${count}`;
+  const pager = element("span", { class: "gh-pager" }, turn("‹", page - 1), words, turn("›", page + 1));
   return { series: all.slice(page * perPage, (page + 1) * perPage), pager };
 }
 
@@ -95,15 +75,15 @@ function isByThreshold(field) {
   return field.color?.mode === "thresholds";
 }
 
-// Grafana merges values of one threshold band under colour mode "thresholds", and then names the band instead
-function bandOf(field, value) {
+// with colour mode "thresholds", Grafana merges the values of a threshold band and shows the band instead of the value
+function thresholdBand(field, value) {
   const bounds = steps(field);
   if (!isByThreshold(field) || bounds.length === 0 || value === null) return null;
   const place = bounds.findLastIndex((step) => step.value === null || value >= step.value);
   return place <= 0 ? `< ${bounds[1]?.value ?? "∞"}` : `${bounds[place].value}+`;
 }
 
-function drawBands(plot, series, colour, textFor, options) {
+function drawSpans(plot, series, colour, textFor, options) {
   const { ctx, bbox } = plot;
   const times = plot.data[0];
   const step = (times[1] ?? times[0] + 1) - times[0];
@@ -113,12 +93,9 @@ function drawBands(plot, series, colour, textFor, options) {
   ctx.textAlign = "left";
   ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
   series.forEach((line, index) => {
-    const [top, bottom] = [
-      plot.valToPos(series.length - index, "y", true),
-      plot.valToPos(series.length - 1 - index, "y", true),
-    ];
+    const [top, bottom] = [series.length - index, series.length - 1 - index].map((at) => plot.valToPos(at, "y", true));
     const height = (bottom - top) * (options.rowHeight ?? 0.9);
-    for (const span of spans(line.values, options.mergeValues !== false)) {
+    for (const span of spans(line.values)) {
       const [left, right] = [x(times[span.from]), x(times[span.to] + step)];
       const ground = colour(line, span.value);
       ctx.globalAlpha = (line.field.custom.fillOpacity ?? 85) / 100;
@@ -126,8 +103,7 @@ function drawBands(plot, series, colour, textFor, options) {
       ctx.fillRect(left, top + (bottom - top - height) / 2, Math.max(1, right - left), height);
       ctx.globalAlpha = 1;
       const text = textFor(line, span.value);
-      const fits = ctx.measureText(text).width + 8 * devicePixelRatio < right - left;
-      if (options.showValue !== "never" && fits) {
+      if (ctx.measureText(text).width + 8 * devicePixelRatio < right - left) {
         ctx.fillStyle = inkOn(ground);
         ctx.fillText(text, left + 4 * devicePixelRatio, (top + bottom) / 2);
       }
@@ -136,12 +112,12 @@ function drawBands(plot, series, colour, textFor, options) {
   ctx.restore();
 }
 
-function spans(values, areMerged) {
+function spans(values) {
   const found = [];
   values.forEach((value, at) => {
     const last = found.at(-1);
     if (value === null) return;
-    if (areMerged && last && last.value === value && last.to === at - 1) last.to = at;
+    if (last?.value === value && last.to === at - 1) last.to = at;
     else found.push({ value, from: at, to: at });
   });
   return found;

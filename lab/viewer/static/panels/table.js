@@ -1,79 +1,48 @@
 // A row for each set of labels, a column for each label and each query.
 
-import { colourOf, themeOf } from "glasshouse/colours.js";
-import { element } from "glasshouse/dom.js";
+import { button, element, table } from "glasshouse/dom.js";
 import { fieldOf, textOf } from "glasshouse/fields.js";
 
 const sorting = new WeakMap();
 
 /** Draws the panel. */
 export function draw(body, view) {
-  const theme = themeOf(body);
-  const { panel } = view;
-  const columns = arranged(panel, view.answer).map((column) => ({ ...column, field: fieldOf(panel, column.name) }));
-  const shown = columns.filter((column) => column.field.custom.hidden !== true);
-  const order = sorting.get(body) ?? first(panel);
-  const rows = sorted(merged(view.answer), columns, order);
+  const { panel, answer } = view;
+  const columns = columnsOf(panel, answer);
+  const first = panel.options?.sortBy?.[0];
+  const order = sorting.get(body) ?? (first && { name: first.displayName, isDown: Boolean(first.desc) });
+  const headings = columns.map((column) => {
+    const isChosen = column.name === order?.name;
+    const sort = () => {
+      sorting.set(body, { name: column.name, isDown: isChosen ? !order.isDown : column.isFigure });
+      draw(body, view);
+    };
+    return element(
+      "th",
+      {
+        scope: "col",
+        "aria-sort": !isChosen ? "none" : order.isDown ? "descending" : "ascending",
+        class: column.isFigure ? "gh-figure" : "",
+      },
+      button(column.name, { class: null, onclick: sort }),
+    );
+  });
+  const rows = sorted(merged(answer), columns, order).map((row) => columns.map((column) => cell(column, row[column.key])));
   body.replaceChildren(
     element(
       "div",
       { class: "gh-table", tabindex: "0", role: "region", "aria-label": panel.title },
-      element(
-        "table",
-        {},
-        element(
-          "thead",
-          {},
-          element(
-            "tr",
-            {},
-            ...shown.map((column) =>
-              element(
-                "th",
-                {
-                  scope: "col",
-                  "aria-sort": column.name !== order?.name ? "none" : order.isDown ? "descending" : "ascending",
-                  class: column.isFigure ? "gh-figure" : "",
-                },
-                element(
-                  "button",
-                  {
-                    type: "button",
-                    onclick: () => {
-                      sorting.set(body, {
-                        name: column.name,
-                        isDown: order?.name === column.name ? !order.isDown : column.isFigure,
-                      });
-                      draw(body, view);
-                    },
-                  },
-                  column.name,
-                ),
-              ),
-            ),
-          ),
-        ),
-        element(
-          "tbody",
-          {},
-          ...rows.map((row) => element("tr", {}, ...shown.map((column) => cell(column, row[column.key], theme)))),
-        ),
-      ),
+      table(headings, rows),
     ),
   );
 }
 
-function cell(column, value, theme) {
-  if (!column.isFigure) return element("td", {}, value ?? "");
-  const isColoured = (column.field.custom.cellOptions?.type ?? column.field.custom.displayMode ?? "auto").startsWith(
-    "color",
-  );
-  const colour = isColoured ? colourOf(column.field, 0, value ?? null, theme) : "";
-  return element("td", { class: "gh-figure", style: { color: colour } }, textOf(column.field, value ?? null));
+function cell({ isFigure, field }, value) {
+  return isFigure ? element("td", { class: "gh-figure" }, textOf(field, value ?? null)) : element("td", {}, value ?? "");
 }
 
-// Series with the same labels are one row, as Grafana's transformation "merge" makes it: a metric's own name is one of
-// them, so that bare metrics of different names never meet in a row.
+// Like Grafana's transformation "merge", series with equal labels become one row. The metric's name is a label too, so
+// metrics with different names are never joined.
 function merged(answer) {
   const rows = new Map();
   for (const { refId, lines } of answer.results) {
@@ -90,27 +59,20 @@ function figureKey(answer, refId) {
   return answer.results.length > 1 ? `Value #${refId}` : "Value";
 }
 
-// the columns in the order and with the names of Grafana's transformation "organize"
-function arranged(panel, answer) {
+// the columns with the order and names of Grafana's transformation "organize"
+function columnsOf(panel, answer) {
   const labels = new Set(answer.results.flatMap((result) => result.lines.flatMap((line) => Object.keys(line.labels))));
   const keys = [
-    ...[...labels].map((key) => ({ key })),
+    ...[...labels].map((key) => ({ key, isFigure: false })),
     ...answer.results.map(({ refId }) => ({ key: figureKey(answer, refId), isFigure: true })),
   ];
-  const {
-    excludeByName = {},
-    indexByName = {},
-    renameByName = {},
-  } = panel.transformations?.find((one) => one.id === "organize")?.options ?? {};
+  const organize = panel.transformations?.find((one) => one.id === "organize")?.options;
+  const { excludeByName = {}, indexByName = {}, renameByName = {} } = organize ?? {};
   return keys
     .filter(({ key }) => !excludeByName[key])
     .sort((a, b) => (indexByName[a.key] ?? 99) - (indexByName[b.key] ?? 99))
-    .map((column) => ({ ...column, name: renameByName[column.key] || column.key }));
-}
-
-function first(panel) {
-  const written = panel.options?.sortBy?.[0];
-  return written ? { name: written.displayName, isDown: Boolean(written.desc) } : null;
+    .map((column) => ({ ...column, name: renameByName[column.key] || column.key }))
+    .map((column) => ({ ...column, field: fieldOf(panel, column.name) }));
 }
 
 function sorted(rows, columns, order) {

@@ -1,93 +1,65 @@
-// Signals over time.
+// Signals over time, as lines or stacked areas.
 
-import { colourOf, faded, steps, themeOf } from "glasshouse/colours.js";
-import { seriesOf, textOf } from "glasshouse/fields.js";
-import { drawLegend } from "glasshouse/legend.js";
-import { axis, timeChart, timesOf, widthOf } from "glasshouse/timechart.js";
-import { chartWithLegend, hiddenOf } from "glasshouse/panels/charted.js";
-import { drawExemplars, nearestExemplar } from "glasshouse/panels/exemplars.js";
-import { stacked } from "glasshouse/panels/stacks.js";
-import { drawThresholds } from "glasshouse/panels/thresholds.js";
+import { colourOf, faded, themeOf } from "glasshouse/colours.js";
+import { newest, seriesOf, textOf } from "glasshouse/fields.js";
+import { chartWithLegend, drawLegend } from "glasshouse/legend.js";
+import { axis, exemplarsOf, timeChart, timesOf } from "glasshouse/timechart.js";
 import { format } from "glasshouse/units.js";
 
-const BINARY_UNITS = new Set(["bytes", "binBps"]);
 const POWERS_OF_TWO = Array.from({ length: 51 }, (_, power) => 2 ** power);
 
 /** Draws the panel. */
 export function draw(body, view) {
   const theme = themeOf(body);
-  const { chart: place, legend } = chartWithLegend(body, view.panel.options);
+  const { chart, legend, hidden } = chartWithLegend(body);
   const series = seriesOf(view.panel, view.answer).map((line, index) => ({
     ...line,
-    colour: colourOf(line.field, index, line.values.findLast((value) => value !== null) ?? null, theme, 2),
-    scale: line.field.custom.axisPlacement === "right" ? "right" : "y",
+    colour: colourOf(line.field, index, newest(line.values), theme, 2),
   }));
-  const hidden = hiddenOf(body);
-  const shown = series.filter((line) => !hidden.has(line.name) && line.field.custom.hideFrom?.viz !== true);
-  timeChart(place, view, plan(view, shown, stacked(shown, view.answer), theme));
+  const shown = series.filter((line) => !hidden.has(line.name));
+  timeChart(chart, view, plan(view, shown, theme));
   drawLegend(legend, view.panel.options, series, hidden, (name) => {
-    alone(hidden, name, series);
+    showOnly(name, series, hidden);
     draw(body, view);
   });
 }
 
-function plan(view, shown, { rows, bands }, theme) {
-  const scales = [...new Set(shown.map((line) => line.scale))];
-  const dots = view.answer.results.flatMap((result) => result.exemplars);
+function plan(view, shown, theme) {
+  const { unit, decimals } = view.panel.fieldConfig?.defaults ?? {};
+  const exemplars = exemplarsOf(view.answer);
+  const { rows, bands } = stacked(shown, view.answer.step);
   return {
-    signature: JSON.stringify(shown.map((line) => [line.name, line.colour, line.scale])),
+    signature: JSON.stringify(shown.map((line) => [line.name, line.colour])),
     data: [timesOf(view.answer), ...rows],
     series: shown.map(seriesOptions),
     bands,
-    scales: Object.fromEntries(scales.map((key) => [key, scaleOptions(key, shown, dots)])),
-    axes: scales.map((key) => axisOptions(key, shown, theme)),
-    under: (chart) => drawThresholds(chart, shown, theme, true),
-    over: (chart) => {
-      drawThresholds(chart, shown, theme, false);
-      drawExemplars(chart, dots, theme);
-    },
-    tip: (index, chart) => lines(view, shown, dots, index, chart),
-    click: (chart) => {
-      const dot = nearestExemplar(chart, dots);
-      if (dot) view.showTraces(dot);
-    },
+    scales: { y: scaleOptions(shown, exemplars) },
+    axes: [
+      axis(theme, {
+        space: 32,
+        incrs: unit === "bytes" ? POWERS_OF_TWO : undefined,
+        values: (chart, splits) => splits.map((value) => (value === null ? "" : format(value, unit, decimals))),
+      }),
+    ],
+    exemplars,
+    exemplarText: (dot) => format(dot.value, unit, decimals),
+    tip: (index) => tipLines(view, shown, index),
   };
 }
 
-function seriesOptions(line) {
-  const custom = line.field.custom;
-  const opacity = (custom.fillOpacity ?? 0) / 100;
-  const isBars = custom.drawStyle === "bars";
+function seriesOptions({ name, colour, field: { custom } }) {
+  const { fillOpacity = 0, lineStyle } = custom;
   return {
-    label: line.name,
-    scale: line.scale,
-    stroke: line.colour,
-    width: custom.drawStyle === "points" ? 0 : (custom.lineWidth ?? 1),
-    dash:
-      custom.lineStyle?.fill === "dash"
-        ? (custom.lineStyle.dash ?? [10, 10])
-        : custom.lineStyle?.fill === "dot"
-          ? [1, 4]
-          : undefined,
-    fill:
-      opacity > 0 || isBars
-        ? faded(line.colour, opacity)
-        : undefined,
-    points: {
-      show: custom.showPoints === "always" || custom.drawStyle === "points" ? true : isolated,
-      size: custom.pointSize ?? 5,
-    },
-    paths: isBars
-      ? uPlot.paths.bars({ size: [0.8, 30] })
-      : custom.lineInterpolation?.startsWith("step")
-        ? uPlot.paths.stepped({ align: custom.lineInterpolation === "stepBefore" ? -1 : 1 })
-        : custom.lineInterpolation === "smooth"
-          ? uPlot.paths.spline()
-          : undefined,
+    label: name,
+    stroke: colour,
+    width: custom.lineWidth ?? 1,
+    dash: lineStyle?.fill === "dash" ? (lineStyle.dash ?? [10, 10]) : undefined,
+    fill: fillOpacity > 0 ? faded(colour, fillOpacity / 100) : undefined,
+    points: { show: isolated, size: 5 },
   };
 }
 
-// a value between two gaps has no line to be part of
+// a value between two gaps is drawn as a point, because it has no line
 function isolated(chart, place, from, to) {
   const values = chart.data[place];
   for (let at = from; at <= to; at += 1) {
@@ -96,67 +68,72 @@ function isolated(chart, place, from, to) {
   return false;
 }
 
-function scaleOptions(key, shown, dots) {
-  const on = shown.filter((line) => line.scale === key);
-  const limit = (name, pick) => {
-    const set = on.map((line) => line.field[name]).filter((value) => value !== undefined && value !== null);
-    return set.length ? pick(...set) : null;
+// Values as they are drawn: gaps up to `spanNulls` are bridged, and stacked series are added up.
+function stacked(shown, step) {
+  const totals = new Map();
+  const last = new Map();
+  const bands = [];
+  const rows = shown.map(({ values, field: { custom } }, index) => {
+    const { mode, group = "A" } = custom.stacking ?? {};
+    const row = bridged(values, custom.spanNulls, step);
+    if (mode !== "normal") return row;
+    const below = totals.get(group) ?? values.map(() => 0);
+    const sum = row.map((value, at) => below[at] + (value ?? 0));
+    totals.set(group, sum);
+    // uPlot's row 0 is the times; a band limits a series' area to the part above the series below it
+    if (last.has(group)) bands.push({ series: [index + 1, last.get(group) + 1] });
+    last.set(group, index);
+    return sum;
+  });
+  return { rows, bands };
+}
+
+// uPlot draws a line across undefined, and a gap at null
+function bridged(values, spanNulls, step) {
+  if (!spanNulls) return values;
+  const longest = spanNulls === true ? Infinity : spanNulls / 1000;
+  const row = [...values];
+  for (let at = 0; at < row.length; at += 1) {
+    if (row[at] !== null) continue;
+    let end = at;
+    while (end < row.length && row[end] === null) end += 1;
+    if (at > 0 && end < row.length && (end - at + 1) * step <= longest) row.fill(undefined, at, end);
+    at = end;
+  }
+  return row;
+}
+
+function scaleOptions(shown, exemplars) {
+  const limit = (read, pick) => {
+    const found = shown.map(({ field }) => read(field)).filter((value) => value !== undefined && value !== null);
+    return found.length ? pick(...found) : null;
   };
-  const [least, most] = [limit("min", Math.min), limit("max", Math.max)];
-  const soft = on.map((line) => line.field.custom.axisSoftMax).filter((value) => value !== undefined && value !== null);
-  const softest = soft.length ? Math.max(...soft) : null;
-  const isLog = on.some((line) => line.field.custom.scaleDistribution?.type === "log");
-  const marked = on.flatMap((line) =>
-    line.field.custom.thresholdsStyle?.mode?.match(/line|dashed/) ? steps(line.field).map((step) => step.value) : [],
-  );
+  const least = limit((field) => field.min, Math.min);
+  const most = limit((field) => field.max, Math.max);
+  const soft = limit((field) => field.custom.axisSoftMax, Math.max);
+  const isLog = shown.some(({ field }) => field.custom.scaleDistribution?.type === "log");
   return {
     distr: isLog ? 3 : 1,
     range: (chart, low, high) => {
       if (isLog) return uPlot.rangeLog(low ?? 0.001, high ?? 1, 10, true);
-      const top = Math.max(
-        high ?? 0,
-        ...marked.filter((value) => value !== null),
-        ...(key === "y" ? dots.map((dot) => dot.value ?? 0) : []),
-      );
-      // an axis of nothing but zeros ends at 100 in Grafana, which for a ratio is 10,000 %
-      const end = Math.max(top, softest ?? -Infinity) || 100;
-      const [soft, room] = uPlot.rangeNum(Math.min(least ?? low ?? 0, end), end, 0.1, true);
-      return [least ?? (low >= 0 ? Math.max(0, soft) : soft), most ?? (top > (softest ?? 0) ? room : end)];
+      const top = Math.max(high ?? 0, ...exemplars.map((dot) => dot.value));
+      // like Grafana's, an axis of only zeros ends at 100 without a soft maximum
+      const end = Math.max(top, soft ?? -Infinity) || 100;
+      const [bottom, room] = uPlot.rangeNum(Math.min(least ?? low ?? 0, end), end, 0.1, true);
+      return [least ?? (low >= 0 ? Math.max(0, bottom) : bottom), most ?? (top > (soft ?? 0) ? room : end)];
     },
   };
 }
 
-function axisOptions(key, shown, theme) {
-  const line = shown.find((one) => one.scale === key);
-  const { unit, decimals, custom } = line.field;
-  return axis(theme, {
-    scale: key,
-    side: key === "right" ? 1 : 3,
-    grid: { show: key === "y", stroke: theme.grid, width: 1 },
-    space: 32,
-    incrs: BINARY_UNITS.has(unit) ? POWERS_OF_TWO : undefined,
-    size: (chart, labels) => (custom.axisPlacement === "hidden" ? 0 : widthOf(labels ?? [])),
-    values: (chart, splits) => splits.map((value) => (value === null ? "" : format(value, unit, decimals))),
-  });
+function tipLines(view, shown, index) {
+  const value = (line) => line.values[index] ?? -Infinity;
+  const order = { desc: (a, b) => value(b) - value(a), asc: (a, b) => value(a) - value(b) };
+  return shown
+    .toSorted(order[view.panel.options?.tooltip?.sort] ?? (() => 0))
+    .map((line) => ({ name: line.name, value: textOf(line.field, line.values[index]), colour: line.colour }));
 }
 
-function lines(view, shown, dots, index, chart) {
-  const found = shown.map((line) => ({
-    name: line.name,
-    sortBy: line.values[index] ?? -Infinity,
-    value: textOf(line.field, line.values[index]),
-    colour: line.colour,
-  }));
-  const order = view.panel.options?.tooltip?.sort;
-  if (order === "desc") found.sort((a, b) => b.sortBy - a.sortBy);
-  if (order === "asc") found.sort((a, b) => a.sortBy - b.sortBy);
-  const dot = nearestExemplar(chart, dots);
-  return dot
-    ? [...found, { name: `trace ${dot.traceId}`, value: textOf(shown[0].field, dot.value), colour: "transparent" }]
-    : found;
-}
-
-function alone(hidden, name, series) {
+function showOnly(name, series, hidden) {
   const others = series.map((line) => line.name).filter((other) => other !== name);
   const isAlone = !hidden.has(name) && others.length > 0 && others.every((other) => hidden.has(other));
   hidden.clear();

@@ -1,13 +1,14 @@
-// Requests whose traces were kept: newest, slowest or failed, by route and duration. All of it stands in the address.
+// A search of traces: newest, slowest or failed requests, by route and duration. The address contains the search.
 
 import { timePicker } from "glasshouse/controls.js";
-import { element } from "glasshouse/dom.js";
+import { button, element, table } from "glasshouse/dom.js";
 import { askTracing } from "glasshouse/server.js";
+import { themeButton } from "glasshouse/theme.js";
 import { moment } from "glasshouse/times.js";
 import { format } from "glasshouse/units.js";
 
-/** Shows the search in `main`; `theme` is the button for it. */
-export function showSearch(main, address, theme) {
+/** Shows the search in `main`. */
+export function showSearch(main, address) {
   document.title = "Traces - Glasshouse";
   const results = element("div", { class: "gh-table gh-found", role: "region", "aria-label": "Traces", tabindex: "0" });
   const status = element("p", { class: "gh-faint", role: "status" });
@@ -69,8 +70,8 @@ export function showSearch(main, address, theme) {
       element("label", { class: "gh-option" }, "from", least, "ms"),
       element("span", { class: "gh-space" }),
       timePicker(address),
-      element("button", { type: "button", class: "gh-button", onclick: ask }, "Search"),
-      theme,
+      button("Search", { onclick: ask }),
+      themeButton(),
     ),
     results,
     status,
@@ -89,27 +90,17 @@ export function showSearch(main, address, theme) {
 function tableOf(found) {
   const longest = Math.max(...found.map((one) => one.duration), 1e-9);
   const heading = (text, isFigure) => element("th", { scope: "col", class: isFigure ? "gh-figure" : "" }, text);
-  return element(
-    "table",
-    {},
-    element(
-      "thead",
-      {},
-      element(
-        "tr",
-        {},
-        heading("Time"),
-        heading("Request"),
-        heading("Status"),
-        heading("Duration", true),
-        element("th", { scope: "col", "aria-hidden": "true" }),
-        heading("Replica"),
-        heading("Spans", true),
-        heading("Error"),
-      ),
-    ),
-    element("tbody", {}, ...found.map((one) => rowOf(one, longest))),
-  );
+  const headings = [
+    heading("Time"),
+    heading("Request"),
+    heading("Status"),
+    heading("Duration", true),
+    element("th", { scope: "col", "aria-hidden": "true" }),
+    heading("Replica"),
+    heading("Spans", true),
+    heading("Error"),
+  ];
+  return table(headings, found.map((one) => rowOf(one, longest)));
 }
 
 function spansOf({ spans, failedSpans }) {
@@ -118,9 +109,7 @@ function spansOf({ spans, failedSpans }) {
 
 function rowOf(one, longest) {
   const isError = Number(one.status) >= 500 || one.error !== "";
-  return element(
-    "tr",
-    {},
+  return [
     element("td", {}, moment(one.start)),
     element("td", {}, element("a", { href: `/trace/${one.traceId}` }, one.name)),
     element("td", { class: isError ? "gh-error" : "" }, one.status || "–"),
@@ -133,5 +122,5 @@ function rowOf(one, longest) {
     element("td", {}, one.replica),
     element("td", { class: "gh-figure" }, spansOf(one)),
     element("td", { class: "gh-error" }, one.error),
-  );
+  ];
 }

@@ -1,15 +1,16 @@
-// One trace: its spans as a waterfall, each with attributes and events behind it, and its log lines.
+// One trace: its spans as a waterfall, with the attributes and events of each, and its log records.
 
-import { element } from "glasshouse/dom.js";
+import { element, pairs } from "glasshouse/dom.js";
 import { askTracing } from "glasshouse/server.js";
+import { themeButton } from "glasshouse/theme.js";
 import { moment } from "glasshouse/times.js";
 import { linesOf } from "glasshouse/tracing/lines.js";
 import { format } from "glasshouse/units.js";
 
 const TICKS = 4;
 
-/** Shows a trace in `main`; `theme` is the button for light and dark. */
-export async function showWaterfall(main, id, theme) {
+/** Shows a trace in `main`. */
+export async function showWaterfall(main, id) {
   document.title = `Trace ${id} - Glasshouse`;
   const head = element(
     "header",
@@ -18,7 +19,7 @@ export async function showWaterfall(main, id, theme) {
     element("code", {}, id),
     element("span", { class: "gh-space" }),
     element("a", { href: "/traces" }, "All traces"),
-    theme,
+    themeButton(),
   );
   main.append(head);
   try {
@@ -125,7 +126,7 @@ function rowOf(span, start, length) {
   );
 }
 
-// behind the bar where there is room, else before it, else in it
+// after the bar if there is room, else before it, else inside it
 function labelPlace(from, width) {
   if (from + width <= 88) return { where: "", style: { left: `${from + width}%` } };
   if (from >= 12) return { where: "", style: { right: `${100 - from}%` } };
@@ -133,16 +134,6 @@ function labelPlace(from, width) {
 }
 
 function tableOf(title, values) {
-  const rows = Object.entries(values);
-  if (!rows.length) return null;
-  return element(
-    "table",
-    {},
-    element("caption", {}, title),
-    element(
-      "tbody",
-      {},
-      ...rows.map(([name, value]) => element("tr", {}, element("th", { scope: "row" }, name), element("td", {}, value))),
-    ),
-  );
+  const entries = Object.entries(values);
+  return entries.length ? pairs(entries, title) : null;
 }

@@ -10,7 +10,7 @@ from typing import Literal
 import yaml
 
 from lab.settings import ROOT
-from lab.yaml_file import text_of
+from lab.yaml_file import parse_yaml, text_of
 
 ALERTS = ROOT / "alerts"
 NAME = "thresholds.yml"
@@ -71,6 +71,11 @@ def read_thresholds(text: str) -> dict[str, Tuning]:
         if name in tunings:
             raise ThresholdsError(f"alerts/{NAME}:{line}: {name} is defined twice")
         tunings[name] = _tuning(name, line, _scalars(name, node))
+    try:
+        # what only looks like a value, such as one with a tag
+        parse_yaml(text)
+    except yaml.YAMLError as error:
+        raise ThresholdsError(f"alerts/{NAME}: {' '.join(str(error).split())}") from error
     return tunings
 
 

@@ -63,7 +63,7 @@ def _verdict(run: Run) -> str:
     if run.profile == "abuse":
         parts.append(f"<p>{escape(abuse_fact(run))}</p>")
     if run.limit:
-        parts.append(f'<p class="cut">{escape(LIMITS[run.limit])}</p>')
+        parts.append(f'<p class="cut">{escape(LIMITS.get(run.limit, run.limit))}</p>')
     rows = [(each.name, each.was, each.objective, _met(each.met)) for each in run.checks]
     return _section("Verdict", *parts, table(["over all that was offered", "was", "objective", ""], rows))
 

@@ -52,7 +52,7 @@ def facts(run: Run) -> list[str]:
     lines += failure_lines(run)
     lines += [f"missing: {what}" for what in inside.missing]
     if run.limit:
-        lines.append(LIMITS[run.limit])
+        lines.append(LIMITS.get(run.limit, run.limit))
     if run.profile == "abuse":
         lines.append(abuse_fact(run))
     lines += run.lost_workers

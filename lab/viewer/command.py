@@ -17,7 +17,7 @@ from lab.viewer.folder import Folder
 from lab.viewer.library import LibraryError, library_file
 from lab.viewer.server import create_app
 
-_LOOPBACK = ("127.0.0.1", "localhost")
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @click.command("view")
@@ -52,12 +52,19 @@ def view(host: str, port: int | None, prometheus_url: str | None, dashboards: Pa
             folder,
             prometheus,
             settings.url("tempo"),
-            hosts=[f"{name}:{port}" for name in (*_LOOPBACK, "[::1]")] if host in (*_LOOPBACK, "::1") else ["*"],
+            hosts=hosts_of(host, port),
             loki=settings.url("loki"),
         )
         shown = f"[{host}]" if ":" in host else host
         click.echo(f"dashboards: http://{shown}:{port}/   (Prometheus: {prometheus.url})")
         uvicorn.Server(uvicorn.Config(with_head(app), log_level="warning", access_log=False)).run(sockets=[listening])
+
+
+def hosts_of(host: str, port: int) -> list[str]:
+    """The `Host` headers that are answered when listening on an address: on a loopback address, only its names."""
+    if host not in _LOOPBACK:
+        return ["*"]
+    return [f"[{name}]:{port}" if ":" in name else f"{name}:{port}" for name in _LOOPBACK]
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -19,6 +19,7 @@ from lab.head import with_head
 from lab.panels import DASHBOARDS, DashboardError, load_dashboard
 from lab.prometheus import Prometheus
 from lab.viewer import tracing
+from lab.viewer.command import hosts_of
 from lab.viewer.folder import Folder
 from lab.viewer.server import create_app
 from testbed import free_port
@@ -145,6 +146,14 @@ def test_a_dashboard_that_is_none_is_named(tmp_path: Path, content: bytes) -> No
     (tmp_path / "odd.json").write_bytes(content)
     with pytest.raises(DashboardError, match=r"odd\.json"):
         load_dashboard(tmp_path / "odd.json")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
+def test_on_any_loopback_only_its_names_are_answered(host: str) -> None:
+    app = create_app(Folder(DASHBOARDS), Prometheus("http://127.0.0.1:1"), "http://127.0.0.1:1", hosts_of(host, 8050))
+    with TestClient(app, base_url="http://testserver.local") as client:
+        for name, status in (("127.0.0.1", 200), ("localhost", 200), ("[::1]", 200), ("evil.example", 400)):
+            assert client.get("/", headers={"Host": f"{name}:8050"}).status_code == status, name
 
 
 def test_head_is_answered_as_get_without_a_body(viewer: Client, tmp_path: Path) -> None:

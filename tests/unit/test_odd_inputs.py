@@ -44,7 +44,7 @@ from lab.report.command import runs as runs_command
 from lab.report.compare import compare
 from lab.runs.record import UnreadableRunError, load, save
 from lab.runs.tally import Failure
-from lab.settings import LabSettings
+from lab.settings import ROOT, LabSettings
 from service.telemetry.cgroup import Cgroup
 from tests.unit.test_load_report import run
 
@@ -476,3 +476,79 @@ def test_an_alert_without_a_time_is_no_answer_of_prometheus() -> None:
 
     with pytest.raises(PrometheusError, match="does not answer as Prometheus does"):
         active_alerts(Canned("http://127.0.0.1:1"))
+
+
+# --- at random
+
+
+def test_whatever_a_record_of_a_run_is_it_is_listed_or_named(tmp_path: Path) -> None:
+    chance, readable = random.Random(SEED), 0
+    odd: tuple[Any, ...] = (None, [], {}, -1, 0, 1e300, 10**30, "", "[/red]", "\x00", True, ["x"], {"a": 1})
+
+    def change(written: dict[str, Any]) -> None:
+        """Another value, or none, at a random place."""
+        place: Any = written
+        while True:
+            key = chance.choice(list(place) if isinstance(place, dict) else range(len(place)))
+            if isinstance(place[key], dict | list) and place[key] and chance.randrange(3):
+                place = place[key]
+            elif isinstance(place, dict) and not chance.randrange(4):
+                del place[key]
+                return
+            else:
+                place[key] = chance.choice(odd)
+                return
+
+    for number in range(120):
+        folder = tmp_path / f"{number:03}"
+        write_run(folder, change)
+        try:
+            load(str(folder))
+        except UnreadableRunError:
+            continue
+        readable += 1
+        done = invoke(report, str(folder), "--draw", "--runs", str(tmp_path))
+        assert done.exit_code == 0, done.output
+    assert 10 < readable < 110
+    listed = invoke(runs_command, "--runs", str(tmp_path)).output
+    assert listed.count("run.json is not readable") >= 1
+
+
+def test_whatever_thresholds_are_both_readers_take_them_or_refuse_them(tmp_path: Path) -> None:
+    chance, taken = random.Random(SEED), 0
+    whole = (ROOT / "alerts/thresholds.yml").read_bytes()
+    odd = (
+        b"\xff",
+        b"\x00",
+        b"nan",
+        b"[",
+        b"]",
+        b"{",
+        b":",
+        b"\n",
+        b" ",
+        b"\t",
+        b"!!python/object:os.system ",
+        b"&a *a",
+        b"-",
+        b"9" * 300,
+    )
+    for _ in range(120):
+        at = chance.randrange(len(whole))
+        content = whole[:at] + chance.choice(odd) + whole[at + chance.choice((0, 1, 5)) :]
+        (tmp_path / "thresholds.yml").write_bytes(content)
+        try:
+            checked = load_thresholds(tmp_path)
+        except ThresholdsError:
+            checked = {}
+        try:
+            watched = load_watched(tmp_path)
+        except FormError as error:
+            assert not checked, (str(error), content[at - 20 : at + 20])  # noqa: PT017
+            watched = {}
+        # what the stricter one takes means the same to the other
+        assert {name: (each.threshold, each.floor) for name, each in checked.items()} == {
+            name: (watched[name].numbers.threshold, watched[name].numbers.floor) for name in checked
+        }
+        taken += bool(checked)
+    assert 10 < taken < 110

@@ -48,7 +48,7 @@ def test_every_case_comes_out_the_same_under_the_promtool_of_the_image_that_comp
 
 
 @pytest.mark.parametrize("record", ["alert_threshold", "alert_floor"])
-def test_a_single_threshold_or_floor_that_is_missing_is_said(tmp_path: Path, record: str) -> None:
+def test_a_single_missing_threshold_or_floor_is_reported(tmp_path: Path, record: str) -> None:
     rules = bench.rules_of("ThresholdsMissing")
     numbers = next(group["rules"] for group in rules if any("record" in rule for rule in group["rules"]))
     numbers.remove(next(rule for rule in numbers if rule.get("record") == record))

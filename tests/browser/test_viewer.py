@@ -113,7 +113,7 @@ def _of(browser: webdriver.Chrome, title: str, selector: str) -> list[str]:
     return _texts(browser, f"[aria-label='{title}'] {selector}")
 
 
-def test_what_grafana_would_draw_wrong_is_drawn_wrong(browser: webdriver.Chrome, viewer: Viewer) -> None:
+def test_surprising_rendering_of_grafana_is_reproduced(browser: webdriver.Chrome, viewer: Viewer) -> None:
     _open(browser, f"{viewer.url}/d/odd")
     # `merge` joins rows by every label, and a bare metric's name is one
     assert len(_of(browser, "bare metrics", "tbody tr")) == 2
@@ -145,7 +145,7 @@ def test_the_overview_fits_a_wall_without_scrolling(browser: webdriver.Chrome, v
     assert browser.execute_script("return document.documentElement.scrollHeight") <= 1080
 
 
-def test_labels_and_words_of_others_stay_text(browser: webdriver.Chrome, viewer: Viewer) -> None:
+def test_labels_are_only_shown_as_text(browser: webdriver.Chrome, viewer: Viewer) -> None:
     _open(browser, f"{viewer.url}/d/odd")
     assert browser.title == "Odd - Glasshouse"
     assert browser.find_elements(By.CSS_SELECTOR, ".gh img") == []
@@ -196,7 +196,7 @@ def test_a_chosen_value_and_time_go_along_to_the_next_dashboard(browser: webdriv
     assert "from=now-5m" in browser.current_url
 
 
-def test_a_variable_offers_its_values_and_asks_anew(browser: webdriver.Chrome, viewer: Viewer) -> None:
+def test_choosing_a_value_of_a_variable_updates_the_panels(browser: webdriver.Chrome, viewer: Viewer) -> None:
     _open(browser, f"{viewer.url}/d/replicas-gateway?from=now-5m&to=now&refresh=")
     browser.find_element(By.CSS_SELECTOR, ".gh-chooser button").click()
     wait_for(
@@ -275,7 +275,7 @@ def test_light_and_dark_follow_the_system_and_the_button(browser: webdriver.Chro
         prefer(browser, "dark")
 
 
-def test_a_prometheus_that_is_away_is_named_with_its_address(
+def test_a_banner_has_the_address_of_a_prometheus_that_does_not_answer(
     browser: webdriver.Chrome, tmp_path: Path, dashboards: Path
 ) -> None:
     away = f"http://127.0.0.1:{free_port()}"
@@ -288,7 +288,7 @@ def test_a_prometheus_that_is_away_is_named_with_its_address(
     assert all(away in words for words in shown.values())
 
 
-def test_a_viewer_that_went_away_is_named(browser: webdriver.Chrome, tmp_path: Path, dashboards: Path) -> None:
+def test_a_banner_says_that_the_viewer_has_stopped(browser: webdriver.Chrome, tmp_path: Path, dashboards: Path) -> None:
     with Viewer(tmp_path, "http://127.0.0.1:1", dashboards) as viewer:
         _open(browser, f"{viewer.url}/d/overview?refresh=5s")
     banner = wait_for(

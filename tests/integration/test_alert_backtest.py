@@ -75,7 +75,7 @@ def _page(began: float) -> bytes:
     return ("\n".join(lines) + "\n").encode()
 
 
-def test_a_history_of_twenty_episodes_is_told_as_prometheus_tells_it(tmp_path: Path) -> None:
+def test_a_backtest_of_twenty_episodes_agrees_with_prometheus(tmp_path: Path) -> None:
     began = time.time()
     rules = tmp_path / "rules.yml"
     rules.write_text(yaml.safe_dump(RULES))

@@ -46,7 +46,7 @@ async def assert_all_is_well(load: Load) -> None:
     assert {each.status for each in found["write"]} == {201}
 
 
-async def test_half_a_request_holds_up_nobody(replica: Replica, load: Load) -> None:
+async def test_half_a_request_does_not_delay_other_clients(replica: Replica, load: Load) -> None:
     with ExitStack() as stack:
         for _ in range(CLIENTS):
             stack.enter_context(connected(replica)).sendall(HALF)
@@ -54,7 +54,7 @@ async def test_half_a_request_holds_up_nobody(replica: Replica, load: Load) -> N
     await assert_all_is_well(load)
 
 
-async def test_a_body_of_one_byte_a_second_holds_up_nobody(replica: Replica, load: Load) -> None:
+async def test_a_body_of_one_byte_per_second_does_not_delay_other_clients(replica: Replica, load: Load) -> None:
     with ExitStack() as stack:
         slow = [stack.enter_context(connected(replica)) for _ in range(CLIENTS)]
         for each in slow:
@@ -100,7 +100,7 @@ async def test_nonsense_is_refused(replica: Replica, load: Load, sent: bytes) ->
     await assert_all_is_well(load)
 
 
-async def test_a_client_that_goes_away_ends_nothing_else(replica: Replica, load: Load) -> None:
+async def test_a_client_that_disconnects_does_not_affect_others(replica: Replica, load: Load) -> None:
     body = b'{"task": "abandoned"}'
     for _ in range(50):
         with connected(replica) as client:
@@ -108,7 +108,7 @@ async def test_a_client_that_goes_away_ends_nothing_else(replica: Replica, load:
     await assert_all_is_well(load)
 
 
-def test_a_client_that_goes_away_within_its_body_is_no_fault_of_the_service(replica: Replica) -> None:
+def test_a_client_that_disconnects_within_its_body_is_not_an_error_of_the_service(replica: Replica) -> None:
     def posts(status: str) -> float:
         labels = {"http_request_method": "POST", "http_response_status_code": status}
         return replica.metrics().value("http_server_request_duration_seconds_count", http_route="/tasks", **labels)

@@ -62,7 +62,7 @@ def test_ids_are_version_7_and_sort_by_time(client: httpx.Client) -> None:
     assert ids == sorted(ids)
 
 
-def test_a_change_raises_the_version_and_keeps_what_is_left_out(client: httpx.Client) -> None:
+def test_a_change_increments_the_version_and_keeps_omitted_fields(client: httpx.Client) -> None:
     task = created(client)
     answer = client.patch(f"/tasks/{task['id']}", json={"done": True})
     assert answer.status_code == 200
@@ -148,7 +148,7 @@ def test_texts_of_1_and_500_characters_fit(client: httpx.Client) -> None:
         assert created(client, text)["task"] == text
 
 
-def test_a_body_over_64_kib_is_refused_though_its_length_is_not_told(client: httpx.Client) -> None:
+def test_a_body_over_64_kib_without_content_length_is_rejected(client: httpx.Client) -> None:
     def parts() -> Any:
         for _ in range(20):
             yield b"x" * 8192
@@ -176,7 +176,7 @@ def test_a_body_over_64_kib_is_refused_though_its_length_is_not_told(client: htt
         ("/tasks?cursor=%FF", 400),
     ],
 )
-def test_a_request_for_what_is_not_there_is_a_problem(client: httpx.Client, path: str, status: int) -> None:
+def test_an_unknown_task_or_path_is_answered_with_problem_details(client: httpx.Client, path: str, status: int) -> None:
     assert_problem(client.get(path), status)
 
 
@@ -208,7 +208,7 @@ def test_a_client_that_takes_no_json_gets_406(client: httpx.Client) -> None:
         assert client.get(path, headers={"Accept": accept}).status_code == 200, accept
 
 
-def test_a_body_that_is_not_said_to_be_json_gets_415(client: httpx.Client) -> None:
+def test_a_body_without_content_type_json_gets_415(client: httpx.Client) -> None:
     path = f"/tasks/{created(client)['id']}"
     for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "nonsense"):
         headers = {"Content-Type": kind}

@@ -106,7 +106,7 @@ async def test_the_server_gives_up_before_the_client_does(open_database: Open) -
         await database.read(sa.select(sa.func.pg_sleep(3)))
 
 
-async def test_a_lock_that_another_holds_is_no_fault_of_the_database(
+async def test_waiting_for_a_lock_does_not_count_as_a_failure_of_the_database(
     open_database: Open, postgres: Postgres, database_url: str
 ) -> None:
     database = await open_database(DATABASE_TIMEOUT_SECONDS="0.4", BREAKER_FAILURES="1")
@@ -122,7 +122,7 @@ async def test_a_lock_that_another_holds_is_no_fault_of_the_database(
     assert await store.change(task.id, TaskChange(done=True), None)
 
 
-async def test_a_pool_that_is_used_up_is_no_fault_of_the_database(open_database: Open) -> None:
+async def test_an_exhausted_pool_does_not_count_as_a_failure_of_the_database(open_database: Open) -> None:
     database = await open_database(DATABASE_TIMEOUT_SECONDS="1", DATABASE_POOL_SIZE="1", BREAKER_FAILURES="1")
     sleeping = asyncio.create_task(database.read(sa.select(sa.func.pg_sleep(0.85))))
     await asyncio.sleep(0)
@@ -135,7 +135,7 @@ async def test_a_pool_that_is_used_up_is_no_fault_of_the_database(open_database:
 
 
 @pytest.mark.case("database breaker")
-async def test_a_wall_clock_that_is_set_back_keeps_nothing_away(
+async def test_setting_the_wall_clock_back_does_not_keep_a_breaker_open(
     open_database: Open, postgres: Postgres, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Relay(postgres.port) as relay:

@@ -188,7 +188,9 @@ async def _breakers_are_closed(pair: list[Replica], dependency: str) -> bool:
 
 
 @pytest.mark.parametrize("hurt", HURTS)
-async def test_the_whole_cluster_fails(load: Load, well: list[Replica], redis_cluster: RedisCluster, hurt: str) -> None:
+async def test_reads_and_writes_succeed_while_the_whole_redis_cluster_is_down(
+    load: Load, well: list[Replica], redis_cluster: RedisCluster, hurt: str
+) -> None:
     for node in redis_cluster.nodes:
         HURTS[hurt](node)
     first = await load.each_answered(COUNT)

@@ -208,7 +208,7 @@ def test_a_replica_that_lost_its_database_is_asked_for_nothing_that_another_can_
                         assert answer.json()["trace_id"]
 
 
-def test_the_gateway_tells_who_the_client_is_whatever_it_says_itself(gateway: Gateway) -> None:
+def test_the_gateway_sets_the_client_address_whatever_the_client_sends(gateway: Gateway) -> None:
     left = []
     for address in ("203.0.113.9", "203.0.113.10"):
         answer = httpx.get(f"{gateway.url}/tasks", headers={"X-Forwarded-For": address})

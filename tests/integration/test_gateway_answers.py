@@ -241,7 +241,7 @@ def test_a_request_has_one_id_that_is_passed_on_logged_and_returned(gateway: Gat
         ("PATCH", {"If-Match": '""'}, 1),
     ],
 )
-def test_only_what_is_safe_to_repeat_is_tried_again(
+def test_only_requests_that_are_safe_to_repeat_are_retried(
     gateway: Gateway, stub: Stub, method: str, headers: dict[str, str], times: int
 ) -> None:
     stub.asked.clear()

@@ -276,7 +276,7 @@ def test_a_parameter_that_is_given_twice_or_oddly_is_400(client: httpx.Client, q
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-def test_a_body_must_be_said_to_be_json(client: httpx.Client, short_path: str) -> None:
+def test_a_body_must_have_content_type_json(client: httpx.Client, short_path: str) -> None:
     for headers in ({}, {"Content-Type": ""}, {"Content-Type": "text/plain"}, {"Content-Type": "application/jsonp"}):
         assert client.post("/tasks", content=b'{"task": "x"}', headers=headers).status_code == 415, headers
         assert client.patch(short_path, content=b'{"done": true}', headers=headers).status_code == 415, headers
@@ -288,7 +288,7 @@ def test_a_body_must_be_said_to_be_json(client: httpx.Client, short_path: str) -
 @pytest.mark.parametrize(
     "bad", [b"a\xff\xfeb", b"\xc3", b"\xed\xa0\x80", b"\xf5\x80\x80\x80", b"\\ud800", b"\\x", b"\x00"]
 )
-def test_bytes_that_are_no_utf_8_are_400(client: httpx.Client, short_path: str, bad: bytes) -> None:
+def test_invalid_utf_8_is_400(client: httpx.Client, short_path: str, bad: bytes) -> None:
     answer = client.post("/tasks", content=b'{"task":"%b"}' % bad, headers=JSON)
     assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
     assert client.patch(short_path, content=b'{"task":"%b"}' % bad, headers=JSON).status_code == 400
@@ -358,7 +358,7 @@ def test_requests_that_cannot_be_read_fill_no_log(replica: Replica) -> None:
     assert replica.output() == before
 
 
-def test_pipelined_requests_share_no_trace(replica: Replica, receiver: OtlpReceiver, short_path: str) -> None:
+def test_pipelined_requests_have_separate_traces(replica: Replica, receiver: OtlpReceiver, short_path: str) -> None:
     traces = [uuid.uuid4().hex for _ in range(4)]
     # not cached, so that each has a span of the database
     path = f"/tasks?cursor={short_path[-36:].replace('-', '')}"

@@ -126,7 +126,7 @@ def test_a_burn_hides_slower_ones_of_its_service_level_only(alertmanager: str) -
     expect_held_back(alertmanager, [*alerts, *slower], slower)
 
 
-def test_a_dead_redis_node_is_all_that_is_told_of_what_follows_from_it(alertmanager: str) -> None:
+def test_a_dead_redis_node_inhibits_its_consequences(alertmanager: str) -> None:
     breaker = ("RedisBreakerOpen", "CacheErrors", "CacheHitRatioLow", "RateLimitBypassed")
     cluster = ("RedisClusterNotOk", "RedisSlotsUncovered", "RedisReplicaLinkDown", "RedisFailover")
     node = {**LABELS["RedisNodeDown"], "node": "redis-1"}

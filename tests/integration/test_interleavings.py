@@ -55,7 +55,7 @@ async def confirmed(made: House) -> None:
 
 
 @pytest.mark.parametrize("is_delete", [False, True], ids=["change", "delete"])
-async def test_a_writer_that_is_cancelled_before_it_told_the_cache(
+async def test_a_write_is_visible_if_its_writer_was_cancelled_before_it_updated_the_cache(
     replicas: House, monkeypatch: pytest.MonkeyPatch, is_delete: bool
 ) -> None:
     task = await replicas.replicas[0].create(NewTask("old"))
@@ -92,7 +92,7 @@ async def test_a_reader_that_loaded_before_a_lost_write_does_not_bring_the_old_v
             assert await text(replicas, number, task.id) == "new"
 
 
-async def test_a_cache_that_does_not_take_an_invalidation_is_told_until_it_does(
+async def test_an_invalidation_is_retried_until_the_cache_accepts_it(
     replicas: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = await replicas.replicas[0].create(NewTask("old"))
@@ -179,7 +179,9 @@ async def test_a_format_that_was_given_up_is_taken_up_with_a_raised_epoch(
     await until(is_raised, 5, "a registered format")
 
 
-async def test_a_format_that_nobody_follows_is_given_up(replicas: House, postgres: Postgres, database_url: str) -> None:
+async def test_a_format_that_no_replica_polls_is_unregistered(
+    replicas: House, postgres: Postgres, database_url: str
+) -> None:
     name = database_url.rsplit("/", 1)[1]
     postgres.sql("INSERT INTO cache_formats VALUES (1), (7)", name)
     fill = "INSERT INTO task_changes SELECT 1, gen_random_uuid(), 1 FROM generate_series(1, {count})"
@@ -192,7 +194,7 @@ async def test_a_format_that_nobody_follows_is_given_up(replicas: House, postgre
     assert postgres.sql("SELECT count(*) FROM task_changes WHERE format = 1", name) == "0"
 
 
-async def test_a_write_tells_the_cache_all_at_once(replicas: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_write_updates_the_cache_in_one_round_trip(replicas: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """One round trip: the value and the mark of the pages wait for each other here."""
     task = await replicas.replicas[0].create(NewTask("old"))
     server = replicas.servers[0]

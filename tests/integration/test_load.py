@@ -180,7 +180,7 @@ def test_a_run_leaves_summaries_for_a_ci_server_and_its_exit_status_is_theirs(tm
     assert "errors&lt;1%" in (tmp_path / "runs" / run.id / "report.html").read_text()
 
 
-def test_a_run_without_prometheus_goes_on_and_says_what_is_missing(tmp_path: Path) -> None:
+def test_a_run_without_prometheus_continues_and_reports_what_is_missing(tmp_path: Path) -> None:
     with TodoStub() as stub:
         process = glasshouse("smoke", "--time=2s", f"--host={stub.url}", runs=tmp_path)
         output, _ = process.communicate(timeout=60)
@@ -230,7 +230,7 @@ def workers_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
 
 @pytest.mark.case("load, worker")
 @pytest.mark.parametrize("on_loss", ["continue", "end"])
-def test_a_worker_that_is_killed_is_said_soon_and_the_run_is_not_met(tmp_path: Path, on_loss: str) -> None:
+def test_a_killed_worker_is_reported_soon_and_the_run_is_missed(tmp_path: Path, on_loss: str) -> None:
     seconds, rate = 9, 40
 
     def slowly(number: int, method: str, right: bytes) -> Reply | None:
@@ -420,7 +420,7 @@ def test_a_prometheus_that_takes_no_remote_write_is_named(tmp_path: Path) -> Non
         (["./no/such.toml"], "no/such.toml: No such file"),
     ],
 )
-def test_what_cannot_be_run_is_told_in_one_line_with_exit_status_2(
+def test_a_load_that_cannot_run_has_one_line_of_error_and_exit_status_2(
     tmp_path: Path, arguments: list[str], said: str
 ) -> None:
     process = glasshouse(*arguments, runs=tmp_path)
@@ -438,7 +438,7 @@ def test_without_a_stack_it_says_how_to_start_one(tmp_path: Path) -> None:
     assert len(error.strip().splitlines()) == 1
 
 
-def test_a_place_that_cannot_be_written_is_told_before_any_load(tmp_path: Path) -> None:
+def test_an_unwritable_folder_is_reported_before_the_load(tmp_path: Path) -> None:
     taken = tmp_path / "runs"
     taken.write_text("a file, not a folder")
     with TodoStub() as stub:

@@ -227,7 +227,7 @@ ANSWERS = [
 
 
 @pytest.mark.parametrize(("misbehaves", "kind"), ANSWERS)
-def test_an_answer_is_whole_or_it_failed(misbehaves: Misbehaviour, kind: str) -> None:
+def test_a_response_is_complete_or_it_failed(misbehaves: Misbehaviour, kind: str) -> None:
     with TodoStub(misbehaves=misbehaves) as stub:
         connection = Connection(resolve(stub.url))
         body, deadline, sent = b'{"task":"water plants"}', time.perf_counter() + 0.5, Sent()
@@ -245,7 +245,7 @@ def test_an_answer_is_whole_or_it_failed(misbehaves: Misbehaviour, kind: str) ->
         assert sent.times == stub.total == 1
 
 
-def test_a_mutated_answer_is_the_whole_right_one_or_a_failure_of_some_kind() -> None:
+def test_a_mutated_response_is_correct_or_a_failure() -> None:
     chance, kinds, taken = random.Random(19), set[str](), 0
     right_ones = [lambda n, m, right: Reply(right), good_gzip, good_brotli, chunked, after_interim]
 

@@ -140,7 +140,7 @@ def nodes(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Iterator[Node
 
 @pytest.mark.case("mending the cluster")
 @pytest.mark.parametrize("how", ["reset", "wiped while down"])
-def test_a_primary_and_its_replica_that_both_lost_everything_are_mended(nodes: Nodes, how: str) -> None:
+def test_a_primary_and_its_replica_without_data_are_repaired(nodes: Nodes, how: str) -> None:
     pair = nodes.pair()
     if how == "reset":
         for port in reversed(pair):
@@ -158,20 +158,20 @@ def test_a_primary_and_its_replica_that_both_lost_everything_are_mended(nodes: N
     nodes.wait_whole()
 
 
-def test_one_node_that_lost_everything_is_mended(nodes: Nodes) -> None:
+def test_a_node_without_data_is_repaired(nodes: Nodes) -> None:
     _, replica = nodes.pair()
     nodes.reset(replica)
     wait_for(lambda: not nodes.is_whole(), 10, "the loss")
     nodes.wait_whole()
 
 
-def test_all_nodes_that_lost_everything_make_a_new_cluster(nodes: Nodes) -> None:
+def test_nodes_that_all_lost_their_data_form_a_new_cluster(nodes: Nodes) -> None:
     for port in nodes.ports:
         nodes.reset(port)
     nodes.wait_whole()
 
 
-def test_nodes_that_come_back_under_each_others_addresses_are_mended(nodes: Nodes) -> None:
+def test_nodes_that_swapped_their_addresses_are_repaired(nodes: Nodes) -> None:
     """As Docker deals out addresses anew when all containers start again."""
     nodes.stop()
     ports = list(itertools.islice(itertools.cycle(nodes.ports), 1, COUNT + 1))

@@ -56,7 +56,7 @@ def test_the_metrics_port_has_nothing_but_metrics_to_read(replica: Replica) -> N
     assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD")
 
 
-def test_a_scrape_is_no_request_that_is_counted(replica: Replica) -> None:
+def test_a_scrape_is_not_counted_as_a_request(replica: Replica) -> None:
     name = "http_server_request_duration_seconds_count"
     before = replica.metrics().value(name)
     assert replica.metrics().value(name) == before

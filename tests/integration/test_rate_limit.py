@@ -65,7 +65,7 @@ def test_a_forged_address_neither_dodges_nor_frames(start: Start) -> None:
     assert [answer.status_code for answer in forged] == [200] * 5 + [429] * 5
 
 
-def test_a_trusted_proxy_tells_who_the_client_is(start: Start) -> None:
+def test_the_client_address_comes_from_a_trusted_proxy(start: Start) -> None:
     (replica,) = start(1, RATE_LIMIT="5/hour", TRUSTED_PROXIES="127.0.0.1,10.0.0.0/8")
     with httpx.Client(base_url=replica.url, timeout=5) as client:
 

@@ -39,7 +39,7 @@ async def test_a_used_up_pool_opens_no_breaker_and_hides_no_health(clean_cluster
         await cluster.close()
 
 
-async def test_redirected_commands_are_answered_beside_the_batches(clean_cluster: RedisCluster) -> None:
+async def test_redirected_commands_are_sent_outside_the_pipelines(clean_cluster: RedisCluster) -> None:
     """A slot that has moved: many commands at once are redirected, and none fails or opens a breaker."""
     cluster = open_cluster(REDIS_URL=clean_cluster.url, REDIS_CONNECTIONS="1", BREAKER_FAILURES="1")
     await cluster.start()

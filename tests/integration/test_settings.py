@@ -63,7 +63,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("name", "value", "allowed"), BAD)
-def test_a_bad_setting_is_refused_with_what_is_allowed(name: str, value: str, allowed: str) -> None:
+def test_an_invalid_setting_is_rejected_with_the_allowed_values(name: str, value: str, allowed: str) -> None:
     with pytest.raises(ValueError, match=f"^{name}=.*: must be {allowed}"):
         load_settings({name: value})
 

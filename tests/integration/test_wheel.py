@@ -100,7 +100,7 @@ def test_the_image_of_the_service_has_what_the_wheel_needs_for_it(root: Path) ->
 
 @pytest.mark.long
 @pytest.mark.stack
-def test_a_whole_stack_starts_from_a_wheel(installed: Installed) -> None:
+def test_the_native_stack_starts_from_the_wheel(installed: Installed) -> None:
     stack = NativeStack(installed.folder / ".stack")
     ports = {name: value for name, value in stack.environment.items() if name.endswith("_PORT")}
     (installed.folder / ".env").write_text("".join(f"{name}={value}\n" for name, value in ports.items()))

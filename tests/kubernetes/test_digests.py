@@ -38,7 +38,7 @@ def test_every_image_of_production_is_named_by_the_digest_that_its_registry_says
     assert len(found) == len(asked) == len(names)
 
 
-def test_what_is_no_digest_is_refused() -> None:
+def test_an_invalid_digest_is_rejected() -> None:
     with pytest.raises(DigestError, match="redis"):
         component(["redis:8.0"], lambda _: "latest")
 

@@ -24,7 +24,7 @@ def rendered(tmp_path: Path, resolv: str = RESOLV, **environment: str) -> str:
     return target.read_text()
 
 
-def test_replicas_are_looked_up_by_their_whole_name_at_the_clusters_resolver(tmp_path: Path) -> None:
+def test_replicas_are_resolved_by_their_full_name_in_the_clusters_dns(tmp_path: Path) -> None:
     text = rendered(tmp_path)
     assert "resolver 10.96.0.10 valid=5s ipv6=off;" in text
     assert text.count("server todo.glasshouse.svc.cluster.local:8000 resolve") == 2

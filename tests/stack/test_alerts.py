@@ -82,13 +82,13 @@ def play(stack: Stack, folder: Path, *alerts: str) -> None:
         assert all(each.then and each.now and abs(each.seconds) <= INTERVAL_MS / 1000 for each in changes), changes
 
 
-def test_a_node_and_a_replica_that_freeze_are_seen_told_and_cleared(stack: Stack, tmp_path: Path) -> None:
+def test_the_alerts_of_a_frozen_node_and_replica_fire_notify_and_resolve(stack: Stack, tmp_path: Path) -> None:
     play(stack, tmp_path, *SHORT)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("alert", LONG)
-def test_a_drill_is_seen_told_and_cleared(stack: Stack, tmp_path: Path, alert: str) -> None:
+def test_the_alert_of_a_drill_fires_notifies_and_resolves(stack: Stack, tmp_path: Path, alert: str) -> None:
     play(stack, tmp_path, alert)
 
 

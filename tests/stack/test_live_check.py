@@ -32,7 +32,7 @@ def assert_no_panel_is_blank(stack: Stack) -> None:
     assert re.search(rf"(?:{PANELS[0]}|{sum(PANELS)}) panels, \d+ queries, 0 panels at fault", done.stdout)
 
 
-def test_no_panel_is_blank_while_nobody_uses_the_stack(settled: Stack) -> None:
+def test_no_panel_is_blank_on_an_idle_stack(settled: Stack) -> None:
     assert_no_panel_is_blank(settled)
 
 

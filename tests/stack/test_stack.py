@@ -116,7 +116,7 @@ def test_a_redis_node_that_restarts_is_taken_back(stack: Stack) -> None:
     wait_for(is_whole, 60, "the cluster to be whole")
 
 
-async def test_more_replicas_are_found_while_requests_go_on(docker_stack: DockerStack) -> None:
+async def test_the_gateway_finds_more_replicas_under_load(docker_stack: DockerStack) -> None:
     load = Load([docker_stack.gateway], reads(f"/tasks/{make_task(docker_stack)['id']}"), rate=60)
     async with load.running():
         await load.answered("read", 60)
@@ -129,7 +129,7 @@ async def test_more_replicas_are_found_while_requests_go_on(docker_stack: Docker
     wait_for(docker_stack.is_scraped, 60, "three replicas")
 
 
-def test_a_load_is_answered_whole_and_every_panel_has_data(stack: Stack) -> None:
+def test_every_request_of_a_load_is_answered_and_every_panel_has_data(stack: Stack) -> None:
     """Whether the service levels are met, which status 1 denies, is a matter of the machine's speed."""
     done = stack.glasshouse("load", "smoke", timeout=120)
     assert done.returncode in (0, 1), done.stdout + done.stderr

@@ -81,7 +81,7 @@ def test_a_drill_that_is_not_well_written_says_so(tmp_path: Path, text: str, mes
         load_drills(tmp_path)
 
 
-def test_what_was_broken_is_mended_whatever_happens() -> None:
+def test_a_drill_always_ends_its_fault() -> None:
     stack = RecordedStack()
     with pytest.raises(KeyboardInterrupt), caused(stack, Cause("pause", ["redis-1"]), LabSettings()):
         raise KeyboardInterrupt
@@ -124,7 +124,7 @@ def test_drills_of_the_same_fault_are_one_fault_that_must_raise_the_alert_of_eac
     assert expected == Expected({"A": 60_000, "C": 90_000}, LONG_MEMORY | {"X", "Y"}, 180_000)
 
 
-def test_a_desk_that_was_broken_itself_is_told_of_the_end_once_it_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_desk_receives_the_end_of_its_own_fault_once_it_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[Any] = []
 
     def put(url: str, content: bytes, **_: object) -> httpx.Response:
@@ -142,7 +142,7 @@ def test_a_desk_that_was_broken_itself_is_told_of_the_end_once_it_is_back(monkey
     assert log.missed == 0
 
 
-def test_the_desk_exposes_a_fault_while_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_desk_exposes_a_fault_while_it_is_active(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     app = create_app(Inbox(), GatewayLog(tmp_path / "none"), Disk(tmp_path), Runbooks("http://127.0.0.1:3000"))
     client = TestClient[Any](app, base_url="http://127.0.0.1:8060")
 
@@ -175,7 +175,7 @@ def test_the_desk_exposes_a_fault_while_it_stands(tmp_path: Path, monkeypatch: p
     assert log.missed == 0
 
 
-def test_a_desk_that_is_away_keeps_nothing_from_being_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_can_be_caused_while_desk_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(events, "END_SECONDS", 0.0)
     log = FaultLog("http://127.0.0.1:9")
     with log.during("redis-1", "pause"):

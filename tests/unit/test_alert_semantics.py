@@ -34,7 +34,7 @@ def test_evaluations_that_did_not_take_place_end_nothing() -> None:
     assert _activations("x   x.", Timing(hold=20_000)) == [Activation(0, 20_000, 25_000)]
 
 
-def test_a_restart_begins_anew_unless_the_time_is_long_enough_to_be_restored() -> None:
+def test_a_restart_resets_pending_alerts_unless_their_for_is_long() -> None:
     assert _activations("xxx xxxx.", Timing(hold=10_000), [16_000]) == [
         Activation(0, 10_000, 20_000),
         Activation(20_000, 30_000, 40_000),

@@ -82,7 +82,7 @@ def cases() -> list[dict[str, object]]:
 
 
 @pytest.mark.parametrize("alert", ALL, ids=lambda alert: alert.name)
-def test_an_alert_has_all_that_its_reader_needs(alert: Alert) -> None:
+def test_an_alert_has_texts_links_and_a_runbook(alert: Alert) -> None:
     rule = next(rule for rule in RULES if rule.get("alert") == alert.name)
     assert alert.tuning.severity in {"page", "ticket"} or alert.name == ALWAYS
     assert alert.part
@@ -98,7 +98,7 @@ def test_an_alert_has_all_that_its_reader_needs(alert: Alert) -> None:
 
 
 @pytest.mark.parametrize("alert", [alert for alert in ALL if alert.definition.signal], ids=lambda alert: alert.name)
-def test_an_alert_with_a_number_has_the_one_form(alert: Alert) -> None:
+def test_an_alert_with_a_threshold_has_the_common_form(alert: Alert) -> None:
     """Only its recorded series, one comparison and, for a ratio or a quantile, its floor of bad events."""
     name = re.escape(alert.name)
     side = {"above": ">", "below": "<"}[alert.definition.fires]
@@ -118,7 +118,7 @@ def _description(alert: Alert) -> str:
 
 
 @pytest.mark.parametrize("alert", ALL, ids=lambda alert: alert.name)
-def test_an_expression_names_only_metrics_that_there_are(alert: Alert, known_names: set[str]) -> None:
+def test_an_expression_uses_only_existing_metrics(alert: Alert, known_names: set[str]) -> None:
     definition = alert.definition
     for promql in (definition.signal, definition.events, definition.condition.replace("EXPECTED_NUMBERS", "1")):
         text = re.sub(r"#.*", "", promql)
@@ -141,7 +141,7 @@ def test_every_case_is_of_an_alert(cases: list[dict[str, object]]) -> None:
 
 
 @pytest.mark.parametrize("alert", sorted({Path(alert.runbook).stem for alert in ALL}))
-def test_a_runbook_is_whole_and_names_only_what_there_is(alert: str, known_names: set[str]) -> None:
+def test_a_runbook_is_complete_and_refers_only_to_existing_things(alert: str, known_names: set[str]) -> None:
     text = (ALERTS / "runbooks" / f"{alert}.md").read_text()
     assert text.startswith(f"# {alert}\n")
     assert re.findall(r"^## (.+)$", text, re.MULTILINE) == list(SECTIONS)
@@ -170,13 +170,13 @@ def index_rows() -> list[list[str]]:
     return [[cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in table]
 
 
-def test_the_index_of_all_alerts_is_what_make_rules_gives(index_rows: list[list[str]]) -> None:
+def test_the_index_of_all_alerts_is_current(index_rows: list[list[str]]) -> None:
     assert PAGE.read_text() == with_index(PAGE.read_text()), "run `make rules`"
     assert sorted(row[0].strip("`") for row in index_rows) == NAMES
 
 
 @pytest.mark.parametrize("alert", NAMES)
-def test_the_index_says_what_the_rules_that_prometheus_loads_say(alert: str, index_rows: list[list[str]]) -> None:
+def test_the_index_agrees_with_the_rule_files(alert: str, index_rows: list[list[str]]) -> None:
     row = next(row for row in index_rows if row[0] == f"`{alert}`")
     rule = next(rule for rule in RULES if rule.get("alert") == alert)
     own = {rule["record"]: rule["expr"] for rule in RULES if rule.get("labels", {}).get("alert") == alert}
@@ -203,7 +203,7 @@ def load_numbers() -> list[str]:
     return [rule["record"] for rule in RULES if rule.get("record") in {"alert_threshold", "alert_floor"}]
 
 
-def test_the_numbers_are_sane_used_and_complete_and_the_rule_files_are_what_they_give() -> None:
+def test_thresholds_are_valid_used_and_complete_and_the_rule_files_are_current() -> None:
     assert list(faults()) == []
 
 
@@ -254,7 +254,7 @@ def folder(tmp_path: Path) -> Path:
         ("LatencyP99High", "LatencyP99High: ", "ErrorRatioHigh: ", "ErrorRatioHigh is defined twice"),
     ],
 )
-def test_a_slip_in_the_thresholds_is_refused_with_its_line(
+def test_a_mistake_in_the_thresholds_is_reported_with_its_line(
     folder: Path, alert: str, old: str, new: str, complaint: str
 ) -> None:
     file = folder / "thresholds.yml"

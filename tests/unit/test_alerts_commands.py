@@ -105,7 +105,7 @@ def test_alerts_are_listed_with_value_threshold_and_runbook(prometheus: FakeProm
     assert total == "2 firing, 1 pending"
 
 
-def test_the_dead_mans_switch_alone_is_no_alert(prometheus: FakePrometheus) -> None:
+def test_the_dead_mans_switch_is_not_listed(prometheus: FakePrometheus) -> None:
     prometheus.alerts = [SWITCH]
     done = CliRunner().invoke(alerts, ["--url", prometheus.url])
     assert done.exit_code == 0
@@ -123,7 +123,7 @@ def test_without_a_stack_one_line_says_what_to_do(
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_what_a_reload_changed_is_said_rule_by_rule() -> None:
+def test_a_reload_prints_the_changes_of_each_rule() -> None:
     before = {"a": "vector(1)", "b": "up == 0 for 10 s", "c": "x"}
     after = {"a": "vector(1)", "b": "up == 0 for 20 s", "d": "y"}
     assert list(changes(before, after)) == [
@@ -133,12 +133,12 @@ def test_what_a_reload_changed_is_said_rule_by_rule() -> None:
     ]
 
 
-def test_the_check_of_thresholds_is_silent_when_all_is_well(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_check_of_valid_thresholds_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert main() == 0
     assert capsys.readouterr().err == ""
 
 
-def test_what_is_reloaded_is_checked_by_the_tools_before_anything_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rules_and_routes_are_checked_by_the_tools_before_a_reload(monkeypatch: pytest.MonkeyPatch) -> None:
     check(LabSettings())
     broken = {"broken.yml": "groups: [{name: a, rules: [{record: b, expr: 'sum('}]}]"}
     monkeypatch.setattr(reloading, "rule_files", lambda: broken)

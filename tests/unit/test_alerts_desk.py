@@ -86,7 +86,7 @@ def test_a_notification_arrives_in_the_feed_and_on_the_page(desk: TestClient[Any
     assert "http://127.0.0.1:3000/d/cache-redis" in page.text
 
 
-def test_the_newest_stands_first_and_the_oldest_are_forgotten(desk: TestClient[Any]) -> None:
+def test_notifications_are_listed_newest_first_and_the_oldest_are_dropped(desk: TestClient[Any]) -> None:
     for number in range(MOST_NOTIFICATIONS + 5):
         desk.post("/alerts", json=notification(node=str(number)))
     feed = desk.get("/inbox.json").json()
@@ -95,7 +95,7 @@ def test_the_newest_stands_first_and_the_oldest_are_forgotten(desk: TestClient[A
     assert nodes == [str(n) for n in range(MOST_NOTIFICATIONS + 4, 4, -1)]
 
 
-def test_what_alerts_say_is_shown_as_text(desk: TestClient[Any]) -> None:
+def test_texts_of_alerts_are_escaped(desk: TestClient[Any]) -> None:
     message = notification(alertname="<script>alert(1)</script>")
     message["alerts"][0]["annotations"] = {"summary": "<b>&", "dashboard_url": 'javascript:"x', "runbook_url": "<i>"}
     desk.post("/alerts", json=message)
@@ -107,7 +107,7 @@ def test_what_alerts_say_is_shown_as_text(desk: TestClient[Any]) -> None:
     assert "&lt;script&gt;" in page
 
 
-def test_the_dead_mans_switch_is_a_heartbeat_and_no_notification(desk: TestClient[Any]) -> None:
+def test_the_dead_mans_switch_is_a_heartbeat_instead_of_a_notification(desk: TestClient[Any]) -> None:
     assert "not heard yet" in desk.get("/").text
     assert desk.post("/heartbeat", json=notification()).status_code == 204
     feed = desk.get("/inbox.json").json()
@@ -117,12 +117,12 @@ def test_the_dead_mans_switch_is_a_heartbeat_and_no_notification(desk: TestClien
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"nonsense", b'{"status": "firing", "alerts": 3}'])
-def test_what_is_no_notification_is_refused(desk: TestClient[Any], body: bytes) -> None:
+def test_an_invalid_notification_is_rejected(desk: TestClient[Any], body: bytes) -> None:
     assert desk.post("/alerts", content=body, headers=JSON).status_code == 400
     assert desk.get("/inbox.json").json()["received"] == 0
 
 
-def test_without_a_log_every_kind_and_class_is_there_with_zero(desk: TestClient[Any]) -> None:
+def test_without_a_log_every_kind_and_class_is_exposed_with_zero(desk: TestClient[Any]) -> None:
     found = counters(desk)
     for kind in ("read", "write", "probe", "refused"):
         for status in ("2xx", "3xx", "4xx", "5xx"):
@@ -152,7 +152,7 @@ def test_requests_are_counted_by_kind_class_and_duration(desk: TestClient[Any], 
     assert found.value("gateway_request_duration_seconds_count", kind="refused", status_class="4xx") == 1
 
 
-def test_tries_and_retries_are_counted(desk: TestClient[Any], log: Path) -> None:
+def test_attempts_and_retries_are_counted(desk: TestClient[Any], log: Path) -> None:
     counters(desk)
     log.write_text(
         line(200, "10.0.0.1:8000, 10.0.0.2:8000", "502, 200")
@@ -170,7 +170,7 @@ def test_tries_and_retries_are_counted(desk: TestClient[Any], log: Path) -> None
     assert found.value("gateway_upstream_retries_total") == 3
 
 
-def test_the_first_failure_of_a_replica_is_seen_as_an_increase_from_zero(desk: TestClient[Any], log: Path) -> None:
+def test_the_first_failure_of_a_replica_is_an_increase_from_zero(desk: TestClient[Any], log: Path) -> None:
     counters(desk)
     log.write_text(line(503, "10.0.0.9:8000", "502") * 60)
     assert counters(desk).value("gateway_upstream_errors_total", upstream="10.0.0.9:8000") == 0
@@ -182,7 +182,7 @@ def failures(log: GatewayLog) -> float:
     return Samples(log.exposition()).value("gateway_request_duration_seconds_count", kind="read", status_class="5xx")
 
 
-def test_what_stood_in_the_log_before_is_not_counted(log: Path) -> None:
+def test_earlier_lines_of_the_log_are_not_counted(log: Path) -> None:
     log.write_text(line(503))
     assert failures(GatewayLog(log)) == 0
 
@@ -198,7 +198,7 @@ def test_a_line_is_counted_when_it_is_complete(log: Path) -> None:
     assert failures(follower) == 1
 
 
-def test_a_log_that_is_emptied_or_replaced_is_followed_from_its_start(log: Path) -> None:
+def test_a_truncated_or_replaced_log_is_read_from_its_start(log: Path) -> None:
     follower = GatewayLog(log)
     log.write_text(line(503) * 3)
     assert failures(follower) == 3
@@ -210,7 +210,7 @@ def test_a_log_that_is_emptied_or_replaced_is_followed_from_its_start(log: Path)
     assert failures(follower) == 13
 
 
-def test_a_log_that_has_grown_is_emptied_once_it_is_counted(log: Path) -> None:
+def test_a_large_log_is_truncated_after_it_was_counted(log: Path) -> None:
     follower = GatewayLog(log, most_bytes=100)
     with log.open("ab", buffering=0) as writer:
         for _ in range(50):
@@ -220,7 +220,7 @@ def test_a_log_that_has_grown_is_emptied_once_it_is_counted(log: Path) -> None:
     assert failures(follower) == 500
 
 
-def test_the_disk_under_the_data_is_told(desk: TestClient[Any]) -> None:
+def test_the_size_of_the_datas_disk_is_exposed(desk: TestClient[Any]) -> None:
     found = counters(desk)
     assert 0 < found.value("desk_disk_available_bytes") < found.value("desk_disk_size_bytes")
 
@@ -240,11 +240,11 @@ def test_every_runbook_is_a_page_and_their_links_lead_to_pages(desk: TestClient[
 
 
 @pytest.mark.parametrize("name", ["Nobody", "..%2f..%2fREADME", "ServiceDown.md", "%00"])
-def test_what_is_no_runbook_is_not_found(desk: TestClient[Any], name: str) -> None:
+def test_an_unknown_runbook_is_404(desk: TestClient[Any], name: str) -> None:
     assert desk.get(f"/runbooks/{name}").status_code in {400, 404}
 
 
-def test_a_page_of_elsewhere_cannot_forge_a_heartbeat_or_an_alert(desk: TestClient[Any]) -> None:
+def test_a_foreign_web_page_cannot_forge_a_heartbeat_or_an_alert(desk: TestClient[Any]) -> None:
     body = json.dumps(notification())
     # what a browser sends for another page without asking first: a form's content type, and where it comes from
     assert desk.post("/heartbeat", content=body, headers={"Content-Type": "text/plain"}).status_code == 415
@@ -255,11 +255,11 @@ def test_a_page_of_elsewhere_cannot_forge_a_heartbeat_or_an_alert(desk: TestClie
 
 
 @pytest.mark.parametrize("host", ["evil.example:8060", "127.0.0.1.evil.example", ""])
-def test_a_name_that_is_not_the_desks_is_refused(desk: TestClient[Any], host: str) -> None:
+def test_a_foreign_host_name_is_rejected(desk: TestClient[Any], host: str) -> None:
     assert desk.get("/inbox.json", headers={"Host": host}).status_code == 421
     assert desk.post("/heartbeat", json=notification(), headers={"Host": host}).status_code == 421
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8060", "localhost:8060", "[::1]:8060", "desk:8060", "DESK"])
-def test_the_desk_answers_to_its_names(desk: TestClient[Any], host: str) -> None:
+def test_desk_accepts_its_own_host_names(desk: TestClient[Any], host: str) -> None:
     assert desk.post("/heartbeat", json=notification(), headers={"Host": host}).status_code == 204

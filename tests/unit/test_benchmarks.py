@@ -42,12 +42,12 @@ def test_what_wrk_prints_is_read_with_latencies_in_milliseconds():
         ("  Socket errors: connect 0, read 3, write 0, timeout 0\n", "read 3"),
     ],
 )
-def test_a_run_with_failed_requests_is_no_measurement(line: str, said: str):
+def test_a_run_with_failed_requests_is_an_error(line: str, said: str):
     with pytest.raises(wrk.WrkError, match=said):
         wrk.parse(PRINTED.replace("Requests/sec", line + "Requests/sec"))
 
 
-def test_a_run_that_answered_nothing_is_no_measurement():
+def test_a_run_without_responses_is_an_error():
     with pytest.raises(wrk.WrkError, match="no request was answered"):
         wrk.parse(PRINTED.replace("12198 requests", "0 requests"))
     with pytest.raises(wrk.WrkError, match="unable to connect"):

@@ -64,7 +64,7 @@ def test_a_wall_clock_that_is_set_back_does_not_keep_it_open(monkeypatch: pytest
     assert breaker.state == CLOSED
 
 
-def test_a_cancelled_trial_neither_closes_it_nor_keeps_the_next_one_away(breaker: Breaker, clock: Clock) -> None:
+def test_a_cancelled_trial_neither_closes_the_breaker_nor_blocks_the_next_trial(breaker: Breaker, clock: Clock) -> None:
     fail(breaker, 3)
     clock.now = 2.0
     breaker.abandoned(breaker.admit())
@@ -108,7 +108,7 @@ def test_a_ping_does_not_hide_failures_of_calls(breaker: Breaker) -> None:
     assert breaker.state == OPEN
 
 
-def test_each_change_is_told_once(clock: Clock) -> None:
+def test_each_change_of_state_is_reported_once(clock: Clock) -> None:
     states: list[int] = []
     breaker = Breaker("redis", 1, 1.0, states.append, clock)
     fail(breaker)

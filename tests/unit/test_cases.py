@@ -32,7 +32,7 @@ def test_the_tests_that_are_named_are_there(root: Path) -> None:
             assert f"def {test}(" in text or f"- name: {test}" in text.replace('"', ""), (kind, name)
 
 
-def test_rows_are_told_apart_by_their_input() -> None:
+def test_rows_are_distinguished_by_their_input() -> None:
     head = ["# Inputs", "| kind | input | seen | right |", "| --- | --- | --- | --- |"]
     page = [*head, "| a | `x` | 1 | 2 |", "| a | y | 1 | 2 |", "| `.b` | z | 1 | 2 |", ""]
     assert rows("\n".join(page)) == [("a", "`x`"), ("a", "y"), (".b", "z")]

@@ -79,7 +79,7 @@ def test_the_newest_exemplar_is_looked_up_in_tempo(newest: str, expected: tuple[
         assert find_traces(prometheus, f"http://{tempo.address}", load_dashboards(), WINDOW) == expected
 
 
-def test_a_tempo_that_is_away_is_told_from_one_that_lacks_a_trace() -> None:
+def test_an_unavailable_tempo_is_distinguished_from_a_missing_trace() -> None:
     with WithExemplars("cafe") as prometheus, pytest.raises(httpx.HTTPError):
         find_traces(prometheus, f"http://127.0.0.1:{free_port()}", load_dashboards(), WINDOW)
 

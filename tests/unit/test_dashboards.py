@@ -364,7 +364,7 @@ def test_variables_are_filled_in_as_grafana_does(chosen: list[str], filled: str)
     assert expand('m{r=~"${route}"}', variables, {"route": chosen}, WINDOW) == f'm{{r=~"{filled}"}}'
 
 
-def test_a_window_has_whole_steps_no_closer_than_scrapes() -> None:
+def test_a_window_has_whole_steps_of_at_least_the_scrape_interval() -> None:
     assert Window.of(1003, 1903) == Window(1000, 1900, 5)
     assert Window.of(0, 86_400).step == 300
 

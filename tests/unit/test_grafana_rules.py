@@ -148,7 +148,7 @@ def test_a_hard_limit_is_drawn_only_near_the_signal() -> None:
                 assert "> bool" in target.query, place
 
 
-def test_series_of_one_panel_are_told_apart() -> None:
+def test_series_of_a_panel_have_colours_by_name() -> None:
     for place, panel in _panels("timeseries"):
         if all("{{" not in target.legend or target.ref_id in _dashed(panel) for target in panel.targets):
             continue
@@ -165,7 +165,7 @@ def test_success_and_created_have_different_hues() -> None:
     assert {"#0072B2", "#56B4E9"} - {colours[0], colours[1]}
 
 
-def test_a_rare_slow_cell_stands_out_on_dark_and_on_light() -> None:
+def test_a_rare_slow_cell_is_visible_in_both_themes() -> None:
     for place, panel in _panels("heatmap"):
         colour = panel.source["options"]["color"]
         assert (colour["mode"], colour["scheme"], colour["reverse"]) == ("scheme", "Cool", True), place

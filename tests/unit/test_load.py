@@ -151,7 +151,7 @@ def test_breakpoint_stops_at_the_highest_rate_it_may_try() -> None:
     assert found.held == 300
 
 
-def test_breakpoint_asks_a_service_that_collapsed_no_more_and_knows_where_it_last_held() -> None:
+def test_breakpoint_stops_at_a_collapsed_service_and_reports_the_last_rate_that_held() -> None:
     found = BreakpointSearch(2000, 300)
     steps = search(60, found, collapses=True)
     assert found.held == pytest.approx(52)
@@ -275,7 +275,7 @@ def test_a_profile_of_ones_own_is_a_file_of_ten_lines(tmp_path: Path) -> None:
         (None, "No such file"),
     ],
 )
-def test_a_profile_file_that_is_wrong_is_told_in_one_line(tmp_path: Path, text: str | None, said: str) -> None:
+def test_an_invalid_profile_file_is_reported_in_one_line(tmp_path: Path, text: str | None, said: str) -> None:
     file = tmp_path / "wrong.toml"
     if text is not None:
         file.write_text(text)

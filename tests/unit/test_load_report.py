@@ -94,7 +94,7 @@ def test_two_runs_of_the_same_thing_differ_by_nothing_beyond_noise() -> None:
     assert false_alarms == []
 
 
-def test_a_run_that_is_slower_by_half_and_misses_the_cache_is_told_apart() -> None:
+def test_a_run_that_is_slower_by_half_with_fewer_hits_is_worse() -> None:
     changes = {change.name: change for change in compare(run(1), run(2, slower=1.5, hit_ratio=0.0))}
     assert changes["reads p50"].is_worse
     assert changes["writes p95"].is_worse
@@ -163,7 +163,7 @@ def test_the_report_says_where_the_three_counts_differ(changes: dict[str, Any], 
     assert len(lines) == 2
 
 
-def test_what_a_lost_worker_sent_without_telling_is_named_as_a_cause() -> None:
+def test_unreported_requests_of_a_lost_worker_are_named_as_a_cause() -> None:
     inside = Inside(gateway_requests=2011, requests=2011)
     lines = count_lines(run(inside=inside, lost_workers=["worker 2 of 2 was lost at 7 s"]))
     assert lines[1].startswith("the gateway counted 11 more than was sent: what a process had sent that ended before")
@@ -214,7 +214,7 @@ def test_a_search_says_at_which_rate_the_service_last_held(changes: dict[str, An
         ({"limit": "generator"}, "measured the generator"),
     ],
 )
-def test_runs_that_are_odd_to_compare_are_said_to_be(other: dict[str, Any], said: str) -> None:
+def test_reasons_against_a_comparison_are_reported(other: dict[str, Any], said: str) -> None:
     (line,) = oddities(run(1), run(2, **other))
     assert said in line
     assert not oddities(run(1), run(2))

@@ -143,7 +143,7 @@ def test_a_late_span_has_the_ids_that_its_log_line_named(
     assert span.seconds == pytest.approx(0.02)
 
 
-async def test_an_error_that_nobody_turned_into_an_answer_is_told_with_its_stack(
+async def test_an_unhandled_error_is_logged_with_its_stack_trace(
     receiver: OtlpReceiver, environment: pytest.MonkeyPatch
 ) -> None:
     made = source(TRACE_SAMPLE_RATIO="0")
@@ -239,14 +239,14 @@ def test_resource_and_service_name_are_what_the_environment_says(
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "", set()),
     ],
 )
-def test_what_is_off_sends_nothing(
+def test_nothing_is_sent_with_exporting_off(
     receiver: OtlpReceiver, environment: pytest.MonkeyPatch, name: str, value: str, paths: set[str]
 ) -> None:
     sent(receiver, environment, **{name: value})
     assert {post.path for post in receiver.received} == paths
 
 
-def test_batches_are_as_large_as_is_said(receiver: OtlpReceiver, environment: pytest.MonkeyPatch) -> None:
+def test_batches_have_the_configured_size(receiver: OtlpReceiver, environment: pytest.MonkeyPatch) -> None:
     made = source(OTEL_BSP_MAX_EXPORT_BATCH_SIZE="3", OTEL_BSP_SCHEDULE_DELAY="60000")
     made.request(7)
     # two whole batches at once, and the rest when its time has come
@@ -255,7 +255,7 @@ def test_batches_are_as_large_as_is_said(receiver: OtlpReceiver, environment: py
     assert len(receiver.spans) == 7
 
 
-def test_a_span_waits_no_longer_than_is_said(receiver: OtlpReceiver, environment: pytest.MonkeyPatch) -> None:
+def test_a_span_is_sent_within_the_configured_delay(receiver: OtlpReceiver, environment: pytest.MonkeyPatch) -> None:
     made = source(OTEL_BSP_SCHEDULE_DELAY="20", OTEL_BLRP_SCHEDULE_DELAY="20")
     made.request()
     wait_for(lambda: receiver.spans and receiver.logs, what="a span and a log record")
@@ -305,7 +305,7 @@ def test_a_span_that_was_rejected_is_counted_as_dropped_and_named_by_no_exemplar
 
 
 @pytest.mark.parametrize("status", [302, 400, 401, 500])
-def test_an_answer_that_is_no_success_is_counted_as_failed(
+def test_an_error_response_is_counted_as_a_failed_export(
     receiver: OtlpReceiver, environment: pytest.MonkeyPatch, status: int
 ) -> None:
     receiver.status = status
@@ -314,7 +314,7 @@ def test_an_answer_that_is_no_success_is_counted_as_failed(
     assert made.exemplars() == "[]"
 
 
-def test_failures_are_said_once_a_minute_and_their_end_too(
+def test_failures_are_logged_once_a_minute_and_so_is_their_end(
     receiver: OtlpReceiver, environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     set_up_logs("info")

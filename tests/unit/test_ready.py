@@ -44,7 +44,7 @@ def test_a_part_that_ends_again_and_again_is_not_waited_for(tmp_path: Path, monk
         ready.await_ready(States(*told), [never("desk")], tmp_path)
 
 
-def test_what_is_not_healthy_in_time_is_named_with_its_last_line(
+def test_parts_that_are_not_healthy_in_time_are_reported_with_their_last_log_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ready, "READY_SECONDS", 0)

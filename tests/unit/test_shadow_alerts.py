@@ -56,7 +56,7 @@ def test_what_can_have_no_shadow_says_so(tmp_path: Path) -> None:
         assert message in done.stderr
 
 
-def test_alertmanager_tells_nobody_of_a_shadow() -> None:
+def test_a_shadow_alert_notifies_nobody() -> None:
     routes = yaml.safe_load(CONFIG.read_text())["route"]["routes"]
     [route] = [each for each in routes if "severity = shadow" in each["matchers"]]
     [receiver] = [each for each in yaml.safe_load(CONFIG.read_text())["receivers"] if each["name"] == route["receiver"]]

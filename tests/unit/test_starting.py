@@ -219,7 +219,7 @@ def test_a_compose_before_2_21_prints_one_array() -> None:
 
 
 @pytest.mark.parametrize("output", ["{", '["x"]', "no JSON", '{"Name": 3}', "null"])
-def test_compose_output_that_cannot_be_read_is_said(output: str) -> None:
+def test_invalid_output_of_compose_is_reported(output: str) -> None:
     with pytest.raises(StackError, match="docker compose ps"):
         compose_containers(output)
 

@@ -133,7 +133,7 @@ def test_searches_find_what_they_ask_for(filled: Client, parameters: dict[str, A
     assert found(filled, **parameters) == expected
 
 
-def test_a_search_tells_of_each_trace_and_of_the_spans_that_match(filled: Client) -> None:
+def test_a_search_returns_each_trace_with_its_matching_spans(filled: Client) -> None:
     query = "{ status = error } | select(span.http.route, span.http.response.status_code)"
     (trace,) = filled.get("/api/search", params={"q": query}).json()["traces"]
     assert (trace["rootServiceName"], trace["rootTraceName"], trace["durationMs"]) == ("todo", "GET /tasks", 40)
@@ -188,7 +188,7 @@ def test_durations_are_read_as_go_writes_them(text: str, expected: int) -> None:
     assert nanoseconds(text) == expected
 
 
-def test_tags_and_their_values_are_those_of_what_is_stored(filled: Client) -> None:
+def test_tags_and_values_are_those_of_stored_spans(filled: Client) -> None:
     scopes = {scope["name"]: scope["tags"] for scope in filled.get("/api/v2/search/tags").json()["scopes"]}
     assert scopes["resource"] == ["service.instance.id", "service.name"]
     assert "http.route" in scopes["span"]
@@ -236,7 +236,7 @@ def test_a_rejected_span_is_a_partial_success_and_the_others_are_kept(client: Cl
         (bytes(5 << 20), {}, 413),
     ],
 )
-def test_what_is_no_otlp_is_refused(client: Client, body: bytes, headers: dict[str, str], status: int) -> None:
+def test_invalid_otlp_is_rejected(client: Client, body: bytes, headers: dict[str, str], status: int) -> None:
     for path in ("/v1/traces", "/v1/logs"):
         assert post(client, body, path, **headers).status_code == status
 
@@ -412,7 +412,7 @@ def test_what_was_answered_is_there_after_a_restart(new_store: Callable[..., Sto
     assert traces_in(new_store()) == [FAST]
 
 
-def test_the_oldest_traces_go_first_and_whole_and_the_file_stays_within_its_bound(
+def test_the_oldest_traces_are_deleted_completely_and_the_file_stays_within_its_limit(
     new_store: Callable[..., Store],
 ) -> None:
     kept = new_store(Bounds(1 << 20, 3600))
@@ -431,7 +431,7 @@ def test_the_oldest_traces_go_first_and_whole_and_the_file_stays_within_its_boun
     assert again.file.stat().st_size < 3 << 20
 
 
-def test_what_is_older_than_the_bound_goes(new_store: Callable[..., Store]) -> None:
+def test_records_older_than_the_limit_are_deleted(new_store: Callable[..., Store]) -> None:
     kept = new_store()
     put(kept, request_spans(FAST))
     kept.close()
@@ -462,7 +462,7 @@ def test_a_full_queue_refuses_and_counts(client: Client, monkeypatch: pytest.Mon
     assert post(client, otlp_records.traces(request_spans(FAST))).status_code == 200
 
 
-def test_what_is_too_much_at_once_is_refused_unread(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_concurrent_requests_are_refused_unread(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(app, "IN_FLIGHT_BYTES", 10)
     for _ in range(3):
         answer = post(client, otlp_records.traces(request_spans(FAST)))
@@ -486,7 +486,7 @@ def test_a_write_that_fails_is_an_answer_and_the_next_succeeds(client: Client, m
     assert post(client, otlp_records.traces(request_spans(FAST))).status_code == 200
 
 
-def test_a_sender_that_goes_away_stops_nothing(new_store: Callable[..., Store]) -> None:
+def test_a_sender_that_disconnects_does_not_affect_others(new_store: Callable[..., Store]) -> None:
     kept = new_store()
     body = otlp_records.traces(request_spans(FAST))
     assert not kept.put(decode_traces(body), len(body)).cancel()
@@ -518,14 +518,14 @@ def test_a_closed_store_takes_nothing(new_store: Callable[..., Store]) -> None:
 
 
 @pytest.mark.parametrize("content", [b"not a database at all, and long enough to be seen as none" * 20, b""])
-def test_a_file_that_is_broken_is_begun_anew(new_store: Callable[..., Store], tmp_path: Path, content: bytes) -> None:
+def test_a_broken_file_is_replaced(new_store: Callable[..., Store], tmp_path: Path, content: bytes) -> None:
     (tmp_path / "traces.db").write_bytes(content)
     kept = new_store()
     put(kept, request_spans(FAST))
     assert traces_in(kept) == [FAST]
 
 
-def test_a_file_of_another_version_is_begun_anew(new_store: Callable[..., Store], tmp_path: Path) -> None:
+def test_a_file_of_another_version_is_replaced(new_store: Callable[..., Store], tmp_path: Path) -> None:
     connection = sqlite3.connect(tmp_path / "traces.db")
     connection.execute("PRAGMA user_version = 99")
     connection.close()

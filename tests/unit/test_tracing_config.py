@@ -101,7 +101,7 @@ def test_prometheus_scrapes_the_store_that_there_is(absent: set[str], expected: 
         ),
     ],
 )
-def test_the_native_service_sends_to_what_there_is_or_to_what_is_set(
+def test_the_native_service_sends_to_the_available_or_the_configured_collector(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, has_tempo: bool, chosen: dict[str, str], expected: dict[str, str]
 ) -> None:
     monkeypatch.setattr(native, "find", lambda *names: names[0])
@@ -131,7 +131,7 @@ def test_the_native_service_sends_to_what_there_is_or_to_what_is_set(
         ),
     ],
 )
-def test_the_service_in_docker_sends_to_tempo_and_loki_or_to_what_is_set(
+def test_the_service_in_docker_sends_to_tempo_and_loki_or_to_the_configured_collector(
     tmp_path: Path, chosen: dict[str, str], expected: dict[str, str]
 ) -> None:
     (tmp_path / "compose.yaml").write_text((ROOT / "compose.yaml").read_text())

@@ -105,7 +105,7 @@ def test_numbers_made_worse_are_found_in_a_review(corpus: Path, monkeypatch: pyt
     assert run("--since", "main", "--allow-false", "1", "--corpus", corpus).exit_code == 0
 
 
-def test_what_thresholds_said_at_a_commit_is_read_from_git() -> None:
+def test_thresholds_of_a_commit_are_read_from_git() -> None:
     if subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, check=False).returncode:
         pytest.skip("not in a clone of the repo")
     done = run("--since", "no-such-commit")

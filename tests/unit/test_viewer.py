@@ -67,7 +67,7 @@ def client() -> Iterator[TestClient[Any]]:
         yield client
 
 
-def test_values_stand_on_the_windows_times_and_what_is_no_number_is_a_gap() -> None:
+def test_values_are_placed_at_the_windows_times_and_nan_is_a_gap() -> None:
     series = Series({"replica": "todo-1"}, [(105.0, 1.5), (110.0, float("nan")), (120.0, float("inf"))])
     shown = answer(Canned([series]), _overview(), _panel({}, _target(legend="{{replica}} {{absent}}!")), {}, WINDOW)
     line = shown.results[0].lines[0]
@@ -102,7 +102,7 @@ def test_a_choice_with_signs_of_regular_expressions_is_quoted_in_the_query() -> 
     assert result.query != 'up{replica=~"a"} or up{x=~""}'
 
 
-def test_marks_join_what_is_a_step_apart() -> None:
+def test_marks_that_are_one_step_apart_are_joined() -> None:
     target = _target("firing")
     dashboard = _overview()
     alert = Annotation("Alerts", "#fff", "{{alertname}}", "firing", target)
@@ -144,7 +144,7 @@ def test_the_page_may_load_nothing_from_elsewhere(client: TestClient[Any]) -> No
         assert "http" not in page.text.replace("http://www.w3.org/2000/svg", "").replace("http-equiv", "")
 
 
-def test_panels_of_a_prometheus_that_is_away_say_so_with_its_address(client: TestClient[Any]) -> None:
+def test_panels_report_an_unavailable_prometheus_with_its_address(client: TestClient[Any]) -> None:
     address = client.get("/api/parts").json()["prometheus"]
     assert address in client.get("/api/parts").json()["problem"]
     panel = _overview().panels[0]
@@ -165,7 +165,9 @@ def test_panels_of_a_prometheus_that_is_away_say_so_with_its_address(client: Tes
         ("/-/reload", 404, ""),
     ],
 )
-def test_what_is_not_there_is_refused(client: TestClient[Any], path: str, status: int, words: str) -> None:
+def test_unknown_dashboards_and_panels_are_rejected(
+    client: TestClient[Any], path: str, status: int, words: str
+) -> None:
     answered = client.get(path)
     assert answered.status_code == status
     assert words in answered.text
@@ -215,7 +217,7 @@ def test_an_embedded_snapshot_cannot_break_out_of_its_script() -> None:
     assert "src=" not in fragment
 
 
-def test_a_snapshot_of_a_prometheus_that_is_away_says_so() -> None:
+def test_a_snapshot_of_an_unavailable_prometheus_reports_it() -> None:
     with Prometheus(f"http://127.0.0.1:{free_port()}") as away:
         shown = snapshot(away, ["overview"], 100.0, 120.0)
         with pytest.raises(PrometheusError):

@@ -105,7 +105,7 @@ def test_a_trace_is_a_waterfall_with_its_log_lines(client: TestClient[Any]) -> N
         ("/api/tracing/search?from=yesterday", 400),
     ],
 )
-def test_what_is_not_there_or_wrong_is_refused(client: TestClient[Any], path: str, status: int) -> None:
+def test_unknown_and_invalid_trace_ids_are_rejected(client: TestClient[Any], path: str, status: int) -> None:
     assert client.get(path).status_code == status
 
 
@@ -114,7 +114,7 @@ def test_pages_of_traces_are_the_viewers_page(client: TestClient[Any]) -> None:
         assert "/static/app.js" in client.get(path).text
 
 
-def test_a_store_that_is_away_is_a_problem_with_its_address() -> None:
+def test_an_unavailable_trace_store_is_reported_with_its_address() -> None:
     app = create_app(Folder(DASHBOARDS), Prometheus(AWAY), AWAY, ["testserver.local"], AWAY)
     with TestClient(app, raise_server_exceptions=False) as client:
         for path in ("search", "routes", "traces/" + "a" * 32):
@@ -136,7 +136,7 @@ def test_what_logs_are_asked_of_is_the_first_that_has_them(store: TraceStore) ->
         Logs().query("{}", 0, 1)
 
 
-def test_spans_without_their_parent_and_in_circles_are_shown_all_the_same(store: TraceStore) -> None:
+def test_spans_with_missing_parents_or_cycles_are_shown(store: TraceStore) -> None:
     trace_id = bytes([9]) * 16
     one, other = request_spans(trace_id)
     one.parent_span_id, other.parent_span_id = other.span_id, one.span_id

@@ -1,4 +1,4 @@
-"""Servers that tests share, and which tests run one after another. A test that hurts a server repairs it."""
+"""Servers that tests share, and the order of tests. A test that damages a server repairs it."""
 
 import re
 from collections.abc import Iterator

@@ -1,1 +1,1 @@
-"""Alert rules put to the test: each alert's cases by promtool, and what happens to them when a rule is broken."""
+"""Tests of alert rules: promtool cases for each alert, and mutations of rules that the cases must detect."""

@@ -1,4 +1,4 @@
-"""A bench for one alert: its cases, its rules and what they read, in a folder of their own, and promtool run on them.
+"""Runs promtool for one alert, with its cases and its rules in a separate folder.
 
 promtool evaluates every rule that it is given at every step of every case. With the rules of one alert only, all cases
 together take seconds instead of minutes.

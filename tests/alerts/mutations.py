@@ -1,4 +1,4 @@
-"""Breaks an alert's rules on purpose, one thing at a time: a case has to fail for each, or it proves nothing.
+"""Mutations of an alert's rules. For each of them a case must fail, or the cases prove nothing.
 
 Turned are the comparison, each window, each label matcher, the threshold, the floor and the time that it has to hold.
 """

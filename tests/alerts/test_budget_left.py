@@ -1,4 +1,4 @@
-"""How much of the error budget is spent when each burn alert fires, by promtool, for two lengths of the period.
+"""How much of the error budget is spent when each burn rate alert fires, with promtool, for two periods.
 
 A steady burn that begins after a healthy time is just beyond the alert's factor: it fires once its long window is full
 of it. The budget of the period is known from the traffic, so what the bad requests until then took of it is a figure.

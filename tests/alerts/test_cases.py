@@ -1,4 +1,4 @@
-"""Every alert's cases, by promtool: when it fires, and above all when it does not."""
+"""The cases of every alert with promtool: when it fires, and when it does not."""
 
 import shutil
 import subprocess

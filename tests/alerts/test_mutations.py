@@ -1,4 +1,4 @@
-"""Every rule that is broken on purpose fails a case."""
+"""Every mutation of a rule fails a case."""
 
 import shutil
 from pathlib import Path

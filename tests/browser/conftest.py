@@ -1,4 +1,4 @@
-"""The viewer before a real Prometheus, and a Chromium to look at it."""
+"""A viewer with a real Prometheus, and Chromium."""
 
 import json
 import os

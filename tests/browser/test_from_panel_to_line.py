@@ -1,4 +1,4 @@
-"""One slow and one failed request, followed in Chromium from a panel to its trace and its log line; real servers."""
+"""From a panel to the trace and the log record of a slow and a failed request, in Chromium with real servers."""
 
 import os
 from collections.abc import Iterator

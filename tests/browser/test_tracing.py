@@ -1,4 +1,4 @@
-"""The pages of traces in Chromium: search, waterfall, and the ways between them."""
+"""The pages of traces in Chromium: search, waterfall, and the links between them."""
 
 import os
 import random

@@ -1,4 +1,4 @@
-"""The dashboards as a reader sees them, in Chromium."""
+"""The viewer's dashboards in Chromium."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The service in its forms: alone; on PostgreSQL and Redis Cluster; and on these with PgBouncer between."""
+"""The service in three variants: alone; with PostgreSQL and Redis Cluster; and with PgBouncer in between."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack

@@ -1,4 +1,4 @@
-"""Replicas as repositories in this process, on a real Redis Cluster and a real database, where time can be injected."""
+"""Replicas as repositories in this process, with a real Redis Cluster and database, and injectable delays."""
 
 import asyncio
 import random

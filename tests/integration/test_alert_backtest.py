@@ -1,4 +1,4 @@
-"""The backtest of what was in force says what a real Prometheus' `ALERTS` says."""
+"""A backtest of the alerts in force agrees with `ALERTS` of a real Prometheus."""
 
 import random
 import shutil

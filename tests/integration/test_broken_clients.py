@@ -1,4 +1,4 @@
-"""Clients that are slow, or stop in the middle, or send nonsense, do not take a replica down."""
+"""Slow, interrupted and invalid clients do not affect a replica."""
 
 import asyncio
 import socket

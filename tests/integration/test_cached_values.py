@@ -1,4 +1,4 @@
-"""What is under the cache's keys: values that are not ours are misses, and nothing is evicted or kept for nothing."""
+"""Values under the cache's keys: foreign values are misses, and nothing is evicted or stored in vain."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path

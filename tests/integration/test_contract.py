@@ -1,4 +1,4 @@
-"""What the API promises to its clients, the same whatever stands behind it."""
+"""The API's contract, which is the same with every database and cache."""
 
 import concurrent.futures
 import gzip

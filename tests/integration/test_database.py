@@ -1,4 +1,4 @@
-"""The database as the service uses it: round trips, limits, its breaker, TLS, and the migrations of its schema."""
+"""The service's use of the database: round trips, timeouts, circuit breaker, TLS, and schema migrations."""
 
 import asyncio
 import shutil

@@ -1,4 +1,4 @@
-"""What examples/ says to type works: the service, its Prometheus, the dashboards on it, and its alert."""
+"""The commands of examples/ work: the service, its Prometheus, the dashboards, and its alert."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""The native stack is prepared in odd surroundings, by the real initdb, nginx and Redis."""
+"""The native stack is prepared in unusual environments, with the real initdb, nginx and Redis."""
 
 import shlex
 import shutil

@@ -1,4 +1,4 @@
-"""Replicas behind the gateway: that one of them stops or dies is not seen by clients."""
+"""Replicas behind the gateway: clients do not notice when one of them stops or dies."""
 
 import asyncio
 import itertools

@@ -1,4 +1,4 @@
-"""What the gateway answers by itself, what it passes on, and what it tries again."""
+"""What the gateway answers itself, what it passes on, and what it retries."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""HTTP as RFC 9110 has it: methods, content codings, entity tags, lists, odd headers and odd paths."""
+"""Compliance with RFC 9110: methods, content codings, entity tags, lists, unusual headers and paths."""
 
 import gzip
 import socket

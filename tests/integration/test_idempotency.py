@@ -1,4 +1,4 @@
-"""`Idempotency-Key`: a create that may be sent again."""
+"""`Idempotency-Key`: a create that can be repeated."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator

@@ -1,4 +1,4 @@
-"""What an active alert holds back, asked of a real Alertmanager with the stack's own inhibitions."""
+"""Which alerts an active alert inhibits, with a real Alertmanager and the stack's inhibitions."""
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence

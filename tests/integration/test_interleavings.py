@@ -1,4 +1,4 @@
-"""Orders of events that are rare, made to happen: a cancelled writer, a failing cache, a failing raise of the epoch."""
+"""Rare interleavings: a cancelled writer, a failing cache, a failing increment of the epoch."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""Where alerts lead to: the real Prometheus with the flags of the native stack, and who is told of its alerts."""
+"""Links in alerts, and routes of notifications, with a real Prometheus with the native stack's flags."""
 
 import json
 import shlex

@@ -1,4 +1,4 @@
-"""Whatever a server does: offered = answered + failed + dropped, and the run says so."""
+"""For every behaviour of a server: offered = answered + failed + dropped, and the run reports it."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""The script that makes the Redis Cluster and mends it, on six real nodes."""
+"""The script that creates and repairs the Redis Cluster, with six real nodes."""
 
 import itertools
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Metrics are for Prometheus, on a port of their own; no client of the API reaches them."""
+"""Metrics are on a separate port, which clients of the API cannot reach."""
 
 from collections.abc import Iterator
 from pathlib import Path

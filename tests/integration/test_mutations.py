@@ -1,4 +1,4 @@
-"""Nothing that a client sends makes an answer 5xx: valid requests with bytes changed, left out, put in and doubled."""
+"""No mutation of a valid request (bytes changed, removed, inserted, doubled) makes a response 5xx."""
 
 import asyncio
 import random

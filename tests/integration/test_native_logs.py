@@ -1,4 +1,4 @@
-"""What the native stack's parts write is bounded: the gateway under the real supervisor."""
+"""The logs of the native stack are bounded: the gateway under a real supervisor."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The service does what its OpenAPI document says, whatever is sent: schemathesis with all its checks."""
+"""The service complies with its OpenAPI document for all requests: schemathesis with all its checks."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""A password of any letters reaches the database the way that compose.yaml has it: by PGPASSWORD, and in no address."""
+"""Passwords with any characters reach the database through PGPASSWORD, as in compose.yaml, and are in no URL."""
 
 from pathlib import Path
 

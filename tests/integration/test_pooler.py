@@ -1,4 +1,4 @@
-"""PgBouncer in transaction mode between replicas and PostgreSQL: more replicas than the server has connections for."""
+"""PgBouncer in transaction mode: more replicas than the server has connections for."""
 
 import asyncio
 from collections.abc import Iterator

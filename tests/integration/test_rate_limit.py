@@ -1,4 +1,4 @@
-"""The rate limit: one for all replicas, by the address that the gateway saw."""
+"""The rate limit: shared by all replicas, by the client address that the gateway saw."""
 
 import re
 from collections import Counter

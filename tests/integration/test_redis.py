@@ -1,4 +1,4 @@
-"""The Redis Cluster as the service connects to it: connections, redirects, TLS, a user and a password."""
+"""The service's connections to the Redis Cluster: pools, redirects, TLS, user and password."""
 
 import asyncio
 import shutil

@@ -1,4 +1,4 @@
-"""`glasshouse reload` with a real Prometheus and a real Alertmanager: what it marks, and what it does when refused."""
+"""`glasshouse reload` with a real Prometheus and Alertmanager: annotations, and refused changes."""
 
 import shutil
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A setting that does not fit ends the service with one line that names it."""
+"""An invalid setting ends the service with one line that names it."""
 
 import socket
 import subprocess

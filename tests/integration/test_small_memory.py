@@ -1,4 +1,4 @@
-"""What is seen where Redis has memory for nothing but itself, as the runbook of RedisMemoryNearLimit says."""
+"""Redis with too little memory for values behaves as the runbook of RedisMemoryNearLimit describes."""
 
 from pathlib import Path
 

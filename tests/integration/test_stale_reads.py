@@ -1,4 +1,4 @@
-"""No read is stale for long: readers and writers over several replicas, delayed at every await of a read's way.
+"""No read is stale for long: readers and writers on several replicas, delayed at every await of a read.
 
 Each read is checked against what had been acknowledged before it began. The replicas are repositories in this process,
 on a real Redis Cluster and a real database; what is injected is time, from a seed.

@@ -1,4 +1,4 @@
-"""Many readers of one key that has expired: the store is asked once for each replica, whatever their number."""
+"""Many readers of an expired key cause only one load for each replica."""
 
 import asyncio
 from pathlib import Path

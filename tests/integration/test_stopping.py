@@ -1,4 +1,4 @@
-"""A replica that is told to stop finishes what it has begun; one that is killed loses nothing that it acknowledged."""
+"""A stopping replica completes its requests; a killed one loses no acknowledged write."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""What the service tells about itself: metrics as the contract has them, traces that exemplars can name, few logs."""
+"""The service's telemetry: metrics as in the contract, traces for exemplars, few log records."""
 
 import json
 import random

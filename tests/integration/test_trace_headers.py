@@ -1,4 +1,4 @@
-"""What of a client's `traceparent` comes through the gateway."""
+"""What the gateway passes on of a client's `traceparent`."""
 
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer

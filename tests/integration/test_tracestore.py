@@ -1,4 +1,4 @@
-"""The store of traces as a process: killed, restarted, flooded, and beside the service."""
+"""The trace store as a process: killed, restarted, overloaded, and with the service."""
 
 import random
 import sys

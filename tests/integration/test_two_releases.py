@@ -1,4 +1,4 @@
-"""Two releases whose caches hold other values, beside each other on one Redis Cluster and one database."""
+"""Two releases with different cache formats on one Redis Cluster and one database."""
 
 import asyncio
 import random

@@ -1,4 +1,4 @@
-"""A write whose outcome nobody learned: each read sees it within a second of its commit, and no old value comes back.
+"""A write with an unknown outcome: reads see it within a second of its commit, and no old value comes back.
 
 Every test makes the moment that it is about happen, on a real PostgreSQL and a real Redis Cluster.
 """

@@ -1,4 +1,4 @@
-"""The wheel, installed where no clone is: what `pipx install` gives."""
+"""The wheel, installed outside a clone, as by `pipx install`."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""A todo service of a few lines: it answers at once, and can be told to misbehave."""
+"""A minimal todo service that answers immediately, and can be made to misbehave."""
 
 import asyncio
 import gzip

@@ -1,4 +1,4 @@
-"""Renders an overlay with kubectl, and finds its way in the objects."""
+"""Renders an overlay with kubectl, and finds objects in it."""
 
 import shutil
 import subprocess

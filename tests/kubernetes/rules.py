@@ -1,4 +1,4 @@
-"""What every object has to keep, beyond the schemas. Each rule yields a line for what breaks it."""
+"""Our own rules for every object, in addition to the schemas. Each yields one line per violation."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""In production every image is named by its digest, once the registries were asked."""
+"""In production every image has a digest."""
 
 import shutil
 import subprocess

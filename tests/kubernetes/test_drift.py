@@ -1,4 +1,4 @@
-"""Compose and Kubernetes are one stack: images, sizes, settings, rules, dashboards and configuration are equal."""
+"""Compose and Kubernetes have equal images, sizes, settings, rules, dashboards and configuration."""
 
 import re
 import shutil

@@ -1,4 +1,4 @@
-"""The gateway's configuration is made for a pod by a few substitutions, which all still find what they replace."""
+"""The gateway's configuration for a pod: every substitution finds its text."""
 
 import os
 import subprocess

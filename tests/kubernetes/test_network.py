@@ -1,4 +1,4 @@
-"""The network policies allow what the parts need, and nothing else."""
+"""The network policies allow the connections that the components need, and no others."""
 
 from collections.abc import Iterator
 

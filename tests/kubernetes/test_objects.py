@@ -1,4 +1,4 @@
-"""Every object of every overlay keeps Kubernetes' schemas and the rules of our own; one that is broken is found."""
+"""Every object of every overlay complies with Kubernetes' schemas and our own rules; violations are found."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""For a Prometheus operator: the same rules, asked in this namespace alone, and monitors that find their pods."""
+"""For a Prometheus operator: the same rules, limited to this namespace, and monitors that find their pods."""
 
 import shutil
 import subprocess

@@ -1,4 +1,4 @@
-"""The two stacks, each started once for all of its tests."""
+"""The two stacks, native and Docker, each started once for all tests."""
 
 from collections.abc import Iterator
 

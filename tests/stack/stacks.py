@@ -1,4 +1,4 @@
-"""A whole stack for tests, native or in Docker, on ports of its own and seen from outside only."""
+"""A whole stack for tests, native or in Docker, with its own ports, used only from outside."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Drills on the running stack: each alert fires, is told and clears, and nothing fires that may not.
+"""Drills on the running stack: each alert fires, notifies and resolves, and no unexpected alert fires.
 
 The drills are those of alerts/drills/; each prints its seconds. Three dead nodes are one notification.
 """

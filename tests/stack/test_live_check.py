@@ -1,4 +1,4 @@
-"""`glasshouse check` on a running stack: no panel is blank, idle or under a load that also causes trouble."""
+"""`glasshouse check` on a running stack: no panel is blank, idle or under a load with errors."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The whole stack, driven as anybody would: through the gateway, by PromQL, and with faults on purpose."""
+"""The whole stack from outside: through the gateway, with PromQL, and with faults."""
 
 import asyncio
 import re

@@ -1,1 +1,1 @@
-"""Parts of the service and the lab, in this process."""
+"""Units of the service and the lab, in this process."""

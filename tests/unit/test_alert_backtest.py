@@ -1,4 +1,4 @@
-"""Episodes against known faults, now against then, and recordings."""
+"""Scores of episodes against known faults, comparisons of candidates, and recordings."""
 
 from pathlib import Path
 

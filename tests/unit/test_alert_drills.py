@@ -1,4 +1,4 @@
-"""Drills are whole, mend what they broke, and tell the desk what was a fault."""
+"""Drills are complete, end their faults, and report them to `desk`."""
 
 import re
 import time

@@ -1,4 +1,4 @@
-"""The backtest's `for`, `keep_firing_for` and label sets are those of Prometheus, as `promtool test rules` has them."""
+"""The backtest's `for`, `keep_firing_for` and label sets agree with `promtool test rules`."""
 
 import shutil
 import subprocess

@@ -1,4 +1,4 @@
-"""Every alert is whole: annotations, runbook, cases; every number is used and sane; rule files are what they give."""
+"""Every alert is complete: annotations, runbook, cases; thresholds are valid; generated rule files are current."""
 
 import re
 import shutil

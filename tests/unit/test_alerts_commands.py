@@ -1,4 +1,4 @@
-"""`glasshouse alerts` and `glasshouse reload` against what Prometheus and Alertmanager answer."""
+"""`glasshouse alerts` and `glasshouse reload` with faked responses of Prometheus and Alertmanager."""
 
 import json
 import shutil

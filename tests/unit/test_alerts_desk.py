@@ -1,4 +1,4 @@
-"""The desk: notifications taken in and shown, and the gateway's requests counted."""
+"""`desk`: receives and shows notifications, and counts the gateway's requests."""
 
 import json
 import re

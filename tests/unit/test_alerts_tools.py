@@ -1,4 +1,4 @@
-"""What Prometheus' and Alertmanager's own tools say of rules, cases and routes, at both ends of the versions."""
+"""Rules, cases and routes pass promtool and amtool, of the oldest and newest supported versions."""
 
 import re
 import shutil

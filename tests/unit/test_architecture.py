@@ -1,4 +1,4 @@
-"""docs/pictures/architecture.svg is held against the code and the configuration that it draws."""
+"""docs/pictures/architecture.svg agrees with the code and the configuration."""
 
 import importlib.util
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Files that are served as they are: loaded and encoded once for each coding, and not on the event loop's thread."""
+"""Static files are loaded and encoded once for each content coding, outside the event loop's thread."""
 
 import asyncio
 import gzip

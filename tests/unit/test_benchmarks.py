@@ -1,4 +1,4 @@
-"""The arithmetic of the benchmarks, and what they say where they cannot run."""
+"""Statistics of the benchmarks, and their messages if they cannot run."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The circuit breaker, with a clock that only the test turns."""
+"""The circuit breaker, with a fake clock."""
 
 import pytest
 

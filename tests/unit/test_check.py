@@ -1,4 +1,4 @@
-"""What `glasshouse check` makes of answers, and how it follows exemplars into Tempo."""
+"""How `glasshouse check` evaluates results, and follows exemplars to Tempo."""
 
 import time
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The lanes to the nodes of a cluster, where a node behaves as only a test can make it."""
+"""The lanes to the nodes of a cluster, with a fake node."""
 
 import asyncio
 import time

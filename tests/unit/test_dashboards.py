@@ -1,4 +1,4 @@
-"""The dashboards' source, their JSON, and what stands around them."""
+"""The dashboards' source, JSON and documentation."""
 
 import itertools
 import json

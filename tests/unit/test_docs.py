@@ -1,4 +1,4 @@
-"""The pages that list what the code has are held against it."""
+"""Pages with generated tables and names of panels agree with the code."""
 
 import re
 from dataclasses import fields

@@ -1,4 +1,4 @@
-"""What the documents say to type exists: subcommands and options of `glasshouse`, targets of make, Python modules."""
+"""Commands in the documentation exist: subcommands and options of `glasshouse`, make targets, Python modules."""
 
 import importlib.util
 import re

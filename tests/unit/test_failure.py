@@ -1,4 +1,4 @@
-"""Why something failed, as spans and log lines name it."""
+"""The causes of failures in spans and log records."""
 
 from typing import Any
 

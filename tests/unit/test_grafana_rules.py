@@ -1,4 +1,4 @@
-"""What a panel's JSON must hold so that Grafana itself draws what was meant: one rule a test."""
+"""Rules for a panel's JSON, so that Grafana draws it as intended; one test for each rule."""
 
 import re
 from collections.abc import Iterator

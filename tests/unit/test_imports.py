@@ -1,4 +1,4 @@
-"""Who may import whom: the contracts of import-linter in pyproject.toml."""
+"""Allowed imports: the contracts of import-linter in pyproject.toml."""
 
 from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
 

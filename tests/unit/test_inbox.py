@@ -1,4 +1,4 @@
-"""The inbox keeps what it was told, within bounds, and what people said of it."""
+"""The inbox stores notifications and verdicts, within limits."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""`glasshouse --kubernetes`, with a stand-in for kubectl that fails on what it does not know."""
+"""`glasshouse --kubernetes`, with a fake kubectl that fails on unknown commands."""
 
 import json
 import os

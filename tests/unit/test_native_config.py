@@ -1,4 +1,4 @@
-"""Which processes the native way's process exporter tells of."""
+"""The processes that the native stack's process-exporter matches."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What leaves by OTLP, against a receiver that checks it: every standard variable, and what is counted of failures."""
+"""OTLP exports to a receiver that checks them: every standard variable, and the metrics of failures."""
 
 import asyncio
 import contextvars

@@ -1,4 +1,4 @@
-"""How long `glasshouse up` waits, and what it says of a part that does not start."""
+"""How long `glasshouse up` waits, and its messages about parts that do not start."""
 
 from pathlib import Path
 from typing import Any

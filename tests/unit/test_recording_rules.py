@@ -1,4 +1,4 @@
-"""The recording rules, by promtool."""
+"""The recording rules, with promtool."""
 
 import subprocess
 from pathlib import Path

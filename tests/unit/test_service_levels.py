@@ -1,4 +1,4 @@
-"""The lab, the alerts and the service mean the same by a fast answer and by a good one."""
+"""The lab, the alerts and the service have the same definition of a fast and of a good response."""
 
 import pytest
 

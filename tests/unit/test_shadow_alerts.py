@@ -1,4 +1,4 @@
-"""A shadow is a rule of its own that ends by itself, is recorded, and is sent to nobody."""
+"""A shadow is a separate rule that expires, is recorded, and notifies nobody."""
 
 import shutil
 import subprocess

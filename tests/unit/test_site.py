@@ -1,4 +1,4 @@
-"""The documentation builds as a site, without a dead link, and its pages load nothing from elsewhere."""
+"""The documentation builds as a site without dead links, and its pages load nothing from other servers."""
 
 import os
 import re

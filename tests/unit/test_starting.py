@@ -1,4 +1,4 @@
-"""What `glasshouse up` makes of a machine's oddities before it starts anything."""
+"""How `glasshouse up` handles unusual machines before it starts anything."""
 
 import shlex
 import socket

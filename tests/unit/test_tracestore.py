@@ -1,4 +1,4 @@
-"""The store of traces: what it takes, what it answers, and what it keeps."""
+"""The trace store: what it accepts, what it returns, and what it keeps."""
 
 import base64
 import gzip

@@ -1,4 +1,4 @@
-"""Configuration of Tempo and Loki, and where the service sends what: in Docker, natively, with and without Tempo."""
+"""Configuration of Tempo and Loki, and the targets of exports: in Docker, natively, with and without Tempo."""
 
 import json
 import os

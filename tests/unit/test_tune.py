@@ -1,4 +1,4 @@
-"""`glasshouse tune` on recordings, with no stack running: tables, now against then, a proposal, a review."""
+"""`glasshouse tune` on recordings, without a stack: scores, comparisons, a proposal, a review."""
 
 import subprocess
 from pathlib import Path

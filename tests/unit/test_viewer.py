@@ -1,4 +1,4 @@
-"""The viewer's server, without a browser: what it gives, and what it refuses."""
+"""The viewer's server without a browser: what it returns, and what it rejects."""
 
 import signal
 import socket

@@ -1,4 +1,4 @@
-"""The viewer's pages of traces, without a browser: what its server makes of what a store of traces answers."""
+"""The viewer's API for the pages of traces, without a browser, with faked responses of a trace store."""
 
 import time
 from collections.abc import Iterator

@@ -13,6 +13,8 @@ CARRIED = (
     "alerts/rules",
     "alerts/runbooks",
     "alerts/thresholds.yml",
+    "deploy/kubernetes/components/load",
+    "deploy/kubernetes/overlays/load",
     "gateway",
     "observability/alertmanager",
     "observability/exporters",

@@ -16,7 +16,7 @@ from lab.load.definition import define
 from lab.load.measured import Measured
 from lab.load.messages import Failed, Plan, Sample
 from lab.load.prepare import prepare
-from lab.load.process import Generator
+from lab.load.process import Generator, local_processes
 from testbed import Process, free_port, wait_for
 from testbed.process import is_listening
 
@@ -83,7 +83,7 @@ def _generator(host: str, seconds: int, folder: Path) -> float:
     traffic = define("cold-cache").traffic
     plan = Plan("bench", RATE, float(seconds), shape.phases, traffic, USERS, 1, host, tasks * 20)
     measured = Measured()
-    with Generator(plan, 0, 0, free_port(), folder / "generator.log") as generator:
+    with Generator(plan, local_processes(0, 0, free_port()), folder / "generator.log") as generator:
         while (message := generator.messages.get(timeout=60)) is not None:
             if isinstance(message, Failed):
                 raise CannotRun(message.reason)

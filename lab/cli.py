@@ -43,6 +43,7 @@ ON_KUBERNETES: dict[str, tuple[str, ...]] = {
     "check": ("gateway", "grafana", "prometheus", "alertmanager", "tempo"),
     "alerts": ("prometheus", "alertmanager", "desk"),
     "reload": ("prometheus", "desk"),
+    "load": ("gateway", "prometheus", "desk"),
     "drill": ("gateway", "prometheus", "alertmanager", "desk"),
 }
 

@@ -22,6 +22,11 @@ def workers_for(definition: Definition) -> int:
     return workers if workers > 1 else 0
 
 
+def pods_for(definition: Definition) -> int:
+    """`--workers auto` in a cluster: as many worker pods as the rate needs; their limits of CPU are theirs alone."""
+    return max(1, math.ceil(definition.rate / RATE_PER_PROCESS))
+
+
 def idle_cores() -> int:
     """How many cores that this process may use are idle."""
     allowed = sorted(os.sched_getaffinity(0))

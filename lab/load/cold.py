@@ -1,5 +1,6 @@
 """Flushes the stack's cache, so that a run starts cold."""
 
+import re
 import socket
 import subprocess
 from collections.abc import Sequence
@@ -8,6 +9,9 @@ from urllib.parse import urlsplit
 from lab.load.errors import CannotRunError
 from lab.load.target import addresses_of, local_addresses
 from lab.settings import PLACE, START, LabSettings
+from lab.stack.kubernetes import KubernetesStack, chosen_stack
+from lab.stack.load_jobs import GATEWAY
+from lab.stack.native import StackError
 from lab.stack.supervisor import Supervisor
 from lab.stack.up import HOME
 
@@ -24,8 +28,11 @@ def empty_cache(settings: LabSettings, host: str) -> None:
 
     Only cache entries and rate limit counters are lost.
     """
+    cluster = chosen_stack()
     name = urlsplit(host).hostname or ""
-    if name == INSIDE:
+    if cluster is not None and host in (GATEWAY, settings.url("gateway")):
+        done = _emptied_in_cluster(cluster, settings)
+    elif name == INSIDE:
         # outside of the Compose network, these names may be somebody else's
         done = _emptied([(f"redis-{node + 1}", 6379) for node in range(NODES)])
     elif not addresses_of(name) <= local_addresses():
@@ -37,6 +44,15 @@ def empty_cache(settings: LabSettings, host: str) -> None:
         done = _emptied_by_compose()
     if not done:
         raise CannotRunError(f"no Redis Cluster to empty: cold-cache needs the whole stack, {START}")
+
+
+def _emptied_in_cluster(cluster: KubernetesStack, settings: LabSettings) -> bool:
+    try:
+        nodes = [part for part in cluster.parts() if re.fullmatch(r"redis-\d+", part)]
+        done = sum(_prints_ok([*cluster.command(node, settings), "FLUSHALL"]) for node in nodes)
+    except StackError as error:
+        raise CannotRunError(f"no Redis Cluster to empty: {error}") from error
+    return bool(nodes) and done >= len(nodes) // 2
 
 
 def _emptied(nodes: Sequence[Address]) -> bool:
@@ -54,14 +70,15 @@ def _flush(node: Address) -> bool:
 
 
 def _emptied_by_compose() -> bool:
-    done = 0
-    for node in range(NODES):
-        command = ["docker", "compose", "exec", "-T", f"redis-{node + 1}", "redis-cli", "FLUSHALL"]
-        try:
-            answer = subprocess.run(
-                command, cwd=PLACE, capture_output=True, encoding="utf-8", errors="replace", check=False, timeout=30
-            )
-        except (FileNotFoundError, subprocess.TimeoutExpired):
-            return False
-        done += answer.stdout.startswith("OK")
-    return done >= NODES // 2
+    redis_cli = [["docker", "compose", "exec", "-T", f"redis-{node + 1}", "redis-cli"] for node in range(NODES)]
+    return sum(_prints_ok([*command, "FLUSHALL"]) for command in redis_cli) >= NODES // 2
+
+
+def _prints_ok(command: Sequence[str]) -> bool:
+    try:
+        answer = subprocess.run(
+            command, cwd=PLACE, capture_output=True, encoding="utf-8", errors="replace", check=False, timeout=30
+        )
+    except (FileNotFoundError, subprocess.TimeoutExpired):
+        return False
+    return answer.stdout.startswith("OK")

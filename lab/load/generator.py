@@ -17,10 +17,11 @@ from locust.env import Environment
 from locust.runners import LocalRunner, MasterRunner
 
 from lab.load.coordinator import Coordinator, WorkerLostError
-from lab.load.messages import Failed, Plan, decode_plan
+from lab.load.messages import Began, Failed, Plan, decode_plan
 from lab.load.output import Output
 from lab.load.user import TodoUser
 from lab.load.worker import Worker
+from lab.runs.record import machine
 
 WORKERS_JOIN_SECONDS = 30.0
 # Seconds that a stopped worker has to report the outcomes of its requests.
@@ -53,6 +54,7 @@ def work_for(master: str, port: int) -> None:
 def lead(plan: Plan, workers: int, bind: str, port: int) -> None:
     """Runs the plan: alone, or with workers that connect to `bind`:`port`."""
     output = Output()
+    output.write(Began(machine()))
     environment = Environment(user_classes=[TodoUser], host=plan.host)
     runner: LocalRunner | MasterRunner
     if workers:

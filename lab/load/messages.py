@@ -6,6 +6,7 @@ from msgspec import Struct, field
 from lab.load.arrivals import Phase
 from lab.load.requests import Traffic
 from lab.runs.histogram import dec_hook, enc_hook
+from lab.runs.record import Machine
 from lab.runs.tally import Failure, Tally, merge_failures
 
 
@@ -95,6 +96,12 @@ class Sample(Struct, tag="sample"):
         self.cpu = max(self.cpu, other.cpu)
 
 
+class Began(Struct, frozen=True, tag="began"):
+    """The generator's first message: the machine on which it runs."""
+
+    machine: Machine
+
+
 class End(Struct, frozen=True, tag="end"):
     """The generator's last message: the rate that the profile has found, and the one at which the service collapsed."""
 
@@ -111,7 +118,7 @@ class Failed(Struct, frozen=True, tag="failed"):
 # From the coordinator to each worker, without content: send nothing more. (Locust's own "stop" would end the users.)
 STOP = "end-load"
 
-FromGenerator = Sample | End | Failed
+FromGenerator = Began | Sample | End | Failed
 
 encode = msgspec.json.Encoder(enc_hook=enc_hook).encode
 decode_plan = msgspec.json.Decoder(Plan).decode

@@ -3,35 +3,58 @@
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from queue import Queue
 from typing import IO, Self
 
 import msgspec
 
-from lab.load.messages import Failed, FromGenerator, Plan, decode_from_generator, encode
+from lab.load.messages import End, Failed, FromGenerator, Plan, decode_from_generator, encode
 
 # Seconds after which a process that does not stop is killed. It waits for outstanding requests for a part of them.
 STOP_SECONDS = 2.0
 
 
-class Generator:
-    """A local generator, or a master and the workers on this machine. Use it as a context manager."""
+GENERATOR = (sys.executable, "-m", "lab.load.generator")
 
-    def __init__(self, plan: Plan, workers: int, remote_workers: int, port: int, log: Path) -> None:
+
+@dataclass(frozen=True)
+class Processes:
+    """The command lines of a generator's processes on this machine.
+
+    `lead` reads the plan from its standard input and writes the messages to its standard output; so does a command
+    that is attached to a generator elsewhere.
+    """
+
+    lead: Sequence[str]
+    workers: Sequence[Sequence[str]] = ()
+
+
+def local_processes(workers: int, remote_workers: int, port: int) -> Processes:
+    """One process, or a master at `port` and its workers on this machine."""
+    total = workers + remote_workers
+    if not total:
+        return Processes(GENERATOR)
+    bind = "0.0.0.0" if remote_workers else "127.0.0.1"  # noqa: S104 (workers elsewhere were asked for)
+    lead = (*GENERATOR, "--workers", str(total), "--bind", bind, "--port", str(port))
+    return Processes(lead, [(*GENERATOR, "--master", "127.0.0.1", "--port", str(port))] * workers)
+
+
+class Generator:
+    """The running processes of a generator. Use it as a context manager."""
+
+    def __init__(self, plan: Plan, processes: Processes, log: Path) -> None:
         self.messages: Queue[FromGenerator | None] = Queue()
         """The generator's messages; None when it has ended."""
         self.worker_pids: list[int] = []
         """The worker processes on this machine, in start order."""
         self._log = log
         self._processes: list[subprocess.Popen[bytes]] = []
-        total = workers + remote_workers
-        bind = "0.0.0.0" if remote_workers else "127.0.0.1"  # noqa: S104 (workers elsewhere were asked for)
-        lead = ["--workers", str(total), "--bind", bind, "--port", str(port)] if total else []
-        self._lead = self._start(lead, subprocess.PIPE)
-        for _ in range(workers):
-            worker = self._start(["--master", "127.0.0.1", "--port", str(port)], subprocess.DEVNULL)
-            self.worker_pids.append(worker.pid)
+        self._lead = self._start(processes.lead, subprocess.PIPE)
+        for command in processes.workers:
+            self.worker_pids.append(self._start(command, subprocess.DEVNULL).pid)
         _pipe(self._lead.stdin).write(encode(plan) + b"\n")
         _pipe(self._lead.stdin).flush()
         threading.Thread(target=self._read, daemon=True).start()
@@ -59,10 +82,10 @@ class Generator:
         if self._log.exists() and not self._log.stat().st_size:
             self._log.unlink()
 
-    def _start(self, arguments: list[str], output: int) -> "subprocess.Popen[bytes]":
+    def _start(self, command: Sequence[str], output: int) -> "subprocess.Popen[bytes]":
         with self._log.open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "lab.load.generator", *arguments],
+                command,
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=log,
@@ -78,13 +101,15 @@ class Generator:
             try:
                 message = decode_from_generator.decode(line)
             except (msgspec.MsgspecError, ValueError):
-                # something else in that process has printed it
+                # something else in that process has printed it, or it was cut off at the end
                 with self._log.open("ab") as log:
                     log.write(line)
                 continue
-            said_all = not hasattr(message, "offered")
+            said_all = isinstance(message, End | Failed)
             self.messages.put(message)
-        if not said_all and self._lead.wait() != 0:
+        # a command that is attached to a generator elsewhere has an exit status of its own
+        was_asked = self._lead.stdin is None or self._lead.stdin.closed
+        if not said_all and (self._lead.wait() != 0 or not was_asked):
             self.messages.put(Failed(f"the load generator ended: see {self._log}"))
         self.messages.put(None)
 

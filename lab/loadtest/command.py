@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from lab.load.capacity import workers_for
+from lab.load.capacity import pods_for, workers_for
 from lab.load.conditions import Condition, ConditionError
 from lab.load.definition import MOST_RATE, define, is_file, parse_time
 from lab.load.errors import CannotRunError
@@ -19,8 +19,12 @@ from lab.options import Number
 from lab.report.summary import print_summary, terminal
 from lab.runs.record import RUNS
 from lab.settings import SettingError, load_settings
+from lab.stack.kubernetes import chosen_cluster
+from lab.stack.load_jobs import GATEWAY
 
 MOST_WORKERS = 64
+# in a cluster, where none are asked for
+WORKER_PODS = 2
 
 
 class Length(click.ParamType[float]):
@@ -91,8 +95,8 @@ def _first_sentence(profile: type[Profile]) -> str:
 @click.option("--time", "seconds", type=Length(), help="How long, such as 90s, 5m or 1h.")
 @click.option("--users", type=click.IntRange(1, 5000), default=200, show_default=True, help="Most requests at a time.")
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed repeats the same requests.")
-@click.option("--host", help="Base URL to load.  [default: the gateway]")
-@click.option("--workers", type=Workers(), default=0, help="Worker processes on this machine, or auto.")
+@click.option("--host", help="Base URL to load, from this machine.  [default: the gateway]")
+@click.option("--workers", type=Workers(), default=0, help="Worker processes, or auto; with --kubernetes pods.")
 @click.option(
     "--remote-workers", type=click.IntRange(0, MOST_WORKERS), default=0, help="Workers to wait for from elsewhere."
 )
@@ -138,18 +142,26 @@ def load(
     try:
         definition = define(profile, rate, seconds)
         settings = load_settings()
-        target = (host or settings.url("gateway")).rstrip("/")
-        workers = workers_for(definition) if workers < 0 else workers
+        reached_at = (host or settings.url("gateway")).rstrip("/")
+        # a URL that is given is one that this machine reaches
+        cluster = None if host else chosen_cluster()
+        if cluster and remote_workers:
+            raise CannotRunError("--remote-workers join a coordinator on this machine: in a cluster, say --workers")
+        if workers < 0:
+            workers = pods_for(definition) if cluster else workers_for(definition)
+        elif cluster:
+            workers = workers or WORKER_PODS
         if users < workers + remote_workers:
             raise CannotRunError(
                 f"--users {users} is fewer than the {workers + remote_workers} workers: each needs one at least"
             )
-        check_target(target, allow_remote)
+        check_target(reached_at, allow_remote)
         options = Options(
             profile=profile,
             users=users,
             seed=seed,
-            host=target,
+            host=GATEWAY if cluster else reached_at,
+            reached_at=reached_at,
             workers=workers,
             remote_workers=remote_workers,
             ends_on_worker_loss=on_worker_loss == "end",
@@ -157,6 +169,7 @@ def load(
             abort_on=(*definition.abort_on, *abort_on),
             prometheus=prometheus or settings.url("prometheus"),
             allow_remote=allow_remote,
+            cluster=cluster,
         )
         console = terminal()
         run = LoadRun(definition, options, settings, console, runs).play()

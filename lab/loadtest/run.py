@@ -5,8 +5,8 @@ import shlex
 import signal
 import socket
 import time
-from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -18,10 +18,10 @@ from lab.load.conditions import Abort, Condition
 from lab.load.definition import Definition
 from lab.load.errors import CannotRunError
 from lab.load.measured import Measured
-from lab.load.messages import End, Failed, Plan, Sample
+from lab.load.messages import Began, End, FromGenerator, Plan, Sample
 from lab.load.metrics import metrics
 from lab.load.prepare import prepare
-from lab.load.process import Generator
+from lab.load.process import Generator, Processes, local_processes
 from lab.load.progress import Display, display
 from lab.load.remote_write import RemoteWriter
 from lab.load.watch import Watch
@@ -32,6 +32,9 @@ from lab.runs import record
 from lab.runs.record import Figures, Run
 from lab.settings import LabSettings
 from lab.stack.events import FaultLog
+from lab.stack.kubernetes import Kubectl
+from lab.stack.load_jobs import load_jobs
+from lab.stack.native import StackError
 
 # Seconds without a message after which the generator counts as dead.
 SILENCE_SECONDS = 60.0
@@ -41,12 +44,17 @@ STOP_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Options:
-    """The options of a run besides the load itself, with all defaults resolved."""
+    """The options of a run besides the load itself, with all defaults resolved.
+
+    `host` is the base URL that the generator loads; this machine reaches it at `reached_at`. With `cluster` the
+    generator runs there, and `workers` are pods.
+    """
 
     profile: str
     users: int
     seed: int
     host: str
+    reached_at: str
     workers: int
     remote_workers: int
     ends_on_worker_loss: bool
@@ -54,6 +62,7 @@ class Options:
     abort_on: tuple[Condition, ...]
     prometheus: str
     allow_remote: bool
+    cluster: Kubectl | None = None
 
 
 class LoadRun:
@@ -72,6 +81,7 @@ class LoadRun:
         self._aborts = [Abort(each) for each in options.abort_on]
         self._stop_reason: str | None = None
         self._end = End()
+        self._machine = record.machine()
 
     def play(self) -> Run:
         """Prepares, loads, queries Prometheus and writes the record. Raises `CannotRunError` and `OSError`."""
@@ -89,18 +99,21 @@ class LoadRun:
         options, definition = self._options, self._definition
         writer = RemoteWriter(options.prometheus, folder.name)
         watch = Watch(options.prometheus)
-        # earlier requests, of whomever, are in the counters with which the run starts
-        wait_for_first_scrapes(options.prometheus, time.time(), self._is_stopped)
-        began = time.time()
         try:
-            writer.write(metrics(self._measured, definition.name, "prepare"))
-            tasks, self._prepared = prepare(options.host, definition.traffic.prepared, options.seed, self._is_stopped)
-            if definition.begins_cold:
-                empty_cache(self._settings, options.host)
-            load_began = time.time()
-            with self._fault():
-                self._load(tasks, folder, writer, watch)
-            load_ended = time.time()
+            with self._processes() as processes:
+                # earlier requests, of whomever, are in the counters with which the run starts
+                wait_for_first_scrapes(options.prometheus, time.time(), self._is_stopped)
+                began = time.time()
+                writer.write(metrics(self._measured, definition.name, "prepare"))
+                tasks, self._prepared = prepare(
+                    options.reached_at, definition.traffic.prepared, options.seed, self._is_stopped
+                )
+                if definition.begins_cold:
+                    empty_cache(self._settings, options.host)
+                load_began = time.time()
+                with self._fault():
+                    self._load(processes, tasks, folder, writer, watch)
+                load_ended = time.time()
         except CannotRunError:
             if not any(folder.iterdir()):
                 folder.rmdir()
@@ -119,13 +132,36 @@ class LoadRun:
         write_page(run, folder, None if self._is_interrupted() else options.prometheus)
         return run
 
+    @contextmanager
+    def _processes(self) -> Iterator[Processes]:
+        """Where the generator runs, for as long as the load lasts. Raises `CannotRunError`."""
+        options = self._options
+        if options.cluster is None:
+            # with local workers only, any free port will do, so that two runs at a time do not conflict
+            port = self._settings.locust_port if options.remote_workers else _free_port()
+            yield local_processes(options.workers, options.remote_workers, port)
+            return
+        self._console.print(f"starting the coordinator and {options.workers} workers in the cluster", style="dim")
+        try:
+            with load_jobs(options.cluster, options.workers, self._definition.seconds, self._is_stopped) as attached:
+                yield Processes(attached)
+        except StackError as error:
+            raise CannotRunError(str(error)) from error
+
     def _fault(self) -> AbstractContextManager[object]:
         """Records a load that is itself a fault (the profile `abuse`)."""
         if self._options.profile == "abuse":
             return FaultLog(self._settings.url("desk")).during("load", "abuse")
         return nullcontext()
 
-    def _load(self, tasks: list[tuple[str, str]], folder: Path, writer: RemoteWriter, watch: Watch) -> None:
+    def _load(
+        self,
+        processes: Processes,
+        tasks: list[tuple[str, str]],
+        folder: Path,
+        writer: RemoteWriter,
+        watch: Watch,
+    ) -> None:
         options, definition = self._options, self._definition
         plan = Plan(
             definition.name,
@@ -139,11 +175,8 @@ class LoadRun:
             tasks,
             options.ends_on_worker_loss,
         )
-        # with local workers only, any free port will do, so that two runs at a time do not conflict
-        port = self._settings.locust_port if options.remote_workers else _free_port()
-        log = folder / "generator.log"
         with (
-            Generator(plan, options.workers, options.remote_workers, port, log) as generator,
+            Generator(plan, processes, folder / "generator.log") as generator,
             display(self._console, definition.name, definition.seconds) as shown,
         ):
             heard = time.monotonic()
@@ -164,8 +197,10 @@ class LoadRun:
         self._measured.close()
         writer.write(metrics(self._measured, definition.name, "load", self._prepared))
 
-    def _hear(self, message: Sample | End | Failed, writer: RemoteWriter, watch: Watch, shown: Display) -> None:
-        if isinstance(message, Sample):
+    def _hear(self, message: FromGenerator, writer: RemoteWriter, watch: Watch, shown: Display) -> None:
+        if isinstance(message, Began):
+            self._machine = message.machine
+        elif isinstance(message, Sample):
             self._measured.add(message)
             writer.write(metrics(self._measured, self._definition.name, message.phase or "load", self._prepared))
             shown.update(self._measured, watch.inside)
@@ -207,7 +242,7 @@ class LoadRun:
                 command_of(definition, options),
             ),
             versions=record.versions(),
-            machine=record.machine(),
+            machine=self._machine,
             prepared=self._prepared,
             offered=measured.total.offered,
             sent=measured.total.sent,
@@ -239,8 +274,11 @@ class LoadRun:
 
 def command_of(definition: Definition, options: Options) -> str:
     """The command that repeats the run."""
-    words = ["glasshouse", "load", options.profile, f"--rate={definition.rate:g}", f"--time={definition.seconds:g}s"]
-    words += [f"--users={options.users}", f"--seed={options.seed}", f"--host={options.host}"]
+    cluster = options.cluster
+    words = ["glasshouse", *([f"--kubernetes={cluster.namespace}"] if cluster else []), "load", options.profile]
+    words += [f"--rate={definition.rate:g}", f"--time={definition.seconds:g}s"]
+    words += [f"--users={options.users}", f"--seed={options.seed}"]
+    words += [] if cluster else [f"--host={options.host}"]
     words += [f"--workers={options.workers}"] if options.workers else []
     words += [f"--remote-workers={options.remote_workers}"] if options.remote_workers else []
     words += ["--on-worker-loss=end"] if options.ends_on_worker_loss else []

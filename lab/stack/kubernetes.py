@@ -61,6 +61,8 @@ class Kubectl:
                 errors="replace",
                 timeout=KUBECTL_SECONDS,
                 check=False,
+                # Ctrl-C is for the command, which may have to ask for something once more before it ends
+                start_new_session=True,
             )
         except FileNotFoundError as error:
             raise StackError("kubectl is not installed") from error
@@ -222,10 +224,16 @@ def _state(part: Part) -> str:
     return "; ".join(said)
 
 
+def chosen_cluster() -> Kubectl | None:
+    """The namespace that `--kubernetes` chose."""
+    namespace = os.environ.get(NAMESPACE)
+    return Kubectl(namespace) if namespace else None
+
+
 def chosen_stack() -> KubernetesStack | None:
     """The stack that `--kubernetes` chose."""
-    namespace = os.environ.get(NAMESPACE)
-    return KubernetesStack(Kubectl(namespace)) if namespace else None
+    cluster = chosen_cluster()
+    return KubernetesStack(cluster) if cluster else None
 
 
 @contextmanager
@@ -287,6 +295,7 @@ def _forward(kubectl: Kubectl, part: str, port: int) -> tuple[subprocess.Popen[s
             stderr=subprocess.STDOUT,
             encoding="utf-8",
             errors="replace",
+            start_new_session=True,
         )
     except FileNotFoundError as error:
         raise StackError("kubectl is not installed") from error

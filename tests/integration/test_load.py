@@ -17,10 +17,10 @@ from lab.load.arrivals import due_times
 from lab.load.definition import define
 from lab.load.errors import CannotRunError
 from lab.load.measured import Measured
-from lab.load.messages import End, Failed, Plan, Sample
+from lab.load.messages import Began, End, Failed, Plan, Sample
 from lab.load.metrics import metrics
 from lab.load.prepare import prepare
-from lab.load.process import Generator
+from lab.load.process import Generator, local_processes
 from lab.load.profiles import PROFILES
 from lab.load.remote_write import RemoteWriter
 from lab.load.requests import RequestStream
@@ -49,13 +49,13 @@ def generate(
     tasks, prepared = prepare(stub.url, shape.traffic.prepared, seed=1)
     plan = Plan(profile, rate, seconds, shape.phases, shape.traffic, users, 1, stub.url, tasks)
     measured = Measured()
-    with Generator(plan, workers, 0, free_port(), folder / "generator.log") as generator:
+    with Generator(plan, local_processes(workers, 0, free_port()), folder / "generator.log") as generator:
         while (message := generator.messages.get(timeout=60)) is not None:
             assert not isinstance(message, Failed), message
             if isinstance(message, Sample):
                 measured.add(message)
             else:
-                assert isinstance(message, End)
+                assert isinstance(message, Began | End)
     return measured, prepared
 
 

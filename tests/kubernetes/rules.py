@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 
-from tests.kubernetes.manifests import NAME, Object, Pods, of_kind, pods
+from tests.kubernetes.manifests import NAME, Object, Pods, environment, of_kind, pods
 
 # what people make by hand, since it is a secret or the cloud's
 BY_HAND = {
@@ -14,6 +14,11 @@ BY_HAND = {
     "Secret/object-storage/AWS_ACCESS_KEY_ID",
     "Secret/object-storage/AWS_SECRET_ACCESS_KEY",
 }
+# services of kube-prometheus-stack, as its chart calls them in the release of its own name, and their port
+ELSEWHERE = {"kube-prometheus-stack-alertmanager.monitoring.svc": 9093}
+# settings that are for one machine where nothing is said
+HAS_TO_SAY = {"desk/desk": {"ALERTMANAGER_URL", "DASHBOARDS_URL"}}
+OWN_NAMESPACE = re.compile(r"\.glasshouse\.svc(\.cluster\.local)?$")
 # only Prometheus finds pods by the API
 MAY_HAVE_TOKEN = {"prometheus"}
 # loops in a shell and listens nowhere: there is nothing whose hanging a probe could tell
@@ -24,6 +29,9 @@ RESTRICTED_VOLUMES = {"configMap", "downwardAPI", "emptyDir", "persistentVolumeC
 ADDRESS = re.compile(
     r"(?:\w[\w+]*://(?:[\w.-]+@)?|(?<![\w./-]))([a-z][a-z0-9-]*(?:\.[a-z][a-z0-9-]*)*):([0-9]{2,5})(?![\w.])"
 )
+# a URL without a port, in the setting of one
+PORTLESS = re.compile(r"(https?)://(?:[\w.-]+@)?([a-z][a-z0-9.-]*)(?:/|$)")
+DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 Rule = Callable[[list[Object]], Iterator[str]]
 
@@ -101,7 +109,8 @@ def labels(objects: list[Object]) -> Iterator[str]:
         if each["metadata"].get("labels", {}).get("app.kubernetes.io/part-of") != "glasshouse":
             yield f"{each['kind']}/{each['metadata']['name']}: is part of nothing"
     for each in pods(objects):
-        if each.name not in (each.workload, each.workload.removesuffix("-worker")):
+        # the Jobs of a load have the run's name behind theirs
+        if not f"{each.workload}-".startswith(f"{each.name}-"):
             yield f"{each.workload}: its pods are called {each.name}"
 
 
@@ -235,7 +244,7 @@ def selectors(objects: list[Object]) -> Iterator[str]:
 
 
 def addresses(objects: list[Object]) -> Iterator[str]:
-    """A name and a port in a setting lead to a service and its port."""
+    """A URL, or a name and a port, in a setting leads to a service and its port; settings that have to be there are."""
     services = of_kind(objects, "Service")
     hosts = {name: {port["port"] for port in each["spec"].get("ports", [])} for name, each in services.items()}
     for each in pods(objects):
@@ -244,14 +253,22 @@ def addresses(objects: list[Object]) -> Iterator[str]:
             for number in range(first, first + each.owner["spec"]["replicas"]):
                 service = each.owner["spec"]["serviceName"]
                 hosts[f"{each.workload}-{number}.{service}"] = hosts.get(service, set())
+    hosts |= {host: {port} for host, port in ELSEWHERE.items()}
     for where, text in _settings(objects):
-        for host, port in ADDRESS.findall(text):
+        portless = [(host, DEFAULT_PORTS[scheme]) for scheme, host in PORTLESS.findall(text)]
+        for host, port in ADDRESS.findall(text) + portless:
+            name = OWN_NAMESPACE.sub("", host)
             if host in ("localhost", "localhost.localdomain"):
                 continue
-            if host not in hosts:
+            if name not in hosts:
                 yield f"{where}: {host}:{port} leads to no service"
-            elif int(port) not in hosts[host]:
+            elif int(port) not in hosts[name]:
                 yield f"{where}: {host} has no port {port}"
+    for each, box in _containers(objects):
+        where = f"{each.workload}/{box['name']}"
+        if where in HAS_TO_SAY:
+            for name in sorted(HAS_TO_SAY[where] - environment(objects, box).keys()):
+                yield f"{where}: {name} is not set, and leads to its own pod then"
 
 
 def sizes(objects: list[Object]) -> Iterator[str]:
@@ -288,6 +305,9 @@ def _settings(objects: list[Object]) -> Iterator[tuple[str, str]]:
         for variable in box.get("env", []):
             yield where, variable.get("value", "")
         yield from ((where, text) for text in box.get("args", []))
+    for name, probe in of_kind(objects, "Probe").items():
+        for text in (probe["spec"]["prober"]["url"], *probe["spec"]["targets"]["staticConfig"]["static"]):
+            yield f"Probe/{name}", text
     for each in objects:
         name = each["metadata"]["name"]
         if each["kind"] == "ConfigMap" and NAME not in each["metadata"].get("labels", {}):

@@ -51,14 +51,7 @@ EXPECTED: dict[str, set[Flow]] = {
     "operator": SERVING | {("redis-exporter", "redis", 6379), ("postgres-exporter", "postgres", 5432)},
     "large": (SERVING | WATCHING | {("todo", "pooler", 6432), ("pooler", "postgres", 5432)})
     - {("todo", "postgres", 5432)},
-    "load": SERVING
-    | WATCHING
-    | {
-        ("load-worker", "load", 8089),
-        ("load", "gateway", 5000),
-        ("load-worker", "gateway", 5000),
-        ("load", "prometheus", 9090),
-    },
+    "load": SERVING | WATCHING | {("load-worker", "load", 8089), ("load-worker", "gateway", 5000)},
 }
 # at which ports which parts reach anything
 API = {("prometheus", port) for port in ("443", "6443", "10250")}

@@ -1,5 +1,6 @@
 """Every object of every overlay complies with Kubernetes' schemas and our own rules; violations are found."""
 
+import copy
 import json
 from collections.abc import Callable
 from functools import cache
@@ -7,8 +8,10 @@ from functools import cache
 import kubernetes_validate.utils
 import pytest
 
+from lab.stack.load_jobs import objects_of_run
+from testbed.fake_kubectl import OF_LOAD, RUN
 from tests.kubernetes.conftest import OVERLAYS, rendered
-from tests.kubernetes.manifests import Object, container, of_kind
+from tests.kubernetes.manifests import KUBERNETES, NAME, Object, container, of_kind, render
 from tests.kubernetes.rules import complaints
 
 # the oldest that the overlays are for, and the newest that there are schemas of
@@ -123,6 +126,54 @@ BREAKS: dict[str, Callable[[list[Object]], object]] = {
         x="x" * 262144
     ),
 }
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (lambda o: _desk_without(o, "ALERTMANAGER_URL"), "desk/desk: ALERTMANAGER_URL is not set"),
+        (
+            lambda o: _set(o, "ALERTMANAGER_URL", "http://alertmanager:9093"),
+            "desk/desk: alertmanager:9093 leads to no service",
+        ),
+        (lambda o: _set(o, "ALERTMANAGER_URL", "http://prometheus/"), "desk/desk: prometheus:80 leads to no service"),
+        (
+            lambda o: of_kind(o, "Probe")["redis"]["spec"]["prober"].update(url="exporter.glasshouse.svc:9121"),
+            "Probe/redis: exporter.glasshouse.svc:9121 leads to no service",
+        ),
+    ],
+)
+def test_a_setting_that_leads_to_a_part_that_the_overlay_has_not_is_found(
+    change: Callable[[list[Object]], object], complaint: str
+) -> None:
+    objects = copy.deepcopy(rendered("operator"))
+    change(objects)
+    assert any(line.startswith(complaint) for line in complaints(objects)), complaints(objects)
+
+
+def _desk_without(objects: list[Object], name: str) -> None:
+    box = container(objects, "desk", "desk")
+    box["env"] = [each for each in box["env"] if each["name"] != name]
+
+
+def _set(objects: list[Object], name: str, value: str) -> None:
+    _desk_without(objects, name)
+    container(objects, "desk", "desk")["env"].append({"name": name, "value": value})
+
+
+def test_the_objects_of_two_loads_keep_the_rules_and_do_not_conflict(small: list[Object]) -> None:
+    overlay = render(KUBERNETES / "overlays/load")
+    lab = _pod(small, "Deployment", "desk")
+    one, other = (objects_of_run(copy.deepcopy(overlay), lab, run, 3, 60) for run in ("aaaa", "bbbb"))
+    names = [(each["kind"], each["metadata"]["name"]) for each in one + other]
+    assert len(names) == len(set(names)) == 2 * len(overlay)
+    assert {each["kind"] for each in one} <= set(OF_LOAD.values())
+    in_namespace = [{**each, "metadata": {**each["metadata"], "namespace": "glasshouse"}} for each in one + other]
+    assert complaints(small + in_namespace) == []
+    for version in VERSIONS:
+        assert _broken(in_namespace, version) == []
+    found = {each["metadata"]["name"]: each["spec"]["selector"] for each in one if each["kind"] == "Service"}
+    assert found == {"load-aaaa": {NAME: "load", RUN: "aaaa"}}
 
 
 @pytest.mark.parametrize("complaint", BREAKS)

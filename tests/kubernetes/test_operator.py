@@ -12,7 +12,7 @@ from lab.manifests.operator import LEFT_OUT, scoped
 from lab.promql import selectors
 from lab.settings import ROOT
 from tests.kubernetes.conftest import rendered
-from tests.kubernetes.manifests import NAME, Object, of_kind, pods
+from tests.kubernetes.manifests import NAME, Object, container, environment, of_kind, pods
 
 FIELDS = {
     "PrometheusRule": {"groups"},
@@ -142,6 +142,16 @@ def test_monitors_are_the_jobs_of_prometheus_and_find_their_pods(objects: list[O
     nodes = of_kind(objects, "StatefulSet")["redis"]["spec"]["replicas"]
     assert probe["targets"]["staticConfig"]["static"] == [f"redis://redis-{n + 1}.redis:6379" for n in range(nodes)]
     assert jobs | {"redis"} == {"todo", "gateway", "desk", "postgres", "redis"}
+
+
+def test_the_desk_asks_that_stacks_alertmanager_and_may_do_so(objects: list[Object]) -> None:
+    url = environment(objects, container(objects, "desk", "desk"))["ALERTMANAGER_URL"]
+    assert url == "http://kube-prometheus-stack-alertmanager.monitoring.svc:9093"
+    peer = {
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}},
+        "podSelector": {"matchLabels": {NAME: "alertmanager"}},
+    }
+    assert {"to": [peer], "ports": [{"port": 9093}]} in of_kind(objects, "NetworkPolicy")["desk"]["spec"]["egress"]
 
 
 def test_dashboards_carry_the_label_that_grafanas_sidecar_looks_for(objects: list[Object]) -> None:

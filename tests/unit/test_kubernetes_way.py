@@ -1,60 +1,27 @@
 """`glasshouse --kubernetes`, with a fake kubectl that fails on unknown commands."""
 
-import json
-import os
-import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 from click.testing import CliRunner, Result
 
 from lab.cli import main
-from lab.stack.kubernetes import RULES, Kubectl, KubernetesStack, forwarded
+from lab.load.cold import empty_cache
+from lab.load.errors import CannotRunError
+from lab.settings import LabSettings
+from lab.stack.kubernetes import NAMESPACE, Kubectl, KubernetesStack, forwarded
 from lab.stack.native import StackError
-from testbed import fake_kubectl
 from testbed.conditions import wait_for
-
-WORKLOADS = {"todo": ("Deployment", 3), "gateway": ("Deployment", 2), "redis": ("StatefulSet", 6)}
-WORKLOADS |= {"postgres": ("StatefulSet", 1), "prometheus": ("StatefulSet", 1)}
-
-
-class Fake:
-    """The cluster behind the stand-in."""
-
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        objects = [
-            {"kind": kind, "metadata": {"name": name}, "spec": {"replicas": count}}
-            for name, (kind, count) in WORKLOADS.items()
-        ]
-        objects += [{"kind": "ConfigMap", "metadata": {"name": name, "labels": {"a": "b"}}} for name in RULES]
-        ports = {"prometheus": 22001, "alertmanager": 22002, "desk": 22003}
-        file.write_text(json.dumps({"objects": objects, "ports": ports, "files": {}, "calls": []}))
-        fake_kubectl.Cluster(file).save()
-
-    @property
-    def state(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self._file.read_text())
-        return found
-
-    def pods(self, of: str) -> list[str]:
-        names = [each["metadata"]["name"] for each in self.state["objects"] if each["kind"] == "Pod"]
-        return sorted(name for name in names if name.startswith(of))
-
-    def calls(self, verb: str) -> list[str]:
-        return [call for call in self.state["calls"] if call.startswith(verb)]
+from testbed.fake_cluster import FakeCluster
 
 
 @pytest.fixture
-def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
-    program = tmp_path / "kubectl"
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -IS {fake_kubectl.__file__} {tmp_path}/state.json "$@"\n')
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    return Fake(tmp_path / "state.json")
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
+    fake = FakeCluster(tmp_path)
+    monkeypatch.setenv("PATH", fake.path)
+    return fake
 
 
 @pytest.fixture
@@ -67,24 +34,24 @@ def run(*arguments: str) -> Result:
 
 
 @pytest.mark.parametrize("way", [["--kubernetes"], ["--kubernetes", "glasshouse"], ["--kubernetes=glasshouse"]])
-def test_status_names_parts_as_the_other_ways_do(cluster: Fake, way: list[str]) -> None:
+def test_status_names_parts_as_the_other_ways_do(cluster: FakeCluster, way: list[str]) -> None:
     done = run(*way, "status")
     assert done.exit_code == 0, done.output
     lines = dict(line.split(maxsplit=1) for line in done.output.splitlines())
     numbered = [f"todo-{n}" for n in (1, 2, 3)] + [f"redis-{n}" for n in range(1, 7)]
-    assert sorted(lines) == sorted([*numbered, "gateway", "postgres", "prometheus"])
+    assert sorted(lines) == sorted([*numbered, "desk", "gateway", "postgres", "prometheus"])
     assert "(redis-0, 1 of 1 ready, 0 restarts)" in lines["redis-1"]
     assert lines["gateway"].count("running") == 2
 
 
-def test_another_namespace_and_another_command_are_refused(cluster: Fake) -> None:
+def test_another_namespace_and_another_command_are_refused(cluster: FakeCluster) -> None:
     done = run("--kubernetes", "elsewhere", "status")
     assert (done.exit_code, 'namespaces "elsewhere" not found' in done.output) == (2, True)
     assert run("--kubernetes", "up").exit_code == 2
 
 
 def test_a_killed_replica_is_another_pod_and_a_killed_part_is_all_of_its_pods(
-    cluster: Fake, stack: KubernetesStack
+    cluster: FakeCluster, stack: KubernetesStack
 ) -> None:
     before = cluster.pods("todo")
     stack.act("kill", "todo-1")
@@ -97,7 +64,9 @@ def test_a_killed_replica_is_another_pod_and_a_killed_part_is_all_of_its_pods(
     assert cluster.calls("delete")[-1] == "delete pod redis-1 --wait=true"
 
 
-def test_a_stopped_replica_is_the_one_that_was_named_and_comes_back(cluster: Fake, stack: KubernetesStack) -> None:
+def test_a_stopped_replica_is_the_one_that_was_named_and_comes_back(
+    cluster: FakeCluster, stack: KubernetesStack
+) -> None:
     before = cluster.pods("todo")
     stack.act("stop", "todo-2")
     assert cluster.pods("todo") == [before[0], before[2]]
@@ -111,7 +80,7 @@ def test_a_stopped_replica_is_the_one_that_was_named_and_comes_back(cluster: Fak
     assert len(cluster.pods("todo")) == 3
 
 
-def test_a_stopped_part_comes_back_with_as_many_pods(cluster: Fake, stack: KubernetesStack) -> None:
+def test_a_stopped_part_comes_back_with_as_many_pods(cluster: FakeCluster, stack: KubernetesStack) -> None:
     stack.act("stop", "gateway")
     assert (cluster.pods("gateway"), stack.parts()["gateway"]) == ([], "stopped")
     stack.act("stop", "gateway")
@@ -119,18 +88,29 @@ def test_a_stopped_part_comes_back_with_as_many_pods(cluster: Fake, stack: Kuber
     assert len(cluster.pods("gateway")) == 2
 
 
+def test_a_cold_run_empties_every_node_of_the_cluster(cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(NAMESPACE, "glasshouse")
+    empty_cache(LabSettings())
+    assert sorted(cluster.calls("exec")) == [
+        f"exec redis-{n} --container redis -- redis-cli FLUSHALL" for n in range(6)
+    ]
+    cluster.set(objects=[each for each in cluster.state["objects"] if not each["metadata"]["name"].startswith("redis")])
+    with pytest.raises(CannotRunError, match="no Redis Cluster to empty"):
+        empty_cache(LabSettings())
+
+
 @pytest.mark.parametrize(
     ("action", "part", "said"), [("pause", "todo-1", "paused"), ("stop", "redis-1", "StatefulSet")]
 )
 def test_what_kubernetes_cannot_do_is_refused_with_the_reason(
-    cluster: Fake, stack: KubernetesStack, action: str, part: str, said: str
+    cluster: FakeCluster, stack: KubernetesStack, action: str, part: str, said: str
 ) -> None:
     with pytest.raises(StackError, match=said):
         stack.act(action, part)
     assert not cluster.calls("scale")
 
 
-def test_a_forwarded_port_is_there_again_after_its_pod_has_gone_and_ends_with_the_command(cluster: Fake) -> None:
+def test_a_forwarded_port_is_there_again_after_its_pod_has_gone_and_ends_with_the_command(cluster: FakeCluster) -> None:
     def children() -> list[psutil.Process]:
         found = []
         for each in psutil.Process().children(recursive=True):
@@ -152,7 +132,9 @@ def test_a_forwarded_port_is_there_again_after_its_pod_has_gone_and_ends_with_th
             pass
 
 
-def test_the_rules_of_the_repository_are_sent_to_prometheus(cluster: Fake, stack: KubernetesStack, root: Path) -> None:
+def test_the_rules_of_the_repository_are_sent_to_prometheus(
+    cluster: FakeCluster, stack: KubernetesStack, root: Path
+) -> None:
     stack.send_rules()
     configmaps = [each["metadata"] for each in cluster.state["objects"] if each["kind"] == "ConfigMap"]
     assert [each["labels"] for each in configmaps] == [{"a": "b"}] * 2

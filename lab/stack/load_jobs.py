@@ -1,0 +1,155 @@
+"""The Jobs of a load on Kubernetes: Locust's coordinator and workers, started for one run and removed after it."""
+
+import json
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import click
+import yaml
+
+from lab.settings import ROOT
+from lab.stack.kubernetes import NAME, Kubectl
+from lab.stack.native import StackError
+
+OVERLAY = ROOT / "deploy/kubernetes/overlays/load"
+# where the workers send requests to
+GATEWAY = "http://gateway:5000"
+COORDINATOR, WORKER = "load", "load-worker"
+# the label of everything that belongs to one run, so that two loads at a time do not conflict
+RUN = "glasshouse/run"
+# the Deployment whose image the Jobs have: it is the lab's, in whichever registry this cluster has it
+LAB = "desk"
+START_SECONDS = 120.0
+ASK_SECONDS = 0.5
+# beyond the load's own time: for the start, the preparation, and the last requests
+DEADLINE_SECONDS = 900
+# a container that waits for one of these reasons does not start by itself
+HOPELESS = frozenset(
+    {
+        "CrashLoopBackOff",
+        "CreateContainerConfigError",
+        "CreateContainerError",
+        "ErrImageNeverPull",
+        "ImagePullBackOff",
+        "InvalidImageName",
+    }
+)
+
+Object = dict[str, Any]
+
+
+@contextmanager
+def load_jobs(
+    kubectl: Kubectl, workers: int, seconds: float, is_stopped: Callable[[], bool] = lambda: False
+) -> Iterator[list[str]]:
+    """A coordinator that waits for its plan, and its workers, as long as the block runs. Raises `StackError`.
+
+    Gives the command whose standard input and output are the coordinator's. When that command ends, the load ends.
+    """
+    run = secrets.token_hex(2)
+    overlay = list(yaml.safe_load_all(kubectl("kustomize", str(OVERLAY))))
+    first, *others = objects_of_run(overlay, _lab(kubectl), run, workers, seconds)
+    try:
+        made = json.loads(kubectl("create", "--filename", "-", "--output", "json", given=json.dumps(first)))
+        # where this command is killed, the coordinator's Job goes a minute after its end, and these go with it
+        owner = {key: made[key] for key in ("apiVersion", "kind")}
+        owner |= {key: made["metadata"][key] for key in ("name", "uid")}
+        for each in others:
+            each["metadata"]["ownerReferences"] = [owner]
+        everything = {"apiVersion": "v1", "kind": "List", "items": others}
+        kubectl("create", "--filename", "-", given=json.dumps(everything))
+        pod = _running(kubectl, run, workers + 1, is_stopped)
+        yield kubectl.command("attach", pod, "--container", COORDINATOR, "--stdin", "--quiet")
+    finally:
+        _remove(kubectl, run)
+
+
+def objects_of_run(
+    overlay: Sequence[Object], lab: Mapping[str, Any], run: str, workers: int, seconds: float
+) -> list[Object]:
+    """The overlay's objects for one run, the coordinator's Job first. `lab` is the pod that has the lab's image."""
+    found = []
+    for each in overlay:
+        metadata = each["metadata"]
+        metadata.pop("namespace", None)
+        labels = {**metadata.get("labels", {}), RUN: run}
+        each["metadata"] = {**metadata, "name": f"{metadata['name']}-{run}", "labels": labels}
+        if each["kind"] == "Service":
+            each["spec"]["selector"][RUN] = run
+        if each["kind"] == "Job":
+            _set_up(each, lab, run, workers, seconds)
+        found.append(each)
+    return sorted(found, key=lambda each: (each["kind"], each["metadata"]["labels"].get(NAME)) != ("Job", COORDINATOR))
+
+
+def _set_up(job: Object, lab: Mapping[str, Any], run: str, workers: int, seconds: float) -> None:
+    spec = job["spec"]
+    template = spec["template"]
+    template["metadata"]["labels"][RUN] = run
+    if lab.get("imagePullSecrets"):
+        template["spec"]["imagePullSecrets"] = lab["imagePullSecrets"]
+    spec["activeDeadlineSeconds"] = DEADLINE_SECONDS + round(2 * seconds)
+    (box,) = template["spec"]["containers"]
+    box["image"] = next(each["image"] for each in lab["containers"] if each["name"] == LAB)
+    if template["metadata"]["labels"][NAME] == COORDINATOR:
+        box["args"] = _with_value(box["args"], "--workers", str(workers))
+    else:
+        spec["parallelism"] = spec["completions"] = workers
+        box["args"] = _with_value(box["args"], "--master", f"{COORDINATOR}-{run}")
+
+
+def _with_value(arguments: Sequence[str], option: str, value: str) -> list[str]:
+    after = arguments.index(option) + 1
+    return [*arguments[:after], value, *arguments[after + 1 :]]
+
+
+def _lab(kubectl: Kubectl) -> Mapping[str, Any]:
+    found = json.loads(kubectl("get", "deployment", LAB, "--output", "json"))
+    pod: Mapping[str, Any] = found["spec"]["template"]["spec"]
+    return pod
+
+
+def _running(kubectl: Kubectl, run: str, count: int, is_stopped: Callable[[], bool]) -> str:
+    """The coordinator's pod, once all `count` pods of the run have started. Raises `StackError`."""
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        pods = json.loads(kubectl("get", "pods", "--selector", f"{RUN}={run}", "--output", "json"))["items"]
+        if sum(pod["status"].get("phase") == "Running" for pod in pods) == count:
+            return next(
+                str(pod["metadata"]["name"]) for pod in pods if pod["metadata"]["labels"].get(NAME) == COORDINATOR
+            )
+        states = {str(pod["metadata"]["name"]): _state(pod) for pod in pods}
+        for name, (reason, said) in states.items():
+            if reason in HOPELESS or reason == "Failed":
+                raise StackError(f"the pod {name} does not start: {said}")
+        if is_stopped():
+            raise StackError("stopped before the load began")
+        if time.monotonic() > deadline:
+            seen = "; ".join(f"{name}: {said}" for name, (_, said) in states.items()) or "none was made"
+            raise StackError(f"not all of the load's {count} pods run within {START_SECONDS:.0f} s ({seen})")
+        time.sleep(ASK_SECONDS)
+
+
+def _state(pod: Mapping[str, Any]) -> tuple[str, str]:
+    """Why a pod does not run: the reason as Kubernetes calls it, and all that it says of it."""
+    status = pod["status"]
+    for box in status.get("containerStatuses", []):
+        if waiting := box.get("state", {}).get("waiting"):
+            return waiting.get("reason", ""), ": ".join(filter(None, (waiting.get("reason"), waiting.get("message"))))
+    for condition in status.get("conditions", []):
+        if condition["status"] == "False" and condition.get("message"):
+            return condition.get("reason", ""), f"{condition.get('reason', '')}: {condition['message']}"
+    phase = str(status.get("phase", "Unknown"))
+    return phase, phase
+
+
+def _remove(kubectl: Kubectl, run: str) -> None:
+    kinds, selector = "jobs,services,networkpolicies", f"{RUN}={run}"
+    try:
+        kubectl("delete", kinds, "--selector", selector, "--cascade=foreground", "--wait=true")
+    except StackError as error:
+        by_hand = " ".join(kubectl.command("delete", kinds, "--selector", selector))
+        click.echo(f"glasshouse load: its Jobs are still there ({error}): `{by_hand}`", err=True)

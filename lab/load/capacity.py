@@ -23,7 +23,7 @@ def workers_for(definition: Definition) -> int:
 
 
 def pods_for(definition: Definition) -> int:
-    """`--workers auto` in a cluster: as many worker pods as the rate needs; their limits of CPU are theirs alone."""
+    """`--workers auto` in a cluster: as many worker pods as the rate needs, whatever this machine's cores do."""
     return max(1, math.ceil(definition.rate / RATE_PER_PROCESS))
 
 

@@ -24,8 +24,8 @@ GENERATOR = (sys.executable, "-m", "lab.load.generator")
 class Processes:
     """The command lines of a generator's processes on this machine.
 
-    `lead` reads the plan from its standard input and writes the messages to its standard output; so does a command
-    that is attached to a generator elsewhere.
+    `lead` reads the plan from standard input and writes the messages to standard output. It may be a command that is
+    attached to a generator elsewhere.
     """
 
     lead: Sequence[str]
@@ -33,7 +33,7 @@ class Processes:
 
 
 def local_processes(workers: int, remote_workers: int, port: int) -> Processes:
-    """One process, or a master at `port` and its workers on this machine."""
+    """A single process, or a master that listens on `port` and the workers on this machine."""
     total = workers + remote_workers
     if not total:
         return Processes(GENERATOR)
@@ -107,7 +107,7 @@ class Generator:
                 continue
             said_all = isinstance(message, End | Failed)
             self.messages.put(message)
-        # a command that is attached to a generator elsewhere has an exit status of its own
+        # kubectl's exit status says nothing about the generator to which it is attached
         was_asked = self._lead.stdin is None or self._lead.stdin.closed
         if not said_all and (self._lead.wait() != 0 or not was_asked):
             self.messages.put(Failed(f"the load generator ended: see {self._log}"))

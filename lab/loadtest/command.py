@@ -23,7 +23,7 @@ from lab.stack.kubernetes import chosen_cluster
 from lab.stack.load_jobs import GATEWAY
 
 MOST_WORKERS = 64
-# in a cluster, where none are asked for
+# the default in a cluster
 WORKER_PODS = 2
 
 
@@ -143,10 +143,12 @@ def load(
         definition = define(profile, rate, seconds)
         settings = load_settings()
         reached_at = (host or settings.url("gateway")).rstrip("/")
-        # a URL that is given is one that this machine reaches
+        # a given URL is loaded from this machine
         cluster = None if host else chosen_cluster()
         if cluster and remote_workers:
-            raise CannotRunError("--remote-workers join a coordinator on this machine: in a cluster, say --workers")
+            raise CannotRunError(
+                "--remote-workers connect to a coordinator on this machine: in a cluster, use --workers"
+            )
         if workers < 0:
             workers = pods_for(definition) if cluster else workers_for(definition)
         elif cluster:

@@ -134,7 +134,7 @@ class LoadRun:
 
     @contextmanager
     def _processes(self) -> Iterator[Processes]:
-        """Where the generator runs, for as long as the load lasts. Raises `CannotRunError`."""
+        """The generator's command lines; in a cluster, its Jobs exist during the block. Raises `CannotRunError`."""
         options = self._options
         if options.cluster is None:
             # with local workers only, any free port will do, so that two runs at a time do not conflict

@@ -1,4 +1,4 @@
-"""The Jobs of a load on Kubernetes: Locust's coordinator and workers, started for one run and removed after it."""
+"""The Jobs of a load on Kubernetes: Locust's coordinator and workers, created for one run and deleted after it."""
 
 import json
 import secrets
@@ -15,18 +15,18 @@ from lab.stack.kubernetes import NAME, Kubectl
 from lab.stack.native import StackError
 
 OVERLAY = ROOT / "deploy/kubernetes/overlays/load"
-# where the workers send requests to
+# the URL that the workers load
 GATEWAY = "http://gateway:5000"
 COORDINATOR, WORKER = "load", "load-worker"
-# the label of everything that belongs to one run, so that two loads at a time do not conflict
+# the label of all objects of one run, so that two loads at the same time do not conflict
 RUN = "glasshouse/run"
-# the Deployment whose image the Jobs have: it is the lab's, in whichever registry this cluster has it
+# the Deployment whose image the Jobs use: the lab's, from the registry that this cluster uses
 LAB = "desk"
 START_SECONDS = 120.0
 ASK_SECONDS = 0.5
-# beyond the load's own time: for the start, the preparation, and the last requests
+# added to twice the load's duration: for the start, the preparation, and a search that takes longer
 DEADLINE_SECONDS = 900
-# a container that waits for one of these reasons does not start by itself
+# a container that waits for one of these reasons does not start without help
 HOPELESS = frozenset(
     {
         "CrashLoopBackOff",
@@ -45,16 +45,16 @@ Object = dict[str, Any]
 def load_jobs(
     kubectl: Kubectl, workers: int, seconds: float, is_stopped: Callable[[], bool] = lambda: False
 ) -> Iterator[list[str]]:
-    """A coordinator that waits for its plan, and its workers, as long as the block runs. Raises `StackError`.
+    """Runs a coordinator that waits for its plan, and its workers, during the block. Raises `StackError`.
 
-    Gives the command whose standard input and output are the coordinator's. When that command ends, the load ends.
+    Yields the command whose standard input and output are the coordinator's. When that command ends, the load ends.
     """
     run = secrets.token_hex(2)
     overlay = list(yaml.safe_load_all(kubectl("kustomize", str(OVERLAY))))
     first, *others = objects_of_run(overlay, _lab(kubectl), run, workers, seconds)
     try:
         made = json.loads(kubectl("create", "--filename", "-", "--output", "json", given=json.dumps(first)))
-        # where this command is killed, the coordinator's Job goes a minute after its end, and these go with it
+        # if this command is killed, the cluster deletes the coordinator's Job a minute after its end, and these with it
         owner = {key: made[key] for key in ("apiVersion", "kind")}
         owner |= {key: made["metadata"][key] for key in ("name", "uid")}
         for each in others:
@@ -70,7 +70,7 @@ def load_jobs(
 def objects_of_run(
     overlay: Sequence[Object], lab: Mapping[str, Any], run: str, workers: int, seconds: float
 ) -> list[Object]:
-    """The overlay's objects for one run, the coordinator's Job first. `lab` is the pod that has the lab's image."""
+    """The overlay's objects for one run, the coordinator's Job first. `lab` is a pod spec with the lab's image."""
     found = []
     for each in overlay:
         metadata = each["metadata"]
@@ -113,7 +113,7 @@ def _lab(kubectl: Kubectl) -> Mapping[str, Any]:
 
 
 def _running(kubectl: Kubectl, run: str, count: int, is_stopped: Callable[[], bool]) -> str:
-    """The coordinator's pod, once all `count` pods of the run have started. Raises `StackError`."""
+    """Waits until all `count` pods of the run are running; returns the coordinator's. Raises `StackError`."""
     deadline = time.monotonic() + START_SECONDS
     while True:
         pods = json.loads(kubectl("get", "pods", "--selector", f"{RUN}={run}", "--output", "json"))["items"]
@@ -124,17 +124,17 @@ def _running(kubectl: Kubectl, run: str, count: int, is_stopped: Callable[[], bo
         states = {str(pod["metadata"]["name"]): _state(pod) for pod in pods}
         for name, (reason, said) in states.items():
             if reason in HOPELESS or reason == "Failed":
-                raise StackError(f"the pod {name} does not start: {said}")
+                raise StackError(f"pod {name} does not start: {said}")
         if is_stopped():
             raise StackError("stopped before the load began")
         if time.monotonic() > deadline:
-            seen = "; ".join(f"{name}: {said}" for name, (_, said) in states.items()) or "none was made"
-            raise StackError(f"not all of the load's {count} pods run within {START_SECONDS:.0f} s ({seen})")
+            seen = "; ".join(f"{name}: {said}" for name, (_, said) in states.items()) or "none was created"
+            raise StackError(f"the load's {count} pods are not all running after {START_SECONDS:.0f} s ({seen})")
         time.sleep(ASK_SECONDS)
 
 
 def _state(pod: Mapping[str, Any]) -> tuple[str, str]:
-    """Why a pod does not run: the reason as Kubernetes calls it, and all that it says of it."""
+    """Why a pod is not running: Kubernetes' reason, and the reason with its message."""
     status = pod["status"]
     for box in status.get("containerStatuses", []):
         if waiting := box.get("state", {}).get("waiting"):
@@ -152,4 +152,4 @@ def _remove(kubectl: Kubectl, run: str) -> None:
         kubectl("delete", kinds, "--selector", selector, "--cascade=foreground", "--wait=true")
     except StackError as error:
         by_hand = " ".join(kubectl.command("delete", kinds, "--selector", selector))
-        click.echo(f"glasshouse load: its Jobs are still there ({error}): `{by_hand}`", err=True)
+        click.echo(f"glasshouse load: cannot delete its Jobs ({error}): use `{by_hand}`", err=True)

@@ -127,7 +127,7 @@ def test_workers_from_elsewhere_are_refused_in_the_cluster_and_a_url_is_loaded_f
     cluster: FakeCluster, stub: TodoStub, runs: Path
 ) -> None:
     status, said = finish(start(cluster, runs, "steady", "--remote-workers=2"))
-    assert (status, "say --workers" in said) == (2, True)
+    assert (status, "use --workers" in said) == (2, True)
     status, said = finish(start(cluster, runs, "smoke", "--time=1s", f"--host={stub.url}"))
     assert only_run(runs, said).settings.host == stub.url
     assert cluster.calls("create") == []

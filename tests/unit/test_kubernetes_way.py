@@ -12,6 +12,7 @@ from lab.load.cold import empty_cache
 from lab.load.errors import CannotRunError
 from lab.settings import LabSettings
 from lab.stack.kubernetes import NAMESPACE, Kubectl, KubernetesStack, forwarded
+from lab.stack.load_jobs import GATEWAY
 from lab.stack.native import StackError
 from testbed.conditions import wait_for
 from testbed.fake_cluster import FakeCluster
@@ -90,13 +91,13 @@ def test_a_stopped_part_comes_back_with_as_many_pods(cluster: FakeCluster, stack
 
 def test_a_cold_run_empties_every_node_of_the_cluster(cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(NAMESPACE, "glasshouse")
-    empty_cache(LabSettings())
+    empty_cache(LabSettings(), GATEWAY)
     assert sorted(cluster.calls("exec")) == [
         f"exec redis-{n} --container redis -- redis-cli FLUSHALL" for n in range(6)
     ]
     cluster.set(objects=[each for each in cluster.state["objects"] if not each["metadata"]["name"].startswith("redis")])
     with pytest.raises(CannotRunError, match="no Redis Cluster to empty"):
-        empty_cache(LabSettings())
+        empty_cache(LabSettings(), GATEWAY)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """The command `glasshouse`. Each subcommand lives in a module of its own and is imported only when it is asked for."""
 
 import importlib
+import io
+import sys
 
 import click
 
@@ -82,6 +84,10 @@ class LazyGroup(click.Group):
 @click.pass_context
 def main(ctx: click.Context, kubernetes: str | None) -> None:
     """Start the Glasshouse stack, load it, watch it, break it and report on it."""
+    for stream in (sys.stdout, sys.stderr):
+        # what a terminal's encoding lacks is shown as a question mark
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     if kubernetes is None:
         return
     name = str(ctx.invoked_subcommand)

@@ -7,7 +7,7 @@ import subprocess
 from hashlib import sha256
 from pathlib import Path
 
-from lab.stack.native import Home, StackError, find_postgres, postgres_data, postgres_user
+from lab.stack.native import Home, StackError, find_postgres, last_line, postgres_data, postgres_user
 
 
 def prepare_postgres(home: Home) -> None:
@@ -56,5 +56,5 @@ def _run(command: list[str], given: str = "") -> None:
         check=False,
     )
     if done.returncode:
-        program = next(Path(word).name for word in command if "postgresql" in word or Path(word).name == "initdb")
-        raise StackError(f"{program}: {(done.stderr or done.stdout).strip().splitlines()[-1]}")
+        program = next((name for word in command if (name := Path(word).name) in ("initdb", "postgres")), command[0])
+        raise StackError(f"{program}: {last_line(done.stderr, done.stdout)}")

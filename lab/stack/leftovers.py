@@ -2,15 +2,16 @@
 
 import os
 import re
-from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
 
+from lab.stack.native import StackError
+
 # supervisord's log line for each process that it starts, in its local time, which is UTC (Supervisor.start)
-SPAWNED = re.compile(r"^(\S+ \S+),\d+ INFO spawned: '(?P<name>[^']+)' with pid (?P<pid>\d+)$", re.MULTILINE)
+SPAWNED = re.compile(r"^(\S+ \S+),\d+ INFO spawned: '(?P<name>[^']+)' with pid (?P<pid>\d{1,9})$", re.MULTILINE)
 # Tolerance between the time in the log and the start of the process. A process that has the same id but started at
 # another time is not ours.
 SAME_START_SECONDS = 3.0
@@ -61,11 +62,20 @@ def stop_leftovers(found: dict[str, list[psutil.Process]]) -> None:
     psutil.wait_procs(alive, timeout=STOP_SECONDS)
 
 
-def _spawned(log: Path) -> Iterator[tuple[str, int, float]]:
+def _spawned(log: Path) -> list[tuple[str, int, float]]:
     """Name, process id and start (unix seconds) of every process in the log, oldest first."""
+    starts = []
     files = sorted((file for file in log.parent.glob(f"{log.name}.*")), reverse=True)
     for file in [*files, log]:
-        with suppress(FileNotFoundError):
-            for line in SPAWNED.finditer(file.read_text(encoding="utf-8", errors="replace")):
-                began = datetime.strptime(line[1], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC).timestamp()
-                yield line["name"], int(line["pid"]), began
+        try:
+            text = file.read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise StackError(f"{file}: {error.strerror}: run as the user who started the stack") from error
+        for line in SPAWNED.finditer(text):
+            # a line that was cut off is not a start
+            with suppress(ValueError):
+                began = datetime.strptime(line[1], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
+                starts.append((line["name"], int(line["pid"]), began.timestamp()))
+    return starts

@@ -103,6 +103,11 @@ def check_paths(home: Home) -> None:
             )
 
 
+def last_line(*texts: str) -> str:
+    """The last line of the first text that is not blank: what a program printed before it failed."""
+    return next((text.strip().splitlines()[-1] for text in texts if text.strip()), "no output")
+
+
 def find(*names: str) -> str:
     """The path of the first of these programs that is installed. Raises `StackError`."""
     for name in names:
@@ -120,9 +125,12 @@ def find_postgres(program: str, data: Path) -> str:
     found = {path.parts[-3]: str(path) for path in POSTGRES.glob(f"*/bin/{program}")}
     installed = {major: path for major, path in found.items() if re.fullmatch(r"\d+(\.\d+)?", major)}
     version = data / "PG_VERSION"
-    if not version.exists():
+    try:
+        major = version.read_text(encoding="utf-8", errors="replace").strip()
+    except FileNotFoundError:
         return installed[max(installed, key=float)] if installed else find(program)
-    major = version.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise StackError(f"{version}: {error.strerror}: run as the user who created it") from error
     if installed and major not in installed:
         raise StackError(
             f"the data in {data} is from PostgreSQL {major}, but installed is {' and '.join(sorted(installed))}:"

@@ -18,7 +18,7 @@ from typing import Any, cast
 import psutil
 from supervisor.xmlrpc import SupervisorTransport
 
-from lab.stack.native import SAFE_PATH, Home, Program, StackError
+from lab.stack.native import SAFE_PATH, Home, Program, StackError, last_line
 
 # the maximum length of a Unix socket's path in bytes, minus what supervisor appends while it binds
 SOCKET_PATH_MOST = 90
@@ -128,7 +128,7 @@ class Supervisor:
             check=False,
         )
         if done.returncode:
-            raise StackError(f"supervisor did not start: {(done.stderr or done.stdout).strip().splitlines()[-1]}")
+            raise StackError(f"supervisor did not start: {last_line(done.stderr, done.stdout)}")
 
     def shut_down(self, within: float = 40) -> None:
         """Stops all programs and the supervisor. Raises `StackError` if that takes longer than `within` seconds."""

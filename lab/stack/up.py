@@ -15,7 +15,7 @@ from lab.stack.database import prepare_postgres
 from lab.stack.doctor import native_findings
 from lab.stack.leftovers import leftovers, stop_leftovers
 from lab.stack.look import answering, print_pages
-from lab.stack.native import Home, Program, StackError
+from lab.stack.native import Home, Program, StackError, last_line
 from lab.stack.ports import check_ports
 from lab.stack.ready import await_ready
 from lab.stack.supervisor import Supervisor, configuration
@@ -32,17 +32,20 @@ def up() -> None:
     except (StackError, SettingError) as error:
         click.echo(f"up: {error}", err=True)
         raise SystemExit(2) from error
+    except OSError as error:
+        click.echo(f"up: {error.filename or HOME.path}: {error.strerror or error}", err=True)
+        raise SystemExit(2) from error
 
 
 @click.command("down")
 def down() -> None:
     """Stop the native stack. Its data in .stack/ is kept."""
     supervisor = Supervisor(HOME)
-    if not supervisor.is_running():
-        if not _stop_leftovers(supervisor, "down"):
-            click.echo(f"down: no native stack is running in {HOME.path}")
-        return
     try:
+        if not supervisor.is_running():
+            if not _stop_leftovers(supervisor, "down"):
+                click.echo(f"down: no native stack is running in {HOME.path}")
+            return
         supervisor.shut_down()
     except StackError as error:
         click.echo(f"down: {error}", err=True)
@@ -126,7 +129,7 @@ def check_service_settings(chosen: dict[str, str]) -> None:
         check=False,
     )
     if checked.returncode:
-        raise StackError(checked.stderr.strip().splitlines()[-1])
+        raise StackError(last_line(checked.stderr, checked.stdout))
 
 
 def _prepare(settings: LabSettings, programs: list[Program]) -> None:

@@ -1,5 +1,6 @@
 """Odd files, paths, names, zones and tools around the native stack: read as meant, or refused with one line."""
 
+import errno
 import json
 import os
 import random
@@ -13,11 +14,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+from click.testing import CliRunner
 from supervisor.options import ServerOptions
 
 from lab.env_file import EnvFileError, read_env_file
 from lab.settings import LabSettings, SettingError, load_settings
-from lab.stack import faults, native, started, supervisor, up
+from lab.stack import database, faults, native, started, supervisor, up
 from lab.stack.doctor import native_findings
 from lab.stack.kubernetes import Kubectl, KubernetesStack
 from lab.stack.leftovers import leftovers, stop_leftovers
@@ -215,6 +217,61 @@ def test_only_folders_of_a_version_are_postgresqls(tmp_path: Path, monkeypatch: 
         (tmp_path / major / "bin/postgres").touch()
     monkeypatch.setattr(native, "POSTGRES", tmp_path)
     assert native.find_postgres("postgres", tmp_path / "new").endswith("/15/bin/postgres")
+
+
+def test_a_log_and_data_of_another_user_are_one_line(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(file: Path, **_: str) -> str:
+        raise PermissionError(errno.EACCES, "Permission denied", str(file))
+
+    (home.logs / "supervisord.log").touch()
+    monkeypatch.setattr(Path, "read_text", refused)
+    monkeypatch.setattr(up, "HOME", home)
+    done = CliRunner().invoke(up.down)
+    assert (done.exit_code, done.output.count("\n")) == (1, 1), done.output
+    assert "supervisord.log: Permission denied" in done.output
+    with pytest.raises(StackError, match="PG_VERSION: Permission denied"):
+        native.find_postgres("postgres", tmp_path)
+
+
+def test_a_home_that_cannot_be_written_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    home = Home(tmp_path / "file" / "home")
+    monkeypatch.setattr(up, "HOME", home)
+    monkeypatch.setattr(up, "native_findings", lambda home: [])
+    monkeypatch.setattr(up, "check_ports", lambda settings, programs: None)
+    done = CliRunner().invoke(up.up)
+    assert done.exit_code == 2, done.output
+    assert "Not a directory" in done.output.splitlines()[-1]
+
+
+def test_a_line_of_the_log_that_has_no_time_is_none_of_a_start(tmp_path: Path) -> None:
+    log = tmp_path / "supervisord.log"
+    log.write_text("x y,1 INFO spawned: 'a' with pid 1\n2026-99-99 99:99:99,1 INFO spawned: 'b' with pid 9\n")
+    assert leftovers(log) == {}
+
+
+@pytest.mark.parametrize(
+    ("program", "said"), [("echo no >&2; echo; exit 3", "postgres: no"), ("exit 3", "postgres: no output")]
+)
+def test_a_server_that_is_elsewhere_and_says_little_is_named(tmp_path: Path, program: str, said: str) -> None:
+    server = tmp_path / "postgres"
+    server.write_text(f"#!/bin/sh\n{program}\n")
+    server.chmod(0o755)
+    with pytest.raises(StackError, match=f"^{said}$"):
+        database._run([str(server), "--single"])
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_what_a_terminal_cannot_show_is_no_traceback(tmp_path: Path, root: Path, encoding: str) -> None:
+    (tmp_path / "\u2192\u00b5").mkdir()
+    (tmp_path / "\u2192\u00b5/run.json").write_text("{}")
+    command = [sys.executable, "-m", "lab", "runs", f"--runs={tmp_path}"]
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert b"?" in done.stdout
 
 
 # --- tools

@@ -23,6 +23,7 @@ from lab.stack.up import HOME
 
 # a changed rule takes effect with its next evaluation, at most five seconds after the reload
 WAIT_SECONDS = 8.0
+TOOL_SECONDS = 60.0
 # name and labels of a rule → its expression and `for`
 Rules = Mapping[str, str]
 
@@ -89,9 +90,17 @@ def _ask(tool: str, *arguments: str) -> None:
     if found is None:
         click.echo(f"{tool} is not installed: its checks are skipped", err=True)
         return
-    done = subprocess.run(
-        [found, *arguments], capture_output=True, encoding="utf-8", errors="replace", timeout=60, check=False
-    )
+    try:
+        done = subprocess.run(
+            [found, *arguments],
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=TOOL_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ReloadError(f"{tool} does not answer within {error.timeout:g} s") from error
     if done.returncode:
         raise ReloadError(f"{tool}: {(done.stderr or done.stdout).strip()}")
 

@@ -17,6 +17,7 @@ from lab.stack.native import StackError
 from lab.stack.supervisor import Supervisor
 from lab.stack.up import HOME
 
+DOCKER_SECONDS = 60.0
 ACTIONS = {
     "stop": "Stop a part gracefully.",
     "start": "Start a stopped part.",
@@ -104,15 +105,27 @@ class DockerStack:
             raise StackError(f"cannot {action} {part}: there is no such container any more")
         container = found[0]
         command = {"resume": "unpause"}.get(action, action)
-        done = subprocess.run(
-            ["docker", command, container], capture_output=True, encoding="utf-8", errors="replace", check=False
-        )
-        if done.returncode:
-            raise StackError(f"cannot {action} {part}: {done.stderr.strip()}")
+        self._docker(command, container, f"cannot {action} {part}")
         # Docker does not restart a container after `docker kill`, because it counts as a manual stop
         if action == "kill":
             time.sleep(1)
-            subprocess.run(["docker", "start", container], capture_output=True, check=False)
+            self._docker("start", container, f"{part} was killed, and cannot be started again")
+
+    @staticmethod
+    def _docker(command: str, container: str, problem: str) -> None:
+        try:
+            done = subprocess.run(
+                ["docker", command, container],
+                capture_output=True,
+                encoding="utf-8",
+                errors="replace",
+                check=False,
+                timeout=DOCKER_SECONDS,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise StackError(f"{problem}: Docker does not answer within {error.timeout:.0f} s") from error
+        if done.returncode:
+            raise StackError(f"{problem}: {done.stderr.strip()}")
 
     def command(self, part: str, settings: LabSettings) -> list[str]:
         """A command line to which SQL (for `postgres`) or a Redis command (for a node) can be appended."""
@@ -162,7 +175,7 @@ def compose(*arguments: str) -> str:
             encoding="utf-8",
             errors="replace",
             check=False,
-            timeout=60,
+            timeout=DOCKER_SECONDS,
         )
     except FileNotFoundError:
         return ""

@@ -17,6 +17,7 @@ import pytest
 from click.testing import CliRunner
 from supervisor.options import ServerOptions
 
+from lab.alerts import reload
 from lab.env_file import EnvFileError, read_env_file
 from lab.settings import LabSettings, SettingError, load_settings
 from lab.stack import database, faults, native, started, supervisor, up
@@ -313,6 +314,39 @@ def test_bytes_that_are_no_utf_8_in_what_docker_prints_are_no_traceback(tool: Ca
     assert faults.running_stack().parts() == {"gateway": "running"}
     with pytest.raises(StackError, match="no such container any more"):
         faults.DockerStack().act("stop", "todo-1")
+
+
+ROW = b'{"Name":"g-redis-1-1","Service":"redis-1","State":"running"}\n'
+
+
+def test_a_docker_that_hangs_or_cannot_start_what_was_killed_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(faults.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(faults, "DOCKER_SECONDS", 1.0)
+    (tmp_path / "row").write_bytes(ROW)
+    program = tmp_path / "docker"
+    program.write_text(
+        f"#!/bin/sh\ncase $1 in\ncompose) cat {tmp_path}/row;;\npause) exec sleep 20;;\n"
+        "start) echo no port >&2; exit 1;;\nesac\n"
+    )
+    program.chmod(0o755)
+    stack = faults.DockerStack()
+    with pytest.raises(StackError, match="cannot pause redis-1: Docker does not answer within 1 s"):
+        stack.act("pause", "redis-1")
+    with pytest.raises(StackError, match="redis-1 was killed, and cannot be started again: no port"):
+        stack.act("kill", "redis-1")
+
+
+def test_a_tool_that_hangs_refuses_the_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "promtool"
+    program.write_text("#!/bin/sh\nexec sleep 20\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(reload, "TOOL_SECONDS", 0.5)
+    with pytest.raises(reload.ReloadError, match="promtool does not answer within"):
+        reload._ask("promtool", "check", "rules")
 
 
 def test_whatever_kubectl_prints_it_is_read_or_refused(tool: Callable[..., None]) -> None:

@@ -108,8 +108,7 @@ class Generator:
             said_all = isinstance(message, End | Failed)
             self.messages.put(message)
         # kubectl's exit status says nothing about the generator to which it is attached
-        was_asked = self._lead.stdin is None or self._lead.stdin.closed
-        if not said_all and (self._lead.wait() != 0 or not was_asked):
+        if not said_all and (self._lead.wait() != 0 or not _pipe(self._lead.stdin).closed):
             self.messages.put(Failed(f"the load generator ended: see {self._log}"))
         self.messages.put(None)
 

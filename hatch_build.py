@@ -4,7 +4,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-# without what serves the work on the repository alone: promtool's cases, the dashboards' source, Docker's files
+# excludes what only development needs: promtool's cases, the dashboards' source, Docker's files
 CARRIED = (
     ".env.example",
     "alerts/catalog",

@@ -58,17 +58,17 @@ def main() -> int:
     settings, stack = load_settings(), running_stack()
     absent = OPTIONAL - set(stack.parts())
     phases = [each for each in PHASES if stack.way == "docker" or not each.name.startswith("scaled")]
-    begun: list[tuple[float, Phase]] = []
+    started: list[tuple[float, Phase]] = []
     with Prometheus(settings.url("prometheus")) as prometheus, load(settings, "steady", RATE):
         for phase in phases:
-            begun.append((time.time(), phase))
+            started.append((time.time(), phase))
             print(f"{time.strftime('%H:%M:%S', time.gmtime())}  {phase.name}", flush=True)
             phase.act(stack, prometheus)
-            time.sleep(max(0.0, begun[-1][0] + minutes * 60 / len(phases) - time.time()))
+            time.sleep(max(0.0, started[-1][0] + minutes * 60 / len(phases) - time.time()))
         odd = 0
-        for name, labels, fired, ended in sorted(_fired(prometheus, begun[0][0], absent), key=lambda each: each[2]):
+        for name, labels, fired, ended in sorted(_fired(prometheus, started[0][0], absent), key=lambda each: each[2]):
             # the first sample may be up to one step before the first phase
-            during = next((phase for at, phase in reversed(begun) if at <= fired), begun[0][1])
+            during = next((phase for at, phase in reversed(started) if at <= fired), started[0][1])
             is_odd = name not in during.may
             odd += is_odd
             print(

@@ -13,7 +13,7 @@ from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from prometheus_client import CONTENT_TYPE_LATEST, Gauge, Histogram, generate_latest
 
-# name, labels and buckets are those of docs/telemetry.md: rules, dashboards and alerts look for nothing else
+# name, labels and buckets are those of docs/telemetry.md: rules, dashboards and alerts need nothing else
 REQUESTS = Histogram(
     "http_server_request_duration_seconds",
     "Duration of HTTP requests.",
@@ -40,7 +40,7 @@ class Instrumented(ASGIMiddleware):
         try:
             await next_app(scope, receive, send_and_note)
         finally:
-            # the route's template, never the raw path: each value of a label is a series of its own
+            # the route's template, never the raw path: each label value creates its own series
             labels = str(scope.get("method")), scope["path_template"], str(status)
             REQUESTS.labels(*labels).observe(time.perf_counter() - started)
 

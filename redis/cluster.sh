@@ -57,7 +57,7 @@ create() {
     redis-cli --cluster create $addresses --cluster-replicas 1 --cluster-yes >/dev/null 2>&1 || log "cannot be created yet"
 }
 
-mend() {
+repair() {
     member=$1
     # Introduce every node to every other with its current address. A node that has another node's old address, which now
     # belongs to a third one, does not find the new address through gossip.
@@ -147,7 +147,7 @@ while :; do
             [ -z "$was_whole" ] || log "the cluster is not complete"
             was_whole=
             pause=1
-            mend "$member"
+            repair "$member"
         fi
     else
         pause=0.5

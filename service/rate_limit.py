@@ -39,7 +39,7 @@ class Limiter(Protocol):
 # sliding window still covers (https://blog.cloudflare.com/counting-things-a-lot-of-different-things/). It assumes that
 # the previous window's requests were evenly spread. The algorithm is that of the `limits` library; the script is our
 # own because it checks all limits before it counts, in one round trip instead of one for each limit, and keeps them in
-# one hash that expires by itself. Its fields are named by the length of the window, so that replicas with other limits,
+# one hash that expires. Its fields are named by the length of the window, so that replicas with other limits,
 # as during a deployment that changes them, share the counts of equal windows.
 HIT = Script("""
 local t = redis.call('TIME')

@@ -21,7 +21,7 @@ class Relay:
 
     def __enter__(self) -> "Relay":
         self._thread.start()
-        self.mend()
+        self.restore()
         return self
 
     def __exit__(
@@ -35,11 +35,11 @@ class Relay:
         """Closes all connections, and refuses new ones."""
         asyncio.run_coroutine_threadsafe(self._cut(), self._loop).result(5)
 
-    def mend(self) -> None:
+    def restore(self) -> None:
         """Forwards again, on the same port."""
-        asyncio.run_coroutine_threadsafe(self._mend(), self._loop).result(5)
+        asyncio.run_coroutine_threadsafe(self._restore(), self._loop).result(5)
 
-    async def _mend(self) -> None:
+    async def _restore(self) -> None:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 

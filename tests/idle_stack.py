@@ -1,4 +1,4 @@
-"""What the parts of a stack expose that is well and that nobody uses, as Prometheus reads it.
+"""The metrics that the parts of a healthy, idle stack expose.
 
 The service's and the desk's metrics come from their own code; those of the exporters were taken from Debian
 12's, the oldest that are supported, and hold only names that the newest have too.

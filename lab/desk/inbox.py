@@ -101,7 +101,7 @@ class Inbox:
         return changed.rowcount == 1
 
     def newest(self) -> list[Notification]:
-        """The newest notifications, newest first, without those that another version wrote and this one cannot read."""
+        """The newest notifications, newest first, without those that this version cannot read."""
         rows = self._database.execute(
             "SELECT number, received, message, verdict FROM notification ORDER BY number DESC LIMIT ?",
             (MOST_NOTIFICATIONS,),

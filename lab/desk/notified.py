@@ -56,21 +56,21 @@ class Notified:
             ["alertname", "by"],
             registry=self._registry,
         )
-        self._begun: dict[str, datetime] = {}
+        self._started: dict[str, datetime] = {}
         for name in alerts:
             self._notified.labels(name)
 
     def count(self, message: Message) -> None:
         """Counts the alerts that started since their last notification; an alert of three replicas counts once."""
-        begun: dict[str, datetime] = {}
+        started: dict[str, datetime] = {}
         for alert in message.alerts:
             name = alert.labels.get("alertname", "")
-            if alert.status == "firing" and alert.starts_at > begun.get(name, self._begun.get(name, LONG_AGO)):
-                begun[name] = alert.starts_at
-        for name, at in begun.items():
-            if name in self._begun or len(self._begun) < MOST_NAMES:
+            if alert.status == "firing" and alert.starts_at > started.get(name, self._started.get(name, LONG_AGO)):
+                started[name] = alert.starts_at
+        for name, at in started.items():
+            if name in self._started or len(self._started) < MOST_NAMES:
                 self._notified.labels(name).inc()
-                self._begun[name] = at
+                self._started[name] = at
 
     async def exposition(self) -> str:
         """The metrics in Prometheus' text format; `alert_held` only if Alertmanager answers."""

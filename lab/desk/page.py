@@ -53,9 +53,9 @@ def render(inbox: Inbox) -> str:
 
 def _heartbeat(seconds: float | None) -> str:
     if seconds is None:
-        return '<span class="late">The dead-man&#x27;s switch was not heard yet.</span>'
+        return '<span class="late">No heartbeat of the dead-man&#x27;s switch yet.</span>'
     kind = "late" if seconds > SILENT_SECONDS else "quiet"
-    return f'<span class="{kind}">Dead-man&#x27;s switch heard {seconds:.0f} s ago.</span>'
+    return f'<span class="{kind}">Last heartbeat of the dead-man&#x27;s switch {seconds:.0f} s ago.</span>'
 
 
 def _notification(notification: Notification) -> str:
@@ -76,7 +76,7 @@ def _local(moment: datetime) -> str:
     try:
         return moment.astimezone().strftime("%H:%M:%S")
     except OverflowError:
-        # at either end of the calendar, where another zone has no such day
+        # at either end of the calendar, where the day does not exist in another time zone
         return moment.strftime("%H:%M:%S")
 
 

@@ -23,7 +23,7 @@ RUNS_OPTION = click.option(
 @click.command("report")
 @click.argument("run", required=False)
 @click.argument("other", required=False)
-@click.option("--draw", is_flag=True, help="Write RUN's report.html anew, with the dashboards over its time.")
+@click.option("--draw", is_flag=True, help="Rewrite RUN's report.html, with the dashboards over its time.")
 @RUNS_OPTION
 def report(run: str | None, other: str | None, draw: bool, runs: Path) -> None:
     """Show the report of RUN (by default the newest), or compare RUN with OTHER.

@@ -18,14 +18,14 @@ def count_lines(run: Run) -> list[str]:
         f"counted by the gateway {_count(gateway)}, by the service {_count(service)}"
     ]
     lines += [f"{count} of what was counted inside was sent by run {name}" for name, count in inside.other_runs.items()]
-    stranger = "another client, a probe, or who else asked the gateway's exporter"
+    stranger = "another client, a probe, or another scraper of the gateway's exporter"
     if run.lost_workers or run.cut_short:
-        stranger = f"what a process had sent that ended before it told of it, or {stranger}"
+        stranger = f"requests of a load process that ended before it reported them, or {stranger}"
     if gateway is not None and gateway != sent + others:
         lines.append(_difference("gateway", gateway - sent - others, "was sent", stranger))
     if gateway is not None and service is not None and service != gateway:
         retries = f"the gateway tried {inside.retries or 0} a second time"
-        rejected = "the gateway refused, or a replica that died took its count along"
+        rejected = "the gateway refused some, or a replica that died lost its count"
         lines.append(
             _difference("service", service - gateway, "the gateway", retries if service > gateway else rejected)
         )

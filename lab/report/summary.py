@@ -79,7 +79,7 @@ def verdict_line(run: Run) -> str:
         f"{FAST_SECONDS * 1000:.0f} ms (objective {FAST_READS:.0%})"
     ]
     if not run.met and levels.met:
-        parts.append("the run failed all the same")
+        parts.append("the run failed for another reason")
     return "; ".join(parts)
 
 

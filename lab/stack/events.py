@@ -65,11 +65,11 @@ class FaultLog:
     @contextmanager
     def of_action(self, part: str, action: str) -> Iterator[None]:
         """Reports the faults that an action begins (`pause`, `kill`, `stop`, `restart`) and those that it ends."""
-        begun = None if action in {"start", "resume"} else self.begin(part, action)
+        event = None if action in {"start", "resume"} else self.begin(part, action)
         yield
         # a kill or a restart ends when the part runs again; a stop or a pause stays active
-        if begun and action in {"kill", "restart"}:
-            self.end(begun)
+        if event and action in {"kill", "restart"}:
+            self.end(event)
         for each in self.standing():
             if each.part == part and each.kind in ENDS.get(action, set()) and not each.drill:
                 self.end(each)

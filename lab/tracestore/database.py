@@ -75,13 +75,13 @@ def open_to_write(file: Path) -> sqlite3.Connection:
     except sqlite3.DatabaseError as error:
         if not is_unreadable(error):
             raise
-        return begin_anew(file, error)
+        return replace_unreadable(file, error)
 
 
-def begin_anew(file: Path, why: Exception) -> sqlite3.Connection:
-    """Sets a file that cannot be read aside, and opens an empty one. Raises `sqlite3.Error`."""
+def replace_unreadable(file: Path, why: Exception) -> sqlite3.Connection:
+    """Rename a file that cannot be read, and open an empty one. Raises `sqlite3.Error`."""
     aside = file.with_name(file.name + ASIDE)
-    log.warning("%s cannot be read (%s): begun anew, and what was there is now %s", file, why, aside.name)
+    log.warning("%s cannot be read (%s): renamed to %s, and an empty one was created", file, why, aside.name)
     file.replace(aside)
     for part in ("-wal", "-shm"):
         file.with_name(file.name + part).unlink(missing_ok=True)

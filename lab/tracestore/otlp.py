@@ -173,7 +173,7 @@ def service_of(pairs: Iterable[KeyValue]) -> str:
 
 
 def text_of(value: AnyValue) -> str:
-    """A value as text; empty if there is none."""
+    """A value as text; empty if it is missing."""
     found = _value(value)
     return "" if found is None else str(found)
 

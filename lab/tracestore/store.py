@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.tracestore.database import begin_anew, is_unreadable, open_to_write
+from lab.tracestore.database import is_unreadable, open_to_write, replace_unreadable
 from lab.tracestore.metrics import QUEUE_FULL, TOO_LARGE, TOO_OLD, WRITE_FAILED, Metrics
 from lab.tracestore.otlp import Decoded
 from lab.tracestore.writing import evict_before, evict_oldest, used_bytes, write
@@ -122,7 +122,7 @@ class Store:
             for item in items:
                 self._count_dropped(item.decoded, WRITE_FAILED)
                 item.is_written.set_exception(error)
-            self._begin_anew_after(error)
+            self._replace_if_unreadable(error)
             return
         self._metrics.commit_seconds.observe(time.perf_counter() - began)
         for item in items:
@@ -143,17 +143,17 @@ class Store:
             self._metrics.database_bytes.set(used_bytes(self._connection))
         except sqlite3.Error as error:
             log.warning("could not remove the oldest: %s", error)
-            self._begin_anew_after(error)
+            self._replace_if_unreadable(error)
 
-    def _begin_anew_after(self, error: Exception) -> None:
+    def _replace_if_unreadable(self, error: Exception) -> None:
         """Begins an empty file where the one that there is turned out to be corrupt, which it would stay."""
         if not is_unreadable(error):
             return
         try:
             self._connection.close()
-            self._connection = begin_anew(self.file, error)
+            self._connection = replace_unreadable(self.file, error)
         except (OSError, sqlite3.Error) as again:
-            log.warning("could not begin anew: %s", again)
+            log.warning("could not replace it: %s", again)
 
     def _count_dropped(self, decoded: Decoded, reason: str) -> None:
         self._metrics.dropped.labels("traces", reason).inc(len(decoded.spans))

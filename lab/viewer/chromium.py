@@ -44,14 +44,14 @@ def chromium(theme: Theme = "dark", width: int = 1600, height: int = 1000) -> It
 
 
 def prefer(driver: webdriver.Chrome, theme: Theme) -> None:
-    """What the page is told that the reader's system looks like."""
+    """Emulate the system's colour scheme for the page."""
     driver.execute_cdp_cmd(
         "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": theme}]}
     )
 
 
 def see_all(driver: webdriver.Chrome, most: int = 8000) -> None:
-    """Makes the window as high as the page, in pixels at most `most`, so that every panel is in sight."""
+    """Make the window as high as the page, at most `most` pixels, so that every panel is visible."""
     high = driver.execute_script("return document.documentElement.scrollHeight")
     driver.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride",

@@ -71,7 +71,7 @@ def _expressions(expr: str) -> Iterator[tuple[str, str]]:
         ]
 
     for match in _COMPARISON.finditer(expr):
-        # `x > 0` only keeps a division from its zero: NaN and infinity are told apart by no alert
+        # `x > 0` only avoids a division by zero: no alert distinguishes NaN from infinity
         if not expr[match.end() :].startswith(" 0)"):
             yield put(match, TURNED[match[1]])
     for match in _WINDOW.finditer(expr):

@@ -50,7 +50,7 @@ def line(browser: webdriver.Chrome, words: str) -> tuple[str, str]:
     """The text of the panel's log line with these words, and its link. In one step: a refresh replaces the elements."""
 
     def found() -> list[tuple[str, str]]:
-        # only what is in sight is asked for
+        # only visible panels are queried
         browser.execute_script("document.querySelector(arguments[0])?.scrollIntoView()", PANEL)
         lines = browser.execute_script(
             "return [...document.querySelectorAll(arguments[0])]"

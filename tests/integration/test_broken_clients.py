@@ -18,7 +18,7 @@ CLIENTS = 100
 
 @pytest.fixture(scope="module")
 def replica(tmp_path_factory: pytest.TempPathFactory) -> object:
-    # no time limit that a busy machine reaches: a body that was given up would hold up nobody either
+    # a timeout that a busy machine does not reach: a body that timed out would not delay other requests either
     patient = {"BODY_TIMEOUT_SECONDS": "600", "DATABASE_TIMEOUT_SECONDS": "30"}
     with Replica(tmp_path_factory.mktemp("replica"), **patient) as made:
         yield made

@@ -129,7 +129,7 @@ async def test_an_exhausted_pool_does_not_count_as_a_failure_of_the_database(ope
     with pytest.raises(Unavailable, match="no connection of the pool"):
         await database.read(sa.select(sa.literal(1)))
     assert database.breaker.state == CLOSED
-    # and who asks how it is does not wait for the requests
+    # and the health check does not wait for the requests
     await database.ping()
     await sleeping
 
@@ -145,7 +145,7 @@ async def test_setting_the_wall_clock_back_does_not_keep_a_breaker_open(
         with pytest.raises(Unavailable):
             await database.read(sa.select(sa.literal(1)))
         assert database.breaker.state == OPEN
-        relay.mend()
+        relay.restore()
         monkeypatch.setattr("time.time", lambda: 0.0)
 
         async def answers() -> bool:
@@ -169,7 +169,7 @@ async def test_a_ping_that_is_answered_closes_the_breaker(
         with pytest.raises(Unavailable):
             await database.read(sa.select(sa.literal(1)))
         assert database.breaker.state == OPEN
-        relay.mend()
+        relay.restore()
         await database.ping()
         assert database.breaker.state == CLOSED
         assert await database.read(sa.select(sa.literal(1)))
@@ -184,7 +184,7 @@ async def test_a_cancelled_trial_does_not_close_the_breaker(
         relay.cut()
         with pytest.raises(Unavailable):
             await database.read(sa.select(sa.literal(1)))
-        relay.mend()
+        relay.restore()
         trials: list[asyncio.Task[Any]] = []
 
         async def is_tried() -> bool:

@@ -1,6 +1,6 @@
-"""The table of failures: what each part of the service does while something that it depends on is away.
+"""The table of failures: what each part of the service does while a dependency is down.
 
-Every test runs steady load of each column through two replicas, hurts something, and counts the statuses.
+Every test runs steady load of each column through two replicas, causes a fault, and counts the statuses.
 """
 
 import itertools
@@ -98,7 +98,7 @@ async def shots(urls: list[str], count: int = 60) -> dict[str, Shot]:
 
 @pytest.fixture
 async def load(well: list[Replica]) -> AsyncIterator[Load]:
-    """Steady load on both replicas, all of it answered as it should be before anything is hurt."""
+    """Steady load on both replicas, all of it answered as expected before any fault."""
     urls = [replica.url for replica in well]
     async with Load(urls, await shots(urls)).running() as running:
         assert statuses(await running.each_answered(20)) == all_well()
@@ -173,7 +173,7 @@ async def test_one_redis_node_fails(
         every.setdefault(each.kind, []).append(each)
     report(f"one {role} {hurt}", every)
     assert statuses(after) == all_well()
-    # from the first moment of it until it is over, nothing but what is promised
+    # from the start of the fault to its end, only the documented statuses
     assert statuses(every) == all_well()
     assert {each.body["status"] for each in every["/health"]} <= {"healthy", "degraded"}
     await until(lambda: _breakers_are_closed(well, "redis"), 15, "closed breakers")

@@ -1,4 +1,4 @@
-"""A disk that fills up under the database: said, nothing acknowledged is lost, and it goes on once there is room."""
+"""A full disk of the database: it is reported, acknowledged writes survive, and writing works once there is room."""
 
 import os
 import subprocess

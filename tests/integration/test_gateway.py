@@ -46,7 +46,7 @@ async def _changed(client: httpx.AsyncClient) -> httpx.Response:
     """A PATCH with If-Match, of a task of its own."""
     made = await _created(client)
     if made.status_code != 201:
-        # a POST may fail where a PATCH may not, and is looked at by itself
+        # a POST may fail where a PATCH may not; other tests check it
         return httpx.Response(200)
     return await client.patch(made.headers["location"], json={"done": True}, headers={"If-Match": made.headers["etag"]})
 
@@ -101,7 +101,7 @@ async def test_a_killed_replica_fails_no_read_no_conditional_change_and_no_delet
     assert set(load.statuses("GET")) == {200}
     assert set(load.statuses("PATCH")) == {200}
     assert set(load.statuses("DELETE")) == {204}
-    # a POST that was on its way to the replica that died is not tried again, lest it be done twice
+    # a POST in flight to the replica that died is not retried, since it could be executed twice
     posts = load.statuses("POST")
     assert set(posts) <= {201, 503}
     assert posts[503] <= 8
@@ -201,7 +201,7 @@ def test_a_replica_that_lost_its_database_is_asked_for_nothing_that_another_can_
                     assert [ask_everything(client) for _ in range(10)] == [{200, 204}] * 10
                     assert answers_of(unwell, "GET", 502) + answers_of(unwell, "POST", 502) > 0
                     well.kill()
-                    # nobody else is left: what it answers is passed on as it is
+                    # no other replica is left: its answer is passed on unchanged
                     for method, path in (("GET", f"/tasks?cursor={'0' * 32}"), ("POST", "/tasks")):
                         answer = client.request(method, path, json={"task": "x"} if method == "POST" else None)
                         assert (answer.status_code, answer.headers["retry-after"]) == (503, "1"), method
@@ -233,7 +233,7 @@ def test_every_replica_gets_a_share(gateway: Gateway, three: list[Replica]) -> N
         shares = [now - was for now, was in zip(served(), before, strict=True)]
         return sum(shares) == 60 and min(shares) >= 15
 
-    # a replica that was away is asked again when a second has passed
+    # a replica that failed gets requests again after one second
     wait_for(is_even, 20, "an even share")
 
 

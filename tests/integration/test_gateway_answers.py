@@ -34,7 +34,7 @@ HOST = b"Host: a.example\r\nConnection: close\r\n"
 
 
 class Stub:
-    """A replica that answers with what it was asked. Paths under /breaks break off, but for every second request."""
+    """A replica that answers with the request it received. Under /breaks it aborts every other response."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, dict[str, str]]] = []

@@ -34,7 +34,7 @@ def replica(tmp_path_factory: pytest.TempPathFactory, receiver: OtlpReceiver) ->
 @pytest.fixture(scope="module")
 def client(replica: Replica) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=replica.url, timeout=60) as made:
-        # what httpx would send by itself
+        # headers that httpx sends by default
         made.headers.clear()
         yield made
 

@@ -18,7 +18,7 @@ COMMAND = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager"
 
 @pytest.fixture
 def alertmanager(tmp_path: Path, root: Path) -> Iterator[str]:
-    """Its URL. It tells nobody."""
+    """Its URL. Its receivers send nothing."""
     if COMMAND is None:
         pytest.skip("no Alertmanager installed: lab/stack/install.sh")
     url = f"http://127.0.0.1:{free_port()}"

@@ -21,7 +21,7 @@ from testbed.process import Process, free_port
 
 @contextmanager
 def told() -> Iterator[tuple[int, "Queue[str]"]]:
-    """Stands in Alertmanager's place: its port, and the `generatorURL` of each alert that it is told of."""
+    """A stand-in for Alertmanager: its port, and the `generatorURL` of each alert that it receives."""
     links: Queue[str] = Queue()
 
     class Handler(BaseHTTPRequestHandler):
@@ -58,7 +58,7 @@ def test_the_link_of_an_alert_opens_on_loopback(tmp_path: Path) -> None:
             "alerting": {"alertmanagers": [{"static_configs": [{"targets": [f"127.0.0.1:{port}"]}]}]},
         }
         (home.config / "prometheus.yml").write_text(yaml.safe_dump(config))
-        # again until it has found who is to be told
+        # resends until service discovery has found the stand-in
         again = "--rules.alert.resend-delay=1s"
         process = Process([*shlex.split(command), again], tmp_path / "prometheus.log")
         process.start()

@@ -17,7 +17,7 @@ SLOTS = 16384
 
 
 class Nodes:
-    """Six nodes with the repository's own configuration, and the script beside them."""
+    """Six nodes with the repository's own configuration, and the script."""
 
     def __init__(self, directory: Path, root: Path) -> None:
         self._root = root
@@ -116,7 +116,7 @@ class Nodes:
             raise AssertionError(f"{error}\n{self.script.output()[-3000:]}\n{seen}") from error
 
     def pair(self) -> tuple[int, int]:
-        """The ports of a primary and its replica, not the first of the nodes, which the script asks first."""
+        """The ports of a primary and its replica, not the first of the nodes, which the script queries first."""
         for port in self.ports:
             with self.client(port) as client:
                 found = client.info("replication")
@@ -172,7 +172,7 @@ def test_nodes_that_all_lost_their_data_form_a_new_cluster(nodes: Nodes) -> None
 
 
 def test_nodes_that_swapped_their_addresses_are_repaired(nodes: Nodes) -> None:
-    """As Docker deals out addresses anew when all containers start again."""
+    """Docker assigns new addresses when all containers restart."""
     nodes.stop()
     ports = list(itertools.islice(itertools.cycle(nodes.ports), 1, COUNT + 1))
     nodes.start(ports)

@@ -57,7 +57,7 @@ def test_the_gateways_access_log_is_rotated_by_the_supervisor(gateway: GatewayAl
     last = f'"uri":"/tasks/{REQUESTS - 1}"'
     wait_for(lambda: last in gateway.written(), what="the last request's line")
     wait_for((gateway.logs / "gateway.log.1").exists, what="the rotated log")
-    # the desk counts and empties the other one (lab/desk/gateway_log.py)
+    # the alert inbox counts and truncates the other one (lab/desk/gateway_log.py)
     assert {file.name for file in gateway.logs.iterdir()} == {
         "gateway-requests.log",
         "gateway.log",

@@ -13,7 +13,7 @@ PASSWORD = "p@s/s%"
 
 
 def way_of_compose(root: Path) -> tuple[str, str]:
-    """User and database in the DATABASE_URL that compose.yaml gives to the service, which has a password beside it."""
+    """User and database in the DATABASE_URL that compose.yaml gives to the service; the password is separate."""
     environment = yaml.safe_load((root / "compose.yaml").read_text())["services"]["todo"]["environment"]
     assert environment["PGPASSWORD"] == "${POSTGRES_PASSWORD:-todo}"
     url = httpx.URL(environment["DATABASE_URL"])

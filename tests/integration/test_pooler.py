@@ -60,14 +60,14 @@ def test_many_replicas_share_a_few_connections(
         assert 1 <= int(postgres.sql(count, "postgres")) <= CONNECTIONS
         assert not any('"level": "error"' in each.output() for each in pair)
         assert WARNING in pair[0].output()
-        # what is noted of changes is confirmed, by statements with many parameters
+        # recorded changes are confirmed, with statements of many parameters
         wait_for(lambda: postgres.sql("SELECT count(*) FROM task_changes", name) == "0", what="all changes confirmed")
 
 
 def test_a_database_with_a_limit_of_its_own_is_as_it_should_be(
     tmp_path: Path, postgres: Postgres, pooler: PgBouncer, database_url: str
 ) -> None:
-    """A pooler passes no limits of a session on, and a database without them is told of."""
+    """A pooler does not pass on session timeouts; a database without its own is reported."""
     name = database_url.rpartition("/")[2]
     postgres.sql(f"ALTER DATABASE {name} SET statement_timeout = '1800ms'", "postgres")
     with Replica(tmp_path, **settings(pooler, database_url)) as replica:

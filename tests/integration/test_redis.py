@@ -94,7 +94,7 @@ async def test_a_ping_that_is_answered_closes_the_breaker(clean_cluster: RedisCl
 
 @pytest.fixture(scope="module")
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Path]]:
-    """A cluster of one node that speaks TLS only, to one user with a password that needs quoting; its certificate."""
+    """A one-node cluster that accepts TLS only, from one user with a password that needs quoting; its certificate."""
     home = tmp_path_factory.mktemp("secured")
     certificate, key = home / "node.crt", home / "node.key"
     subprocess.run(

@@ -37,7 +37,7 @@ class Alerting:
         file.write_text(replace(file.read_text(), "LatencyP99High", {"threshold": text}))
 
     def threshold(self) -> float:
-        """The number that is in force; NaN while there is none."""
+        """The threshold in use; NaN if it is missing."""
         return self.prometheus.value('max(alert_threshold{alert="LatencyP99High"})')
 
     def rules(self) -> dict[str, str]:
@@ -47,7 +47,7 @@ class Alerting:
 
 @pytest.fixture
 def alerting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Alerting]:
-    """Both servers as the native way runs them, over a copy of alerts/, and the command told of them."""
+    """Both servers as the native stack runs them, with a copy of alerts/, and the command configured for them."""
     program = shutil.which("prometheus")
     if program is None or ALERTMANAGER is None:
         pytest.skip("no Prometheus or Alertmanager installed: lab/stack/install.sh")

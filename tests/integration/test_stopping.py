@@ -138,8 +138,8 @@ async def test_no_acknowledged_task_is_lost_when_everything_is_killed(
 
 
 def test_a_replica_that_stops_answers_every_request_that_it_took(tmp_path: Path) -> None:
-    """Each is begun before the stop, and ends only when the port is closed."""
-    body = b'{"task": "begun before the stop"}'
+    """Each starts before the stop, and ends only after the port is closed."""
+    body = b'{"task": "started before the stop"}'
     head = f"POST /tasks HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     with ExitStack() as stack, Replica(tmp_path, DRAIN_SECONDS="0") as replica:
         clients = [

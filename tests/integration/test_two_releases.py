@@ -154,7 +154,7 @@ def start(tmp_path: Path, clean_cluster: RedisCluster, postgres: Postgres) -> As
 
 @pytest.mark.long
 async def test_a_deployment_that_changes_the_cache_format_causes_no_wrong_read(start: Start) -> None:
-    """Replica by replica another release takes the place of this one, and then this one comes back."""
+    """A rolling update to another release, replica by replica, and then the rollback."""
     old = [start(FORMAT, "old-1"), start(FORMAT, "old-2")]
     for each in old:
         each.start()

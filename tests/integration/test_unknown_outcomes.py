@@ -190,7 +190,7 @@ async def test_a_commit_of_a_replica_that_died_is_seen_within_a_second(
     tmp_path: Path,
     stall: Callable[[str], None],
 ) -> None:
-    """The commit waits for the standby while its replica is killed: nobody is left who knows of it."""
+    """The commit waits for the standby while its replica is killed: no process is left that knows of it."""
     with Replica(tmp_path, "todo-9", DATABASE_TIMEOUT_SECONDS="60", **settings) as third:
         path = await create(client, pair[0])
         stall("ghost")
@@ -243,7 +243,7 @@ async def test_replicas_that_each_lost_another_server(
             answer = await client.get(other.url + path)
             assert (answer.json()["task"], "warning" in answer.headers) == ("new", False)
             # who reaches both again makes the invalidation that the writer could not
-            relay.mend()
+            relay.restore()
 
             async def is_new() -> bool:
                 answer = await client.get(has_redis.url + path)

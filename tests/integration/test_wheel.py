@@ -37,7 +37,7 @@ class Installed:
 
 @pytest.fixture(scope="module")
 def installed(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
-    """The wheel in an environment of its own. What it needs beside itself is read from the environment of the tests."""
+    """The wheel in its own environment. Its dependencies come from the environment of the tests."""
     place = tmp_path_factory.mktemp("wheel")
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q"]
     build = ["wheel", "--no-index", "--no-deps", "--no-build-isolation", "-w", str(place), str(root)]

@@ -21,7 +21,7 @@ HAS_TO_SAY = {"desk/desk": {"ALERTMANAGER_URL", "DASHBOARDS_URL"}}
 OWN_NAMESPACE = re.compile(r"\.glasshouse\.svc(\.cluster\.local)?$")
 # only Prometheus finds pods by the API
 MAY_HAVE_TOKEN = {"prometheus"}
-# loops in a shell and listens nowhere: there is nothing whose hanging a probe could tell
+# loops in a shell and listens on no port: a probe has nothing to check
 NEEDS_NO_LIVENESS = {"redis-cluster"}
 # `kubectl apply` keeps a copy of the object in an annotation, and annotations have a limit together
 MOST_BYTES = 256 * 1024
@@ -72,7 +72,7 @@ def probes(objects: list[Object]) -> Iterator[str]:
 
 
 def confinement(objects: list[Object]) -> Iterator[str]:
-    """The restricted Pod Security Standard, and beyond it a root file system that nobody writes to, and no tokens."""
+    """The restricted Pod Security Standard, and beyond it a read-only root file system and no tokens."""
     for each in pods(objects):
         spec, context = each.spec, each.spec.get("securityContext", {})
         if context.get("runAsNonRoot") is not True or not context.get("runAsUser"):
@@ -115,7 +115,7 @@ def labels(objects: list[Object]) -> Iterator[str]:
 
 
 def references(objects: list[Object]) -> Iterator[str]:
-    """What is referred to is there, with the key that is asked for."""
+    """Every referenced object exists, with the referenced key."""
     known = {
         f"{each['kind']}/{each['metadata']['name']}/{key}"
         for each in objects

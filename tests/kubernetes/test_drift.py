@@ -38,9 +38,9 @@ SAME = {
 }
 # for the process exporter there are the kubelets, for the volume's owner fsGroup; the load is not there all the time
 ONLY_COMPOSE = {"process-exporter", "load", "load-worker", "gateway-volume", *(f"redis-{n}" for n in range(2, 7))}
-# settings whose value has to be another, since the parts are found under other names; and what only Kubernetes has
+# settings whose value must differ, since the parts have other names; and settings that only Kubernetes has
 OTHER_SETTINGS = {"REDIS_URL", "GATEWAY_REQUEST_LOG", "NODE", "NODES", "DESK_DATABASE", "REPLICA", "WORKERS"}
-# the counter beside a gateway has no page with links, and is sent no alerts
+# the counter next to a gateway has no page with links, and receives no alerts
 UNUSED = {("gateway", "counter"): {"DASHBOARDS_URL", "ALERTMANAGER_URL"}}
 BY_SECRET = {"PGPASSWORD", "POSTGRES_PASSWORD", "DATA_SOURCE_PASS"}
 
@@ -237,5 +237,5 @@ def test_the_small_overlay_asks_for_less_than_a_laptops_4_gb(small: list[Object]
         * sum(_bytes(box["resources"]["requests"]["memory"]) for box in each.containers)
         for each in pods(small)
     )
-    # what is left is the cluster's own
+    # the rest is for the cluster itself
     assert asked < 3.25 * 2**30

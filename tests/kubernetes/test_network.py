@@ -111,7 +111,7 @@ def _has_port(ports: list[Object] | None, name: str, number: int, protocol: str)
 
 
 def open_ends(objects: list[Object], way: str) -> set[tuple[str, str]]:
-    """Parts, and the ports at which whoever may reach them (ingress) or they may reach whom they will (egress)."""
+    """Parts, and the ports at which anyone may reach them (ingress) or at which they may reach anyone (egress)."""
     return {
         (each.name, str(port["port"]))
         for policy in of_kind(objects, "NetworkPolicy").values()

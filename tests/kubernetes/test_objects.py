@@ -18,7 +18,7 @@ from tests.kubernetes.rules import complaints
 VERSIONS = ("1.31", kubernetes_validate.latest_version())
 
 
-# it reads a schema anew for each object
+# it reads the schema again for each object
 kubernetes_validate.utils.schema_contents = cache(kubernetes_validate.utils.schema_contents)
 
 

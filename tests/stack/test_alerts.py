@@ -121,7 +121,7 @@ def test_three_dead_nodes_are_one_notification(stack: Stack, tmp_path: Path) -> 
             for node in dead:
                 stack.act("start", node)
     print(f"three nodes stopped: {len(messages)} notification(s)")
-    # (the inbox has the newest first; one more comes where no failover was done in time: slots that nobody serves)
+    # the inbox lists the newest first; another notification arrives if a failover was late: uncovered slots
     assert nodes(messages[-1]) == set(dead)
     later = {alert["labels"]["alertname"] for message in messages[:-1] for alert in message["alerts"]}
     assert later <= {"RedisNodeDown", "RedisSlotsUncovered", "RedisClusterNotOk"}, messages

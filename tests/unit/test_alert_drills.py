@@ -34,7 +34,7 @@ ALERTS = load_watched()
 
 
 class RecordedStack:
-    """A stack that only notes what is done to it; a part named `broken` cannot be acted on."""
+    """A stack that only records its actions; an action on the part `broken` fails."""
 
     way = "native"
 
@@ -86,7 +86,7 @@ def test_a_drill_always_ends_its_fault() -> None:
     with pytest.raises(KeyboardInterrupt), caused(stack, Cause("pause", ["redis-1"]), LabSettings()):
         raise KeyboardInterrupt
     assert stack.done == ["pause redis-1", "resume redis-1"]
-    # where only one of two could be broken, that one is mended too
+    # if the fault could be caused on only one of two parts, it is ended on that one too
     stack = RecordedStack()
     with pytest.raises(StackError), caused(stack, Cause("stop", ["redis-1", "broken"]), LabSettings()):
         pass
@@ -166,7 +166,7 @@ def test_desk_exposes_a_fault_while_it_is_active(tmp_path: Path, monkeypatch: py
     assert log.standing() == []
     with log.during("redis-2", "stop", "RedisNodeDown"):
         assert 'fault_active{drill="RedisNodeDown",kind="stop",part="redis-2"} 1.0' in client.get("/metrics").text
-        # what a drill has broken is not mended by who starts the part by hand
+        # starting the part by hand does not end the fault of a drill
         with log.of_action("redis-2", "start"):
             pass
         assert len(log.standing()) == 1
@@ -204,7 +204,7 @@ def test_a_report_has_a_row_for_each_drill_and_counts_what_failed(tmp_path: Path
     page = (tmp_path / "drills/report.html").read_text()
     assert "12 s" in page
     assert "inhibited" in page
-    # the desk was started anew for the second, and counts from 0
+    # the alert inbox restarted before the second, and counts from 0
     assert re.findall(r"\d+ of \d+", page) == ["150 of 200"]
     assert "90.0% → -250.0%" in page
     assert "&lt;C&gt;" in page

@@ -1,4 +1,4 @@
-"""`desk`: receives and shows notifications, and counts the gateway's requests."""
+"""The alert inbox receives and shows notifications, and counts the gateway's requests."""
 
 import json
 import re
@@ -18,7 +18,7 @@ from testbed.replica import Samples
 
 
 def notification(status: str = "firing", **labels: str) -> dict[str, Any]:
-    """What Alertmanager's webhook sends, with fields that the desk does not read."""
+    """What Alertmanager's webhook sends, with fields that the inbox does not read."""
     return {
         "version": "4",
         "groupKey": "{}",
@@ -55,7 +55,7 @@ def log(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def desk(log: Path) -> TestClient[Any]:
-    """A client of a desk."""
+    """A client of an alert inbox."""
     return TestClient(
         create_app(Inbox(), GatewayLog(log), Disk(log.parent), Runbooks("http://127.0.0.1:3000")),
         base_url="http://127.0.0.1:8060",
@@ -108,12 +108,12 @@ def test_texts_of_alerts_are_escaped(desk: TestClient[Any]) -> None:
 
 
 def test_the_dead_mans_switch_is_a_heartbeat_instead_of_a_notification(desk: TestClient[Any]) -> None:
-    assert "not heard yet" in desk.get("/").text
+    assert "No heartbeat" in desk.get("/").text
     assert desk.post("/heartbeat", json=notification()).status_code == 204
     feed = desk.get("/inbox.json").json()
     assert feed["heartbeat"] > 0
     assert feed["notifications"] == []
-    assert "heard 0 s ago" in desk.get("/").text
+    assert "switch 0 s ago" in desk.get("/").text
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"nonsense", b'{"status": "firing", "alerts": 3}'])

@@ -20,7 +20,7 @@ def drawing(root: Path) -> ModuleType:
 
 
 def test_the_picture_is_what_the_code_draws(drawing: ModuleType) -> None:
-    assert drawing.FILE.read_text() == drawing.picture(), "make docs draws it anew"
+    assert drawing.FILE.read_text() == drawing.picture(), "make docs redraws it"
 
 
 def test_a_request_meets_the_layers_in_the_order_of_the_picture(drawing: ModuleType, root: Path) -> None:

@@ -123,7 +123,7 @@ def test_the_tree_is_printed_as_the_guide_prints_it():
 
 
 class Machine:
-    """Stands in for wrk: notes the order of the legs, and is busy with other things in the rounds it is told."""
+    """A stand-in for wrk: records the order of the legs; in the given rounds the machine is busy."""
 
     def __init__(self, busy_rounds: set[int], warm_up_legs: int) -> None:
         self.order: list[str] = []

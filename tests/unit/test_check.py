@@ -50,7 +50,7 @@ def test_selectors_are_found_in_a_query(query: str, exact: list[str]) -> None:
 
 
 class WithExemplars(Prometheus):
-    """Answers with two exemplars, the newer of them `newest`, to whatever is asked."""
+    """Answers every query with two exemplars, the newer of them `newest`."""
 
     def __init__(self, newest: str) -> None:
         super().__init__("http://127.0.0.1:1")

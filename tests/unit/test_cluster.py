@@ -18,7 +18,7 @@ class OddNode(ClusterNode):
     behaviour = "answer"
 
     async def execute_command(self, *args: Any, asking: bool = False, **kwargs: Any) -> Any:
-        """An answer, or what a connection raises that somebody else has given up."""
+        """An answer, or the error of a connection that another task has closed."""
         if self.behaviour == "cancel":
             raise asyncio.CancelledError
         if self.behaviour == "hang":

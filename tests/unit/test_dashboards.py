@@ -53,12 +53,12 @@ UIDS = {
     "trace",
 }
 
-# What Prometheus, Alertmanager, Tempo and Grafana tell of themselves, and what Prometheus makes by itself.
+# Metrics of Prometheus, Alertmanager, Tempo and Grafana themselves, and series that Prometheus generates.
 WATCHERS = {
     "ALERTS",
-    # of the desk, while a fault stands
+    # of the alert inbox, while a fault is active
     "fault_active",
-    # and while an alert is held back
+    # and while an alert is inhibited or silenced
     "alert_held",
     # of a candidate's rules, while it runs
     "shadow_threshold",
@@ -230,7 +230,7 @@ def test_a_heatmap_asks_for_its_format() -> None:
 
 def test_dashboards_refresh_link_and_carry_the_same_variables() -> None:
     for dashboard in COMMITTED:
-        # what is about one thing stays as it is while somebody reads
+        # a dashboard of one trace, run or alert does not refresh while it is read
         assert dashboard.source["refresh"] == ("" if dashboard.parameters else "5s")
         (link,) = dashboard.source["links"]
         assert link["keepTime"]
@@ -308,7 +308,7 @@ def test_metric_names_are_found_in_promql() -> None:
 
 
 def test_exemplars_are_asked_of_a_series_that_has_them() -> None:
-    """A recorded series carries no exemplars: a panel that shows them asks the service's own buckets."""
+    """A recorded series has no exemplars: a panel that shows them queries the service's own buckets."""
     shown = [
         target
         for _, panel in _panels()

@@ -69,11 +69,11 @@ def test_a_heartbeat_that_stopped_is_late_whatever_the_clock_is_set_to(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert desk.post("/heartbeat", json=notification()).status_code == 204
-    assert 'class="quiet">Dead-man' in desk.get("/").text
+    assert 'class="quiet">Last heartbeat' in desk.get("/").text
     monkeypatch.setattr("time.time", lambda: 0.0)
     now = time.monotonic()
     monkeypatch.setattr("time.monotonic", lambda: now + SILENT_SECONDS + 1)
-    assert 'class="late">Dead-man' in desk.get("/").text
+    assert 'class="late">Last heartbeat' in desk.get("/").text
 
 
 def test_a_time_without_an_offset_is_refused_and_not_kept(desk: Desk) -> None:

@@ -166,7 +166,9 @@ def test_the_report_says_where_the_three_counts_differ(changes: dict[str, Any], 
 def test_unreported_requests_of_a_lost_worker_are_named_as_a_cause() -> None:
     inside = Inside(gateway_requests=2011, requests=2011)
     lines = count_lines(run(inside=inside, lost_workers=["worker 2 of 2 was lost at 7 s"]))
-    assert lines[1].startswith("the gateway counted 11 more than was sent: what a process had sent that ended before")
+    assert lines[1].startswith(
+        "the gateway counted 11 more than was sent: requests of a load process that ended before"
+    )
 
 
 def test_failures_are_grouped_and_lost_workers_and_limits_are_named() -> None:

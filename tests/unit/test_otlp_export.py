@@ -201,14 +201,14 @@ def test_certificates_are_those_that_are_named(tmp_path: Path, environment: pyte
     certificate, key = _self_signed(tmp_path)
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(certificate, key)
-    # the collector wants to know who speaks
+    # the collector requires a client certificate
     tls.verify_mode = ssl.CERT_REQUIRED
     tls.load_verify_locations(certificate)
     with OtlpReceiver(tls) as receiver:
         environment.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.endpoint)
-        stranger = sent(receiver, environment)
+        anonymous = sent(receiver, environment)
         assert receiver.spans == []
-        assert stranger.value("telemetry_spans_dropped_total", reason="export_failed") == 1
+        assert anonymous.value("telemetry_spans_dropped_total", reason="export_failed") == 1
         files = {"CERTIFICATE": certificate, "CLIENT_CERTIFICATE": certificate, "CLIENT_KEY": key}
         sent(receiver, environment, **{name.format(which): str(path) for which, path in files.items()})
         assert len(receiver.spans) == 1
@@ -338,7 +338,7 @@ def test_a_collector_that_trickles_is_cut_off_in_time(receiver: OtlpReceiver, en
     receiver.trickles = True
     made = source(OTEL_EXPORTER_OTLP_TIMEOUT="0.5", OTEL_BSP_SCHEDULE_DELAY="5")
     made.request()
-    # while the receiver goes on answering
+    # while the receiver still answers
     wait_for(lambda: made.value("telemetry_spans_dropped_total", reason="export_failed") == 1, 10)
     assert receiver.trickles
     made.close()

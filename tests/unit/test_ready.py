@@ -11,7 +11,7 @@ from testbed import free_port
 
 
 class States:
-    """A supervisor that tells one list of states after the other, and then the last for ever."""
+    """A supervisor that returns one list of states after the other, and then always the last."""
 
     def __init__(self, *told: list[dict[str, Any]]) -> None:
         self._told = list(told)
@@ -25,7 +25,7 @@ def state(name: str, statename: str, start: int = 1, spawnerr: str = "") -> dict
 
 
 def never(name: str) -> Program:
-    """A part whose port nobody listens on."""
+    """A part on whose port no process listens."""
     return Program(name, "", f"127.0.0.1:{free_port()}")
 
 

@@ -1,4 +1,4 @@
-"""A shadow is a separate rule that expires, is recorded, and notifies nobody."""
+"""A shadow is a separate rule that expires, is recorded, and sends no notifications."""
 
 import shutil
 import subprocess

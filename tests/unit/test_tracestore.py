@@ -274,7 +274,7 @@ LOGGED = '{service_name="todo"}'
 
 @pytest.fixture
 def logged(client: Client) -> Client:
-    """Three lines, oldest first: a slow request's, a failed one's, one that tells of no request."""
+    """Three lines, oldest first: a slow request's, a failed one's, one without a request."""
     now = time.time_ns()
     lines = [
         otlp_records.log_record(

@@ -17,7 +17,7 @@ from lab.settings import PLACE, LabSettings
 from lab.stack.faults import Stack
 from lab.stack.native import StackError
 
-MENDED_BY = {"pause": "resume", "stop": "start"}
+ENDED_BY = {"pause": "resume", "stop": "start"}
 STOP_SECONDS = 20
 AGAIN_SECONDS = 1.0
 # minimum rest between repetitions that take longer than their period, as a share of the period
@@ -27,24 +27,24 @@ LEAST_REST = 0.2
 @contextmanager
 def caused(stack: Stack, cause: Cause, settings: LabSettings) -> Iterator[None]:
     """Causes the fault while the block runs, and always ends it afterwards. Raises `StackError`."""
-    with ExitStack() as mending:
+    with ExitStack() as cleanup:
         if cause.do in {"pause", "stop", "kill", "restart"}:
-            if cause.do in MENDED_BY:
-                mending.callback(_each, cause.parts, lambda part: _mend(stack, MENDED_BY[cause.do], part))
+            if cause.do in ENDED_BY:
+                cleanup.callback(_each, cause.parts, lambda part: _end(stack, ENDED_BY[cause.do], part))
             _each(cause.parts, lambda part: stack.act(cause.do, part))
         elif cause.do == "stutter":
-            mending.callback(_each, cause.parts, lambda part: _mend(stack, "resume", part))
-            mending.enter_context(_again(cause.every + cause.pause, lambda wait: _stutter(stack, cause, wait)))
+            cleanup.callback(_each, cause.parts, lambda part: _end(stack, "resume", part))
+            cleanup.enter_context(_again(cause.every + cause.pause, lambda wait: _stutter(stack, cause, wait)))
         elif cause.do == "load":
-            mending.enter_context(load(settings, cause.profile, cause.rate))
+            cleanup.enter_context(load(settings, cause.profile, cause.rate))
         elif cause.do == "sql":
             command = stack.command("postgres", settings)
             if cause.mend:
-                mending.callback(_run_until_done, [*command, cause.mend])
+                cleanup.callback(_run_until_done, [*command, cause.mend])
             for _ in range(cause.sessions):
-                mending.enter_context(_process([*command, cause.text]))
+                cleanup.enter_context(_process([*command, cause.text]))
         else:
-            mending.enter_context(_redis(stack, cause, settings))
+            cleanup.enter_context(_redis(stack, cause, settings))
         yield
 
 
@@ -141,7 +141,7 @@ def _each(parts: list[str], act: Callable[[str], None]) -> None:
         list(pool.map(act, parts))
 
 
-def _mend(stack: Stack, action: str, part: str) -> None:
+def _end(stack: Stack, action: str, part: str) -> None:
     """Again until it succeeds: what carries out the action may itself have failed. Raises `StackError`."""
     deadline = time.monotonic() + STOP_SECONDS
     while True:
@@ -149,14 +149,14 @@ def _mend(stack: Stack, action: str, part: str) -> None:
             stack.act(action, part)
             return
         except StackError:
-            if _is_mended(stack, action, part):
+            if _is_ended(stack, action, part):
                 return
             if time.monotonic() > deadline:
                 raise
         time.sleep(AGAIN_SECONDS)
 
 
-def _is_mended(stack: Stack, action: str, part: str) -> bool:
+def _is_ended(stack: Stack, action: str, part: str) -> bool:
     """Whether the part was already resumed or started by somebody else, or does not exist."""
     with suppress(StackError):
         state = stack.parts().get(part, "").lower()

@@ -1,4 +1,4 @@
-// The current value of each series on a dial between its minimum and maximum.
+// The current value of each series on an arc between its minimum and maximum.
 
 import { colourOf, legible, named, steps, themeOf } from "glasshouse/colours.js";
 import { drawing, element } from "glasshouse/dom.js";
@@ -14,13 +14,13 @@ export function draw(body, view) {
   const series = seriesOf(view.panel, view.answer);
   const gauges = series.map((line, index) => {
     const value = newest(line.values);
-    const dial = dialOf(line.field, value, colourOf(line.field, index, value, theme), theme);
-    return element("figure", { class: "gh-gauge" }, dial, series.length > 1 && element("figcaption", {}, line.name));
+    const gauge = gaugeOf(line.field, value, colourOf(line.field, index, value, theme), theme);
+    return element("figure", { class: "gh-gauge" }, gauge, series.length > 1 && element("figcaption", {}, line.name));
   });
   body.replaceChildren(element("div", { class: "gh-gauges" }, ...gauges));
 }
 
-function dialOf(field, value, colour, theme) {
+function gaugeOf(field, value, colour, theme) {
   const [low, high] = [field.min ?? 0, field.max ?? 100];
   const share = (of) => Math.min(1, Math.max(0, (of - low) / (high - low || 1)));
   const text = textOf(field, value);

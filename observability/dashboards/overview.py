@@ -166,7 +166,7 @@ STACK = Row(
         gauge(
             "Error budget",
             "Share of the errors allowed in three days that is still available. Below 10 %: no risky change until "
-            "it recovers.",
+            "it recovers. While the gateway is down nothing is counted: GatewayDown covers that.",
             "percentunit",
             "max(slo:availability:error_budget_remaining)",
             most=1,

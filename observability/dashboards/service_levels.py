@@ -33,7 +33,8 @@ def _summary(level: Level) -> list[Panel]:
         gauge(
             f"{level.title} budget",
             f"Share of the bad requests allowed in {PERIOD} that is still available. Below 10 %: no risky change;"
-            " negative: overspent.",
+            " negative: overspent. Only requests that the gateway answered count: while it is down, GatewayDown fires"
+            " and the budget stays as it is.",
             "percentunit",
             f"max(slo:{level.name}:error_budget_remaining)",
             most=1,
@@ -58,8 +59,8 @@ def _summary(level: Level) -> list[Panel]:
 def _budget(level: Level) -> Panel:
     return lines(
         f"{level.title} budget left",
-        "A steep fall is an outage, a gentle slope a slow burn; a negative budget is overspent."
-        " The annotations show what happened at that time.",
+        "A steep fall is an outage, a gentle slope a slow burn; a negative budget is overspent. While the gateway is"
+        " down it does not fall, because no request is answered. The annotations show what happened at that time.",
         "percentunit",
         [Query(f"max(slo:{level.name}:error_budget_remaining)", "left", GREEN)],
         most=1,

@@ -1,13 +1,16 @@
-"""Mutations of an alert's rules. For each of them a case must fail, or the cases prove nothing.
+"""Mutations of rules. For each of them a case must fail, or the cases prove nothing.
 
-Turned are the comparison, each window, each label matcher, the threshold, the floor and the time that it has to hold.
+Changed are each comparison, window and label matcher, the threshold, the floor, the `for` and the objective, in an
+alert's own rules and in the recordings that it reads.
 """
 
 import copy
 import re
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
+from lab.alerts.catalog import load_alerts
 from lab.alerts.thresholds import seconds
 from tests.alerts.bench import rules_of
 
@@ -17,6 +20,7 @@ FACTOR, SMALL = 1.3, 5
 TURNED = {">": "<", "<": ">", "==": "!=", ">=": "<"}
 _COMPARISON = re.compile(r"(?<=[\s)])(>=|==|>|<)(?= (?:on|bool|\d))")
 _WINDOW = re.compile(r"\[(\d+[smhd](?:\d+[smhd])*)\]|(?<=offset )(\d+[smhd](?:\d+[smhd])*)")
+_OBJECTIVE = re.compile(r"(?<=vector\()0\.\d+(?=\))")
 _MATCHER = re.compile(r'(\w+)(=~|!~|!=|=)("[^"]*")')
 # what a rule calls its own series by: without it, it would read those of every alert
 _OWN = "alert"
@@ -26,15 +30,38 @@ def mutations(alert: str) -> Iterator[tuple[str, Groups]]:
     """Each broken set of the rules of one alert, with what is broken."""
     rules = rules_of(alert)
     for number, rule in enumerate(_flat(rules)):
-        own = rule.get("alert") == alert or rule.get("labels", {}).get(_OWN) == alert
-        if not own:
-            continue
-        for what, changed in _rule(rule):
-            broken = copy.deepcopy(rules)
-            target = list(_flat(broken))[number]
-            target.clear()
-            target.update(changed)
-            yield f"{rule.get('record', 'rule')}: {what}", broken
+        if rule.get("alert") == alert or rule.get("labels", {}).get(_OWN) == alert:
+            yield from _broken(rules, number)
+
+
+@cache
+def readers() -> dict[str, list[str]]:
+    """The recordings that alerts read, each with these alerts; not the series of an alert's own form."""
+    found: dict[str, list[str]] = {}
+    for alert in load_alerts():
+        for rule in _flat(rules_of(alert.name)):
+            record = rule.get("record", "")
+            if record and _OWN not in rule.get("labels", {}) and any(_expressions(rule["expr"])):
+                found.setdefault(record, []).append(alert.name)
+    return found
+
+
+def recording_mutations(record: str, alert: str) -> Iterator[tuple[str, Groups]]:
+    """Each set of the alert's rules in which this recording is broken, with what is broken."""
+    rules = rules_of(alert)
+    for number, rule in enumerate(_flat(rules)):
+        if rule.get("record") == record:
+            yield from _broken(rules, number)
+
+
+def _broken(rules: Groups, number: int) -> Iterator[tuple[str, Groups]]:
+    rule = list(_flat(rules))[number]
+    for what, changed in _rule(rule):
+        broken = copy.deepcopy(rules)
+        target = list(_flat(broken))[number]
+        target.clear()
+        target.update(changed)
+        yield f"{rule.get('record', 'rule')}: {what}", broken
 
 
 def _flat(groups: Groups) -> Iterator[dict[str, Any]]:
@@ -78,6 +105,9 @@ def _expressions(expr: str) -> Iterator[tuple[str, str]]:
         window = match[1] or match[2]
         longer = f"{round(seconds(window) * 5)}s"
         yield put(match, f"[{longer}]" if match[1] else longer)
+    for match in _OBJECTIVE.finditer(expr):
+        for moved in _moved(1 - float(match[0])):
+            yield put(match, f"{1 - moved:.10g}")
     for match in _MATCHER.finditer(expr):
         if match[1] != _OWN:
             other = {"=": "!=", "!=": "=", "=~": "!~", "!~": "=~"}[match[2]]

@@ -7,7 +7,7 @@ import pytest
 
 from lab.alerts.catalog import load_alerts
 from tests.alerts import bench
-from tests.alerts.mutations import mutations
+from tests.alerts.mutations import mutations, readers, recording_mutations
 
 # the one always fires, and what the other looks for is put to the test in test_cases.py
 APART = {"DeadMansSwitch", "ThresholdsMissing"}
@@ -26,6 +26,20 @@ def test_a_broken_rule_fails_a_case(tmp_path: Path, alert: str) -> None:
         if bench.run(tmp_path / str(number), alert, rules).returncode == 0
     ]
     assert not unnoticed, "no case fails for: " + "; ".join(unnoticed)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("record", readers())
+def test_a_broken_recording_fails_a_case_of_an_alert_that_reads_it(tmp_path: Path, record: str) -> None:
+    if not shutil.which("promtool"):
+        pytest.skip("no promtool installed: lab/stack/install.sh")
+    noticed: dict[str, bool] = {}
+    for alert in readers()[record]:
+        for number, (what, rules) in enumerate(recording_mutations(record, alert)):
+            if not noticed.get(what):
+                noticed[what] = bench.run(tmp_path / f"{alert}-{number}", alert, rules).returncode != 0
+    assert noticed
+    assert all(noticed.values()), "no case fails for: " + "; ".join(what for what in noticed if not noticed[what])
 
 
 @pytest.mark.parametrize("alert", ["ErrorRatioHigh", "NoTraffic"])

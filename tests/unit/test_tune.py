@@ -100,6 +100,7 @@ def test_numbers_made_worse_are_found_in_a_review(corpus: Path, monkeypatch: pyt
         assert done.exit_code == 1, done.output
         assert "**worse**" in done.stdout
         assert words in done.stdout
+        assert not [line for line in done.stdout.splitlines() if line.endswith(": ")]
         assert "1 → 0" in done.stdout or "0 → 1" in done.stdout
     monkeypatch.setattr("lab.alerts.tuning.command.load_watched", lambda: {ALERT: now.turned(threshold=0.02)})
     assert run("--since", "main", "--allow-false", "1", "--corpus", corpus).exit_code == 0

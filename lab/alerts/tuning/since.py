@@ -85,7 +85,7 @@ def markdown(found: Sequence[Turned], ref: str, recordings: int, most_false: int
 def _episodes(each: Turned) -> Iterator[str]:
     before = {(place, episode.fired) for place, episode in each.then.false()}
     lines = [
-        f"- false in {place} at {clock(episode.fired)}: {labels(episode.labels)}"
+        f"- false in {place} at {clock(episode.fired)}: {labels(episode.labels)}".removesuffix(": ")
         for place, episode in each.now.false()
         if (place, episode.fired) not in before
     ]

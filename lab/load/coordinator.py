@@ -46,7 +46,7 @@ class Coordinator:
         self._is_stopped = False
         self._ends_for = ""
         runner.register_message("sample", self._on_sample)
-        runner.greenlet.spawn(self._tell)
+        self._telling = runner.greenlet.spawn(self._tell)
 
     def play(self) -> End:
         """Runs all rounds. Raises `WorkerLostError`."""
@@ -65,6 +65,8 @@ class Coordinator:
                 phases = rounds.send(outcome)
             except StopIteration:
                 break
+        # what `play` returns or raises is the last message
+        self._telling.kill()
         self._tell_once()
         if self._ends_for:
             raise WorkerLostError(self._ends_for)

@@ -105,7 +105,7 @@ class Generator:
                 with self._log.open("ab") as log:
                     log.write(line)
                 continue
-            said_all = isinstance(message, End | Failed)
+            said_all = said_all or isinstance(message, End | Failed)
             self.messages.put(message)
         # kubectl's exit status says nothing about the generator to which it is attached
         if not said_all and (self._lead.wait() != 0 or not _pipe(self._lead.stdin).closed):

@@ -32,7 +32,7 @@ from lab.load import cold
 from lab.load import prepare as module
 from lab.load.definition import define
 from lab.load.errors import CannotRunError
-from lab.load.messages import End, encode
+from lab.load.messages import End, Sample, encode
 from lab.load.prepare import prepare
 from lab.load.process import Generator
 from lab.load.target import check_target
@@ -280,6 +280,20 @@ def test_a_line_that_is_none_of_the_generators_is_logged_and_its_messages_are_re
     made._read()
     assert [made.messages.get(timeout=5) for _ in range(2)] == [End(found=7.0), None]
     assert made._log.read_bytes() == b"warning: something\n\xff\n"
+
+
+def test_a_generator_that_has_said_its_end_has_not_failed_whatever_it_says_later(tmp_path: Path) -> None:
+    class Ended:
+        stdin = io.BytesIO()
+        stdout = io.BytesIO(encode(End(found=7.0)) + b"\n" + encode(Sample()) + b"\n")
+
+        def wait(self) -> int:
+            return 0
+
+    made = Generator.__new__(Generator)
+    made.messages, made._log, made._lead = Queue(), tmp_path / "generator.log", Ended()  # type: ignore[assignment]
+    made._read()
+    assert [made.messages.get(timeout=5) for _ in range(3)] == [End(found=7.0), Sample(), None]
 
 
 @pytest.mark.parametrize(

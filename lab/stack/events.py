@@ -66,7 +66,13 @@ class FaultLog:
     def of_action(self, part: str, action: str) -> Iterator[None]:
         """Reports the faults that an action begins (`pause`, `kill`, `stop`, `restart`) and those that it ends."""
         event = None if action in {"start", "resume"} else self.begin(part, action)
-        yield
+        try:
+            yield
+        except BaseException:
+            # the action failed, so that nothing is known to go on
+            if event:
+                self.end(event)
+            raise
         # a kill or a restart ends when the part runs again; a stop or a pause stays active
         if event and action in {"kill", "restart"}:
             self.end(event)

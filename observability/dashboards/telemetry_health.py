@@ -162,7 +162,8 @@ TRACES = Row(
         lines(
             "Spans lost by reason",
             "Queue full: more spans than can be sent. "
-            "Export failed: the collector is away or refuses. No request waits for it.",
+            "Export failed: the collector is away or refuses. Rejected: it took the batch, but not these spans. "
+            "No request waits for it.",
             "ops",
             [
                 Query(
@@ -173,6 +174,7 @@ TRACES = Row(
                     "export failed",
                     VERMILLION,
                 ),
+                Query(or_zero('sum(rate(telemetry_spans_dropped_total{reason="rejected"}[1m]))'), "rejected", PURPLE),
             ],
         ),
         lines(

@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +165,9 @@ def test_desk_exposes_a_fault_while_it_is_active(tmp_path: Path, monkeypatch: py
         pass
     assert f"{metric} 0.0" in client.get("/metrics").text
     assert log.standing() == []
+    with suppress(StackError), log.of_action("redis-1", "pause"):
+        raise StackError("it cannot be paused")
+    assert f"{metric} 0.0" in client.get("/metrics").text
     with log.during("redis-2", "stop", "RedisNodeDown"):
         assert 'fault_active{drill="RedisNodeDown",kind="stop",part="redis-2"} 1.0' in client.get("/metrics").text
         # starting the part by hand does not end the fault of a drill

@@ -42,7 +42,7 @@ COMMANDS: dict[str, str] = {
 ON_KUBERNETES: dict[str, tuple[str, ...]] = {
     "status": (),
     **dict.fromkeys(("stop", "start", "restart", "kill", "pause", "resume"), ("desk",)),
-    "check": ("gateway", "grafana", "prometheus", "alertmanager", "tempo"),
+    "check": ("prometheus", "tempo", "loki"),
     "alerts": ("prometheus", "alertmanager", "desk"),
     "reload": ("prometheus", "desk"),
     "load": ("gateway", "prometheus", "desk"),

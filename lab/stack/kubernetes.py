@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import socket
 import subprocess
 import threading
 import time
@@ -27,7 +28,9 @@ COST = "controller.kubernetes.io/pod-deletion-cost"
 # whose pods are parts of their own, numbered from 1; of the others, all pods together are the part
 NUMBERED = ("todo", "redis")
 # ports of the services
-FORWARDED = {"gateway": 5000, "grafana": 3000, "prometheus": 9090, "alertmanager": 9093, "desk": 8060, "tempo": 3200}
+FORWARDED = {"gateway": 5000, "prometheus": 9090, "alertmanager": 9093, "desk": 8060, "tempo": 3200, "loki": 3100}
+# a stack may run without these; what asks them says so
+OPTIONAL = frozenset({"tempo", "loki"})
 FORWARD_SECONDS = 30.0
 KUBECTL_SECONDS = 120
 # the kubelet looks at a ConfigMap once a minute, and at once where its pod has changed
@@ -245,9 +248,23 @@ def chosen(namespace: str, parts: Sequence[str]) -> Iterator[None]:
         stack.callback(_set_environment, before)
         os.environ[NAMESPACE] = namespace
         for part in parts:
-            port = stack.enter_context(forwarded(kubectl, part))
+            try:
+                port = stack.enter_context(forwarded(kubectl, part))
+            except StackError:
+                if part not in OPTIONAL:
+                    raise
+                # the default port may be that of another stack on this machine
+                port = stack.enter_context(_refused_port())
             os.environ[f"{part.upper()}_PORT"] = str(port)
         yield
+
+
+@contextmanager
+def _refused_port() -> Iterator[int]:
+    """A port of this machine that refuses connections, and that no other process can take meanwhile."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield int(bound.getsockname()[1])
 
 
 def _set_environment(before: Mapping[str, str]) -> None:

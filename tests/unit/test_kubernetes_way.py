@@ -1,5 +1,6 @@
 """`glasshouse --kubernetes`, with a fake kubectl that fails on unknown commands."""
 
+import socket
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,8 +11,8 @@ from click.testing import CliRunner, Result
 from lab.cli import main
 from lab.load.cold import empty_cache
 from lab.load.errors import CannotRunError
-from lab.settings import LabSettings
-from lab.stack.kubernetes import NAMESPACE, Kubectl, KubernetesStack, forwarded
+from lab.settings import LabSettings, load_settings
+from lab.stack.kubernetes import NAMESPACE, Kubectl, KubernetesStack, chosen, forwarded
 from lab.stack.load_jobs import GATEWAY
 from lab.stack.native import StackError
 from testbed.conditions import wait_for
@@ -130,6 +131,18 @@ def test_a_forwarded_port_is_there_again_after_its_pod_has_gone_and_ends_with_th
     wait_for(lambda: not children(), what="the end of both")
     with pytest.raises(StackError, match='services "tempo" not found'):
         with forwarded(Kubectl("glasshouse"), "tempo"):
+            pass
+
+
+def test_a_part_that_a_stack_may_lack_has_a_port_that_refuses(cluster: FakeCluster) -> None:
+    with chosen("glasshouse", ("prometheus", "tempo", "loki")):
+        settings = load_settings()
+        assert settings.prometheus_port == 22001
+        for port in (settings.tempo_port, settings.loki_port):
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.1", port), 5)
+    with pytest.raises(StackError, match='services "gateway" not found'):
+        with chosen("glasshouse", ("gateway",)):
             pass
 
 

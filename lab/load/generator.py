@@ -26,6 +26,9 @@ from lab.runs.record import machine
 WORKERS_JOIN_SECONDS = 30.0
 # Seconds that a stopped worker has to report the outcomes of its requests.
 STOP_SECONDS = 1.2
+# Seconds to wait for the command to close standard input, which it does when it has received the last message. Without
+# this, the end of a process in a pod can lose its last output.
+LAST_SECONDS = 5.0
 
 
 def main() -> None:
@@ -61,6 +64,7 @@ def lead(plan: Plan, workers: int, bind: str, port: int) -> None:
         runner = master = environment.create_master_runner(bind, port)
         if not _joined(master, workers):
             output.write(Failed(f"{master.worker_count} of {workers} workers joined in {WORKERS_JOIN_SECONDS:g} s"))
+            gevent.spawn(_until_closed).join(LAST_SECONDS)
             return
     else:
         runner = environment.create_local_runner()
@@ -79,6 +83,7 @@ def lead(plan: Plan, workers: int, bind: str, port: int) -> None:
         except WorkerLostError as error:
             output.write(Failed(str(error)))
     runner.quit()
+    closing.join(LAST_SECONDS)
 
 
 def _joined(runner: MasterRunner, workers: int) -> bool:

@@ -107,6 +107,9 @@ class Generator:
                 continue
             said_all = said_all or isinstance(message, End | Failed)
             self.messages.put(message)
+            if said_all:
+                # the generator waits for this
+                self.end_load()
         # kubectl's exit status says nothing about the generator to which it is attached
         if not said_all and (self._lead.wait() != 0 or not _pipe(self._lead.stdin).closed):
             self.messages.put(Failed(f"the load generator ended: see {self._log}"))

@@ -270,6 +270,7 @@ def test_a_server_that_trickles_holds_up_no_preparation(monkeypatch: pytest.Monk
 
 def test_a_line_that_is_none_of_the_generators_is_logged_and_its_messages_are_read(tmp_path: Path) -> None:
     class Ended:
+        stdin = None
         stdout = io.BytesIO(b"warning: something\n" + encode(End(found=7.0)) + b"\n\xff\n")
 
         def wait(self) -> int:

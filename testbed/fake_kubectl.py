@@ -287,7 +287,7 @@ def _carry(cluster: Cluster, plan: dict[str, Any], processes: list["subprocess.P
     threading.Thread(target=close, daemon=True).start()
     lead.wait()
     if not closed.is_set():
-        print("the process ended before its input was closed: its last output can be lost", file=sys.stderr)
+        print("the process ended before its input was closed: its last output is left to chance", file=sys.stderr)
     for each in processes[1:]:
         each.kill()
         each.wait()

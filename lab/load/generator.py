@@ -26,8 +26,8 @@ from lab.runs.record import machine
 WORKERS_JOIN_SECONDS = 30.0
 # Seconds that a stopped worker has to report the outcomes of its requests.
 STOP_SECONDS = 1.2
-# Seconds to wait for the command to close standard input, which it does when it has received the last message. Without
-# this, the end of a process in a pod can lose its last output.
+# Seconds to wait for the command to close standard input, which it does when it has received the last message. So a run
+# does not depend on whether the way to the command still delivers the output of a process that has ended.
 LAST_SECONDS = 5.0
 
 

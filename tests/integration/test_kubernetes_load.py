@@ -77,7 +77,7 @@ def test_a_load_in_the_cluster_is_shown_and_kept_as_a_local_one_and_its_jobs_go(
     assert run.settings.command.startswith("glasshouse --kubernetes=glasshouse load steady --rate=30 --time=3s")
     assert "--host" not in run.settings.command
     assert len(cluster.calls("attach load-")) == 1
-    # a pod's last output can be lost when its process ends, so the coordinator ends only after it was read
+    # whether the last output of a process that has ended arrives is left to chance, so it ends only after it was read
     assert not (runs / run.id / "generator.log").exists()
     assert cluster.of_loads() == []
 

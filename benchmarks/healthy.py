@@ -55,12 +55,14 @@ def main() -> int:
     absent = OPTIONAL - set(stack.parts())
     phases = [each for each in PHASES if stack.way == "docker" or not each.name.startswith("scaled")]
     started: list[tuple[float, Phase]] = []
-    with Prometheus(settings.url("prometheus")) as prometheus, load(settings, "steady", RATE):
+    with Prometheus(settings.url("prometheus")) as prometheus, load(settings, "steady", RATE) as process:
         for phase in phases:
             started.append((time.time(), phase))
             print(f"{time.strftime('%H:%M:%S', time.gmtime())}  {phase.name}", flush=True)
             phase.act(stack, prometheus)
             time.sleep(max(0.0, started[-1][0] + minutes * 60 / len(phases) - time.time()))
+            if process.poll() is not None:
+                raise SystemExit(f"the load ended with exit status {process.returncode}")
         odd = 0
         for name, labels, fired, ended in sorted(_fired(prometheus, started[0][0], absent), key=lambda each: each[2]):
             # the first sample may be up to one step before the first phase

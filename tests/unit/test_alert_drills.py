@@ -2,8 +2,8 @@
 
 import re
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 from litestar.testing import TestClient
 
-from lab.alerts.drills import causes, play
+from lab.alerts.drills import causes, command, play
 from lab.alerts.drills.causes import caused
 from lab.alerts.drills.command import drill
 from lab.alerts.drills.definition import LONG_MEMORY, Cause, Drill, DrillError, by_fault, expectations, load_drills
@@ -284,3 +284,33 @@ def test_a_clock_that_is_set_back_does_not_prolong_the_calm_before_a_drill(monke
     unused: Any = None
     player = QuietPlayer(unused, LabSettings(), unused, unused, lambda text: None, frozenset())
     assert player._await_calm() < player.now()
+
+
+class PlayingPlayer(Player):
+    """A player whose faults take no time."""
+
+    def settle(self, rate: float) -> None:
+        pass
+
+    def play(self, drills: Mapping[str, Drill]) -> list[Outcome]:
+        return [Outcome(name, fires=1.0, cleared=1.0) for name in drills]
+
+
+@pytest.mark.parametrize(
+    ("status", "verdict"), [(None, "passed"), (3, "aborted: the load has ended with exit status 3")]
+)
+def test_a_drill_fails_if_its_load_has_ended(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, status: int | None, verdict: str
+) -> None:
+    class Load:
+        returncode = status
+
+        def poll(self) -> int | None:
+            return status
+
+    monkeypatch.setattr(command, "load", lambda *_: nullcontext(Load()))
+    monkeypatch.setattr(command, "_record", lambda *_: None)
+    unused: Any = None
+    player = PlayingPlayer(unused, LabSettings(), unused, unused, lambda text: None, frozenset())
+    played = command._with_load(player, {"RedisNodeDown": DRILLS["RedisNodeDown"]}, 15, tmp_path)
+    assert [each.verdict for each in played] == [verdict]

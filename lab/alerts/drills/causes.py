@@ -49,12 +49,12 @@ def caused(stack: Stack, cause: Cause, settings: LabSettings) -> Iterator[None]:
 
 
 @contextmanager
-def load(settings: LabSettings, profile: str, rate: float) -> Iterator[None]:
-    """Runs a load profile from this machine while the block runs."""
+def load(settings: LabSettings, profile: str, rate: float) -> Iterator[subprocess.Popen[bytes]]:
+    """Runs a load profile from this machine while the block runs, and yields its process: it may end early."""
     with tempfile.TemporaryDirectory() as runs:
         command = [sys.executable, "-m", "lab", "load", profile, f"--rate={rate:g}", "--time=2h", f"--runs={runs}"]
-        with _process([*command, f"--host={settings.url('gateway')}"], signal.SIGINT):
-            yield
+        with _process([*command, f"--host={settings.url('gateway')}"], signal.SIGINT) as child:
+            yield child
 
 
 @contextmanager
@@ -115,7 +115,7 @@ def _again(period: float, act: Callable[[Callable[[float], bool]], None]) -> Ite
 
 
 @contextmanager
-def _process(command: list[str], stop: signal.Signals = signal.SIGTERM) -> Iterator[None]:
+def _process(command: list[str], stop: signal.Signals = signal.SIGTERM) -> Iterator[subprocess.Popen[bytes]]:
     """Runs a command in its own session, so that Ctrl-C does not reach it, and stops it at the end."""
     child = subprocess.Popen(
         command,
@@ -126,7 +126,7 @@ def _process(command: list[str], stop: signal.Signals = signal.SIGTERM) -> Itera
         start_new_session=True,
     )
     try:
-        yield
+        yield child
     finally:
         child.send_signal(stop)
         try:

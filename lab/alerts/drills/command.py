@@ -2,6 +2,7 @@
 
 import fcntl
 import signal
+import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -104,26 +105,36 @@ def _with_load(player: Player, drills: dict[str, Drill], rate: float, folder: Pa
     if not drills:
         return []
     outcomes: list[Outcome] = []
-    with load(player.settings, "steady", rate):
+    with load(player.settings, "steady", rate) as process:
         player.settle(rate)
         try:
             for fault in by_fault(drills):
-                outcomes += _one(player, fault, folder)
+                outcomes += _one(player, fault, folder, process)
         except KeyboardInterrupt:
             click.echo("glasshouse drill: interrupted; the fault has been ended", err=True)
     return outcomes
 
 
-def _one(player: Player, drills: Mapping[str, Drill], folder: Path) -> list[Outcome]:
-    """Plays one fault and records it. If it fails, the outcome has the reason, and later drills are still played."""
+def _one(player: Player, drills: Mapping[str, Drill], folder: Path, process: subprocess.Popen[bytes]) -> list[Outcome]:
+    """Plays one fault and records it. If it fails, the outcome has the reason, and later drills are still played.
+
+    Without the load a drill proves nothing, so it also fails if the load's process has ended.
+    """
     try:
+        _check_load(process)
         outcomes = player.play(drills)
+        _check_load(process)
         _record(player, outcomes[0], folder)
     except (DrillError, StackError) as error:
         outcomes = [Outcome(name, wrong=[f"aborted: {error}"]) for name in drills]
     for outcome in outcomes:
         player.say(f"{outcome.alert}: {outcome.verdict}")
     return outcomes
+
+
+def _check_load(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is not None:
+        raise DrillError(f"the load has ended with exit status {process.returncode}")
 
 
 def _record(player: Player, outcome: Outcome, folder: Path) -> None:

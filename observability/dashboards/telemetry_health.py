@@ -162,8 +162,8 @@ TRACES = Row(
         lines(
             "Spans lost by reason",
             "Queue full: more spans than can be sent. "
-            "Export failed: the collector is away or refuses. Rejected: it took the batch, but not these spans. "
-            "No request waits for it.",
+            "Export failed: the collector is away or refuses; no request waits for it. "
+            "Rejected: it took the batch, but not these spans.",
             "ops",
             [
                 Query(

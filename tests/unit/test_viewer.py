@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from click.testing import CliRunner
 from litestar.testing import TestClient
@@ -23,7 +24,6 @@ from lab.viewer.library import LibraryError, library_file
 from lab.viewer.server import create_app
 from lab.viewer.snapshot import embed, snapshot
 from testbed import free_port, wait_for
-from testbed.process import is_listening
 
 NOW = 1_800_000_000.0
 WINDOW = Window(100.0, 120.0, 5.0)
@@ -242,12 +242,23 @@ def test_a_folder_without_dashboards_is_one_line_and_status_2(tmp_path: Path) ->
     assert "make dashboards" in result.stderr
 
 
+def answers(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/").status_code == httpx.codes.OK
+    except httpx.TransportError:
+        return False
+
+
 def test_ctrl_c_ends_it_without_a_word() -> None:
     port = free_port()
     command = [sys.executable, "-m", "lab", "view", "--port", str(port)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as running:
-        wait_for(lambda: is_listening(port), 30, "the viewer")
-        running.send_signal(signal.SIGINT)
-        _, complaint = running.communicate(timeout=20)
+        try:
+            # it listens before it handles signals
+            wait_for(lambda: answers(port), 30, "the viewer")
+            running.send_signal(signal.SIGINT)
+            _, complaint = running.communicate(timeout=20)
+        finally:
+            running.kill()
     assert running.returncode == 0
     assert not complaint

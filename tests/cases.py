@@ -64,7 +64,7 @@ def rows(page: str) -> list[tuple[str, str]]:
     return [(row[0].strip("| `"), row[1]) for row in cells if row[0].strip("| ") not in ("kind", "---")]
 
 
-def tests_of(root: Path) -> dict[str, list[str]]:
+def named_tests(root: Path) -> dict[str, list[str]]:
     """The tests of each kind: `file::test` as pytest has it, and `file::case` of promtool's."""
     found: dict[str, list[str]] = {}
     for kind, name in [*_in_python(root), *_in_promtool(root)]:
@@ -110,7 +110,7 @@ def _in_promtool(root: Path) -> Iterator[tuple[str, str]]:
 def main() -> None:
     """Prints the table: a line a row where ../shared/cases.md is there, else a line a kind."""
     page = ROOT.parent / "shared/cases.md"
-    tests = tests_of(ROOT)
+    tests = named_tests(ROOT)
     listed = rows(page.read_text()) if page.exists() else [(kind, "") for kind in sorted(CAUSES)]
     print("| row | cause | tests |")
     print("| --- | --- | --- |")

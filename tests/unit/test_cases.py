@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.cases import CAUSES, rows, tests_of
+from tests.cases import CAUSES, named_tests, rows
 
 
 def test_every_kind_has_a_cause_that_is_a_file_and_a_test(root: Path) -> None:
     assert {kind: cause for kind, cause in CAUSES.items() if not (root / cause).is_file()} == {}
-    assert tests_of(root).keys() == CAUSES.keys()
+    assert named_tests(root).keys() == CAUSES.keys()
 
 
 def test_every_row_of_the_table_has_a_cause_and_every_cause_a_row(root: Path) -> None:
@@ -25,7 +25,7 @@ def test_every_row_of_the_table_has_a_cause_and_every_cause_a_row(root: Path) ->
 
 
 def test_the_tests_that_are_named_are_there(root: Path) -> None:
-    for kind, names in tests_of(root).items():
+    for kind, names in named_tests(root).items():
         for name in names:
             file, _, test = name.partition("::")
             text = (root / file).read_text()
@@ -51,7 +51,7 @@ def test_a_mark_is_found_in_a_table_of_parameters(tmp_path: Path) -> None:
     )
     (tmp_path / "alerts/tests").mkdir(parents=True)
     (tmp_path / "alerts/tests/a.yml").write_text('tests:\n  # case: odd, one\n  - name: "A fires: at once"\n')
-    assert tests_of(tmp_path) == {
+    assert named_tests(tmp_path) == {
         "odd, one": ["tests/test_x.py::test_it", "alerts/tests/a.yml::A fires: at once"],
         "another": ["tests/test_x.py::test_it"],
     }

@@ -12,6 +12,7 @@ from litestar.utils import normalize_path
 
 from service.asgi import App, Receive, Scope, Send
 from service.coding import coding_of
+from service.telemetry.request import TRACEPARENT
 
 # keys of a request's ASGI scope
 ACCEPT = "service.accept"
@@ -20,7 +21,6 @@ IF_MATCH = "service.if_match"
 FORWARDED_FOR = "service.forwarded_for"
 REFUSAL = "service.refusal"
 ELSEWHERE = "service.elsewhere"
-TRACEPARENT = "service.traceparent"
 
 LISTS = frozenset({b"accept", b"accept-encoding", b"if-match", b"if-none-match", b"upgrade", b"x-forwarded-for"})
 HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]{2,45}\]|[0-9A-Za-z._~!$&'()*+,;=%-]*)(?::([0-9]{0,5}))?")

@@ -14,6 +14,7 @@ import httpx
 from lab.alerts.faults import faults
 from lab.alerts.rules import rule_files, stale_files, write_rules
 from lab.alerts.thresholds import ALERTS
+from lab.programs import run_program
 from lab.prometheus import Prometheus, PrometheusError, well_formed
 from lab.settings import ROOT, START, STOP, LabSettings, SettingError, load_settings
 from lab.stack import kubernetes
@@ -91,14 +92,7 @@ def _ask(tool: str, *arguments: str) -> None:
         click.echo(f"{tool} is not installed: its checks are skipped", err=True)
         return
     try:
-        done = subprocess.run(
-            [found, *arguments],
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=TOOL_SECONDS,
-            check=False,
-        )
+        done = run_program([found, *arguments], timeout=TOOL_SECONDS)
     except subprocess.TimeoutExpired as error:
         raise ReloadError(f"{tool} does not answer within {error.timeout:g} s") from error
     if done.returncode:

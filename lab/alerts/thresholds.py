@@ -1,7 +1,6 @@
 """The tunable values of alerts, from alerts/thresholds.yml."""
 
 import math
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Literal
 
 import yaml
 
+from lab.alerts.durations import milliseconds
 from lab.settings import ROOT
 from lab.yaml_file import parse_yaml, text_of
 
@@ -17,9 +17,6 @@ NAME = "thresholds.yml"
 FIELDS = ("severity", "for", "threshold", "floor")
 SEVERITIES = ("page", "ticket", "none")
 Severity = Literal["page", "ticket", "none"]
-# a Prometheus duration of one or more units, such as 1m30s
-_DURATION = re.compile(r"(?:\d+(?:ms|[smhd]))+")
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 @dataclass(frozen=True)
@@ -39,18 +36,11 @@ class Tuning:
     @property
     def hold_seconds(self) -> float:
         """`hold` in seconds."""
-        return seconds(self.hold)
+        return milliseconds(self.hold) / 1000
 
 
 class ThresholdsError(ValueError):
     """thresholds.yml is invalid; the message has file and line."""
-
-
-def seconds(duration: str) -> float:
-    """A Prometheus duration in seconds. Raises `ValueError`."""
-    if not _DURATION.fullmatch(duration):
-        raise ValueError(f"{duration!r} is not a duration such as 30s or 1m30s")
-    return sum(float(amount) * _SECONDS[unit] for amount, unit in re.findall(r"(\d+)(ms|[smhd])", duration))
 
 
 def load_thresholds(folder: Path = ALERTS) -> dict[str, Tuning]:
@@ -143,7 +133,7 @@ def _tuning(name: str, line: int, values: Mapping[str, str]) -> Tuning:
             f"alerts/{NAME}:{line}: severity of {name} {said}; it must be one of {', '.join(SEVERITIES)}"
         )
     try:
-        seconds(hold)
+        milliseconds(hold)
     except ValueError as error:
         raise ThresholdsError(f"alerts/{NAME}:{line}: for of {name}: {error}") from error
     return Tuning(severity, hold, number("threshold"), number("floor"), line)  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
 from lab.desk.inbox import Message
 from lab.settings import ROOT
+from lab.yaml_file import read_yaml
 
 # timeout for Alertmanager's whole response during a scrape, however slowly it arrives
 ASK_SECONDS = 0.5
@@ -94,7 +95,7 @@ class Notified:
 def known_alerts(folder: Path = ROOT / "alerts") -> list[str]:
     """The names in thresholds.yml; none if it cannot be read."""
     with suppress(OSError, ValueError, yaml.YAMLError, TypeError):
-        return list(yaml.safe_load((folder / "thresholds.yml").read_text(encoding="utf-8")))
+        return list(read_yaml(folder / "thresholds.yml"))
     return []
 
 

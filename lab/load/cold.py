@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from lab.load.errors import CannotRunError
 from lab.load.target import addresses_of, local_addresses
+from lab.programs import run_program
 from lab.settings import PLACE, START, LabSettings
 from lab.stack.kubernetes import KubernetesStack, chosen_stack
 from lab.stack.load_jobs import GATEWAY
@@ -76,9 +77,7 @@ def _emptied_by_compose() -> bool:
 
 def _prints_ok(command: Sequence[str]) -> bool:
     try:
-        answer = subprocess.run(
-            command, cwd=PLACE, capture_output=True, encoding="utf-8", errors="replace", check=False, timeout=30
-        )
+        answer = run_program(command, cwd=PLACE, timeout=30)
     except (FileNotFoundError, subprocess.TimeoutExpired):
         return False
     return answer.stdout.startswith("OK")

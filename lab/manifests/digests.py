@@ -8,6 +8,7 @@ from pathlib import Path
 
 import yaml
 
+from lab.programs import run_program
 from lab.settings import ROOT
 
 OVERLAY = ROOT / "deploy/kubernetes/overlays/production"
@@ -48,7 +49,7 @@ def component(names: list[str], digest_of: Callable[[str], str], registry: str =
 def ask_registry(image: str) -> str:
     """The digest of an image's tag, for all platforms together. Raises `DigestError`."""
     command = ["docker", "buildx", "imagetools", "inspect", image, "--format", "{{.Manifest.Digest}}"]
-    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
+    done = run_program(command)
     if done.returncode:
         raise DigestError(f"{image}: {done.stderr.strip()}")
     return done.stdout.strip()

@@ -3,7 +3,6 @@
 import os
 import platform
 import secrets
-import subprocess
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -14,6 +13,7 @@ import msgspec
 import psutil
 from msgspec import Struct, field
 
+from lab.programs import run_program
 from lab.runs.check import Check
 from lab.runs.histogram import dec_hook, enc_hook
 from lab.runs.latencies import merged
@@ -258,14 +258,7 @@ def _commit() -> str:
     if IS_INSTALLED:
         return "none: installed from a wheel"
     try:
-        answer = subprocess.run(
-            ["git", "describe", "--always", "--dirty"],
-            cwd=ROOT,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            check=False,
-        )
+        answer = run_program(["git", "describe", "--always", "--dirty"], cwd=ROOT)
     except FileNotFoundError:
         return "unknown"
     return answer.stdout.strip() or "unknown"

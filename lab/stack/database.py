@@ -7,7 +7,8 @@ import subprocess
 from hashlib import sha256
 from pathlib import Path
 
-from lab.stack.native import Home, StackError, find_postgres, last_line, postgres_data, postgres_user
+from lab.programs import last_line, run_program
+from lab.stack.native import Home, StackError, find_postgres, postgres_data, postgres_user
 
 
 def prepare_postgres(home: Home) -> None:
@@ -45,16 +46,7 @@ def _reaches(user: str, directory: Path) -> bool:
 def _run(command: list[str], given: str = "") -> None:
     # every machine has the locale C; initdb fails with one that is not installed
     environment = {**os.environ, "LANG": "C", "LC_ALL": "C"}
-    done = subprocess.run(
-        command,
-        input=given,
-        env=environment,
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-        cwd="/",
-        check=False,
-    )
+    done = run_program(command, given=given, env=environment, cwd=Path("/"))
     if done.returncode:
         program = next((name for word in command if (name := Path(word).name) in ("initdb", "postgres")), command[0])
         raise StackError(f"{program}: {last_line(done.stderr, done.stdout)}")

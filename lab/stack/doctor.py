@@ -13,6 +13,7 @@ from typing import Literal
 import click
 import psutil
 
+from lab.programs import run_program
 from lab.settings import ROOT, START_NATIVE, STOP, LabSettings, SettingError, env_settings, load_settings
 from lab.stack.leftovers import leftovers
 from lab.stack.native import INSTALL, Home, StackError, check_paths, find, find_postgres, postgres_data
@@ -163,9 +164,7 @@ def _version(text: str) -> tuple[int, ...]:
 def _output(*command: str) -> str:
     """A tool's output on stdout and stderr; empty if it fails or takes longer than ten seconds."""
     try:
-        done = subprocess.run(
-            command, capture_output=True, encoding="utf-8", errors="replace", timeout=10, check=True, cwd=Path("/")
-        )
-    except (OSError, subprocess.SubprocessError):
+        done = run_program(command, cwd=Path("/"), timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
         return ""
-    return done.stdout + done.stderr
+    return done.stdout + done.stderr if done.returncode == 0 else ""

@@ -10,6 +10,7 @@ from typing import Protocol
 import click
 import msgspec
 
+from lab.programs import last_line, run_program
 from lab.settings import PLACE, START, LabSettings, SettingError, load_settings
 from lab.stack import kubernetes
 from lab.stack.events import FaultLog
@@ -114,14 +115,7 @@ class DockerStack:
     @staticmethod
     def _docker(command: str, container: str, problem: str) -> None:
         try:
-            done = subprocess.run(
-                ["docker", command, container],
-                capture_output=True,
-                encoding="utf-8",
-                errors="replace",
-                check=False,
-                timeout=DOCKER_SECONDS,
-            )
+            done = run_program(["docker", command, container], timeout=DOCKER_SECONDS)
         except subprocess.TimeoutExpired as error:
             raise StackError(f"{problem}: Docker does not answer within {error.timeout:.0f} s") from error
         if done.returncode:
@@ -168,22 +162,13 @@ def compose_containers(output: str) -> dict[str, tuple[str, str]]:
 def compose(*arguments: str) -> str:
     """The output of `docker compose`; empty if Docker is not installed. Raises `StackError` if it fails."""
     try:
-        done = subprocess.run(
-            ["docker", "compose", *arguments],
-            cwd=PLACE,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            check=False,
-            timeout=DOCKER_SECONDS,
-        )
+        done = run_program(["docker", "compose", *arguments], cwd=PLACE, timeout=DOCKER_SECONDS)
     except FileNotFoundError:
         return ""
     except subprocess.TimeoutExpired as error:
         raise StackError(f"`docker compose` does not answer within {error.timeout:.0f} s") from error
     if done.returncode:
-        why = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
-        raise StackError(f"`docker compose {arguments[0]}`: {why}")
+        raise StackError(f"`docker compose {arguments[0]}`: {last_line(done.stderr)}")
     return done.stdout
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from queue import Empty, Queue
 from typing import Any
 
+from lab.programs import run_program
 from lab.settings import ROOT, LabSettings
 from lab.stack.native import StackError
 
@@ -55,18 +56,8 @@ class Kubectl:
     def __call__(self, *arguments: str, given: str | None = None) -> str:
         """What it prints. Raises `StackError`."""
         try:
-            done = subprocess.run(
-                self.command(*arguments),
-                input=given,
-                stdin=subprocess.DEVNULL if given is None else None,
-                capture_output=True,
-                encoding="utf-8",
-                errors="replace",
-                timeout=KUBECTL_SECONDS,
-                check=False,
-                # Ctrl-C is for the command, which may have to ask for something once more before it ends
-                start_new_session=True,
-            )
+            # in a session of its own: Ctrl-C is for the command, which may have to ask for something before it ends
+            done = run_program(self.command(*arguments), given=given, timeout=KUBECTL_SECONDS, start_new_session=True)
         except FileNotFoundError as error:
             raise StackError("kubectl is not installed") from error
         except subprocess.TimeoutExpired as error:

@@ -103,11 +103,6 @@ def check_paths(home: Home) -> None:
             )
 
 
-def last_line(*texts: str) -> str:
-    """The last line of the first text that is not blank: what a program printed before it failed."""
-    return next((text.strip().splitlines()[-1] for text in texts if text.strip()), "no output")
-
-
 def find(*names: str) -> str:
     """The path of the first of these programs that is installed. Raises `StackError`."""
     for name in names:

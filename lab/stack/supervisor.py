@@ -4,7 +4,6 @@ import hashlib
 import os
 import re
 import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -18,7 +17,8 @@ from typing import Any, cast
 import psutil
 from supervisor.xmlrpc import SupervisorTransport
 
-from lab.stack.native import SAFE_PATH, Home, Program, StackError, last_line
+from lab.programs import last_line, run_program
+from lab.stack.native import SAFE_PATH, Home, Program, StackError
 
 # the maximum length of a Unix socket's path in bytes, minus what supervisor appends while it binds
 SOCKET_PATH_MOST = 90
@@ -118,14 +118,10 @@ class Supervisor:
     def start(self) -> None:
         """Starts the supervisor, which starts all programs. Raises `StackError`."""
         self._socket.unlink(missing_ok=True)
-        done = subprocess.run(
+        done = run_program(
             [sys.executable, "-m", "supervisor.supervisord", "-c", str(self._home.config / "supervisord.conf")],
             # its log has local time, by which what it started is found again (lab.stack.leftovers)
             env={**_environment(), "TZ": "UTC", NOTHING: ""},
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            check=False,
         )
         if done.returncode:
             raise StackError(f"supervisor did not start: {last_line(done.stderr, done.stdout)}")

@@ -2,20 +2,20 @@
 
 import os
 import shutil
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import click
 
+from lab.programs import last_line, run_program
 from lab.settings import PLACE, START_NATIVE, STOP, LabSettings, SettingError, env_settings, load_settings
 from lab.stack import native, started
 from lab.stack.database import prepare_postgres
 from lab.stack.doctor import native_findings
 from lab.stack.leftovers import leftovers, stop_leftovers
 from lab.stack.look import answering, print_pages
-from lab.stack.native import Home, Program, StackError, last_line
+from lab.stack.native import Home, Program, StackError
 from lab.stack.ports import check_ports
 from lab.stack.ready import await_ready
 from lab.stack.supervisor import Supervisor, configuration
@@ -119,14 +119,10 @@ def _chosen() -> dict[str, str]:
 
 def check_service_settings(chosen: dict[str, str]) -> None:
     """Validates the service's settings in a process of the service. Raises `StackError` with its error message."""
-    checked = subprocess.run(
+    checked = run_program(
         [sys.executable, "-m", "service.settings"],
         env={"PATH": os.environ.get("PATH", ""), **native.SAFE_PATH, **chosen},
         cwd=PLACE,
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-        check=False,
     )
     if checked.returncode:
         raise StackError(last_line(checked.stderr, checked.stdout))

@@ -24,7 +24,6 @@ from redis.asyncio.cluster import RedisCluster as Client
 
 from service import __version__
 from service.asgi import Scope
-from service.requests import TRACEPARENT
 from service.settings import Settings
 from service.telemetry.delivery import SpanDelivery
 from service.telemetry.instruments import Durations, Exemplar
@@ -37,6 +36,7 @@ from service.telemetry.request import (
     SPAN,
     SPAN_ID,
     TRACE_ID,
+    TRACEPARENT,
     current,
     failure_of,
     span_id_of,

@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 
 from lab.alerts.catalog import load_alerts
-from lab.alerts.thresholds import seconds
+from lab.alerts.durations import milliseconds
 from tests.alerts.bench import rules_of
 
 Groups = list[dict[str, Any]]
@@ -77,7 +77,7 @@ def _rule(rule: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     for what, expr in _expressions(rule["expr"]):
         yield what, {**rule, "expr": expr}
     if "alert" in rule:
-        hold = seconds(rule.get("for", "0s"))
+        hold = milliseconds(rule.get("for", "0s")) / 1000
         longer = f"{round(hold * 2) or 30}s"
         yield f"for {rule.get('for', '0s')} → {longer}", {**rule, "for": longer}
         if hold:
@@ -103,7 +103,7 @@ def _expressions(expr: str) -> Iterator[tuple[str, str]]:
             yield put(match, TURNED[match[1]])
     for match in _WINDOW.finditer(expr):
         window = match[1] or match[2]
-        longer = f"{round(seconds(window) * 5)}s"
+        longer = f"{round(milliseconds(window) / 1000 * 5)}s"
         yield put(match, f"[{longer}]" if match[1] else longer)
     for match in _OBJECTIVE.finditer(expr):
         for moved in _moved(1 - float(match[0])):

@@ -171,7 +171,7 @@ def ask_everything(client: httpx.Client) -> set[int]:
 
 
 def test_a_replica_that_is_about_to_stop_gets_no_new_requests(tmp_path: Path, postgres: Postgres) -> None:
-    shared = {"DATABASE_URL": postgres.new_database(), "DRAIN_SECONDS": "3"}
+    shared = {"DATABASE_URL": postgres.new_database(), "DRAIN_SECONDS": "9"}
     with (
         replicas(tmp_path, 2, **shared) as pair,
         Gateway(tmp_path / "gateway", [each.port for each in pair]) as gateway,
@@ -183,6 +183,8 @@ def test_a_replica_that_is_about_to_stop_gets_no_new_requests(tmp_path: Path, po
             assert f":{leaving.port}" in "".join(answering(tmp_path / "gateway"))
             leaving.signal(SIGTERM)
             wait_for(lambda: not is_ready(leaving), what="that it is not ready")
+            # a request that does not come from the gateway has nowhere else to go
+            assert httpx.get(f"{leaving.url}/tasks").status_code == 200
             before = len(answering(tmp_path / "gateway"))
             assert [ask_everything(client) for _ in range(3)] == [{200, 204}] * 3
             wait_for(lambda: len(answering(tmp_path / "gateway")) == before + 18, what="the log of all requests")

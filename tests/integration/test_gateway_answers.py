@@ -34,7 +34,7 @@ HOST = b"Host: a.example\r\nConnection: close\r\n"
 
 
 class Stub:
-    """A replica that answers with the request it received. Under /breaks it aborts every other response."""
+    """A replica that records requests. Under /breaks it aborts every other response, under /busy it is not ready."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, dict[str, str]]] = []
@@ -51,7 +51,11 @@ class Stub:
                     self.close_connection = True
                     return
                 body = b"" if self.command == "HEAD" else b"{}"
-                self.send_response(200)
+                elsewhere = self.headers.get("X-Try-Elsewhere", "")
+                is_handed_on = self.path.startswith("/busy") and elsewhere
+                self.send_response(502 if is_handed_on else 200)
+                if is_handed_on and elsewhere.startswith("@"):
+                    self.send_header("X-Accel-Redirect", elsewhere)
                 self.send_header("Content-Length", str(len(body)))
                 self.send_header("Content-Type", "application/json")
                 self.end_headers()
@@ -255,9 +259,35 @@ def test_only_requests_that_are_safe_to_repeat_are_retried(
     assert len({each[1]["x-request-id"] for each in stub.asked}) == 1
 
 
-def test_a_client_cannot_ask_a_replica_to_refuse(gateway: Gateway, stub: Stub) -> None:
+KEY = {"Idempotency-Key": "a"}
+TAG = {"If-Match": '"1"'}
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "tries"),
+    [
+        # nginx tries other replicas, of which there are none here, and the last try has no X-Try-Elsewhere
+        ("GET", {}, ["1", None]),
+        ("HEAD", {}, ["1", None]),
+        ("DELETE", {}, ["1", None]),
+        ("POST", KEY, ["@again", None]),
+        ("PATCH", TAG, ["@again", None]),
+        # must not be repeated by nginx, so the replica hands it on
+        ("POST", {}, ["@another", "@last", None]),
+        ("PATCH", {}, ["@another", "@last", None]),
+    ],
+)
+def test_a_replica_that_is_not_ready_is_asked_to_serve_a_request_only_at_the_last_try(
+    gateway: Gateway, stub: Stub, method: str, headers: dict[str, str], tries: list[str | None]
+) -> None:
     stub.asked.clear()
-    for method in ("GET", "HEAD", "DELETE", "POST"):
-        httpx.request(method, f"{gateway.url}/breaks", headers={"X-Try-Elsewhere": "yes", "Idempotency-Key": "a"})
-        # only the gateway's own word counts, and not at the try after which there is no other
-        assert {each[1].get("x-try-elsewhere") for each in stub.asked} <= {"1", "@again", None}, method
+    # a client cannot say so itself
+    body = b"{}" if method in {"POST", "PATCH"} else None
+    answer = httpx.request(
+        method, f"{gateway.url}/busy", headers={"X-Try-Elsewhere": "yes", **headers}, content=body, trust_env=False
+    )
+    assert answer.status_code == 200
+    seen = [each[1].get("x-try-elsewhere") for each in stub.asked]
+    # the upstream block has the one replica twice, the second time as a backup
+    assert [each for number, each in enumerate(seen) if number == 0 or each != seen[number - 1]] == tries
+    assert {each[0] for each in stub.asked} == {method}

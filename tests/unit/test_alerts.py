@@ -9,10 +9,11 @@ import yaml
 
 from lab.alerts import slo
 from lab.alerts.catalog import Alert, load_alerts
+from lab.alerts.durations import milliseconds
 from lab.alerts.faults import faults
 from lab.alerts.index import PAGE, with_index
 from lab.alerts.rules import expression, rule_files, stale_files, write_rules
-from lab.alerts.thresholds import ALERTS, ThresholdsError, load_thresholds, read_thresholds, replace, seconds
+from lab.alerts.thresholds import ALERTS, ThresholdsError, load_thresholds, read_thresholds, replace
 from lab.alerts.wording import figure
 from lab.cli import COMMANDS
 from lab.panels import load_dashboards
@@ -300,7 +301,7 @@ def test_a_change_by_program_keeps_comments_and_all_else() -> None:
 
 @pytest.mark.parametrize(("text", "value"), [("0s", 0.0), ("15s", 15.0), ("1m30s", 90.0), ("2h", 7200.0)])
 def test_a_duration_is_read_as_prometheus_reads_it(text: str, value: float) -> None:
-    assert seconds(text) == value
+    assert milliseconds(text) / 1000 == value
 
 
 def test_windows_and_factors_follow_from_the_period() -> None:

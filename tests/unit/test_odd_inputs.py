@@ -22,9 +22,10 @@ from click.testing import CliRunner, Result
 from lab.alerts.active import active_alerts
 from lab.alerts.command import alerts
 from lab.alerts.drills.definition import DrillError, load_drills
+from lab.alerts.durations import milliseconds
 from lab.alerts.thresholds import ThresholdsError, load_thresholds
 from lab.alerts.tuning.command import tune
-from lab.alerts.tuning.form import FormError, duration, load_watched
+from lab.alerts.tuning.form import FormError, load_watched
 from lab.alerts.tuning.history import HistoryError
 from lab.alerts.tuning.recording import load as load_recording
 from lab.check import check
@@ -363,7 +364,7 @@ def test_whatever_a_recording_is_it_is_read_or_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("text", "days"), [("1w", 7), ("1y", 365), ("1w1d", 8), ("0", 0), ("0s", 0)])
 def test_a_duration_is_one_as_prometheus_reads_it(text: str, days: int) -> None:
-    assert duration(text) == days * 86_400_000
+    assert milliseconds(text) == days * 86_400_000
 
 
 RULE = "groups: [{rules: [{alert: A, expr: x}]}]\n"

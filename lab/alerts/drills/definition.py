@@ -1,6 +1,5 @@
 """The drills in alerts/drills/*.yml: the load, the fault, and the alerts that must or may fire."""
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -8,6 +7,7 @@ from typing import Literal
 import msgspec
 import yaml
 
+from lab.alerts.durations import milliseconds
 from lab.alerts.tuning.truth import Expectations, Expected
 from lab.settings import ROOT
 from lab.yaml_file import read_yaml
@@ -18,7 +18,6 @@ Way = Literal["native", "docker"]
 LONG_MEMORY = frozenset(
     f"{level}Burn{window}" for level in ("Availability", "Latency") for window in ("Medium", "Slow", "VerySlow")
 )
-SECONDS_OF = {"s": 1, "m": 60}
 
 
 class DrillError(ValueError):
@@ -121,8 +120,8 @@ def expectations(drills: Mapping[str, Drill]) -> Expectations:
 
 
 def seconds(text: str) -> float:
-    """`90s` or `2m` in seconds. Raises `DrillError`."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([sm])", text)
-    if not found:
-        raise DrillError(f"{text!r}: must be a time such as 90s or 2m")
-    return float(found[1]) * SECONDS_OF[found[2]]
+    """A duration such as `90s` or `2m` in seconds. Raises `DrillError`."""
+    try:
+        return milliseconds(text) / 1000
+    except ValueError as error:
+        raise DrillError(str(error)) from error

@@ -9,10 +9,11 @@ import click
 from rich.console import Console
 
 from lab.alerts.drills.definition import DrillError
+from lab.alerts.durations import milliseconds
 from lab.alerts.tuning import answers, shadow_answers
 from lab.alerts.tuning.answers import ANSWER_SECONDS
 from lab.alerts.tuning.corpus import CORPUS, Place, known, names, place_of, read_corpus
-from lab.alerts.tuning.form import FormError, duration, load_watched
+from lab.alerts.tuning.form import FormError, load_watched
 from lab.alerts.tuning.history import HistoryError, PrometheusHistory
 from lab.options import Number
 from lab.prometheus import Prometheus, PrometheusError
@@ -31,7 +32,7 @@ class Duration(click.ParamType[int]):
         if isinstance(value, int):
             return value
         try:
-            found = duration(value)
+            found = milliseconds(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
         if found > 90 * 86_400_000:

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import yaml
 
+from lab.alerts.durations import milliseconds
 from lab.alerts.tuning.backtest import Episode
-from lab.alerts.tuning.form import FormError, duration
+from lab.alerts.tuning.form import FormError
 from lab.alerts.tuning.history import HistoryError, PrometheusHistory
 from lab.alerts.tuning.semantics import Timing, activations
 from lab.yaml_file import read_yaml
@@ -73,8 +74,8 @@ def _rule(group: dict[str, Any], rule: dict[str, Any]) -> ForeignRule:
     return ForeignRule(
         str(rule["alert"]),
         str(rule["expr"]),
-        Timing(duration(str(rule.get("for", "0s"))), duration(str(rule.get("keep_firing_for", "0s")))),
-        duration(str(interval)) if interval else None,
+        Timing(milliseconds(str(rule.get("for", "0s"))), milliseconds(str(rule.get("keep_firing_for", "0s")))),
+        milliseconds(str(interval)) if interval else None,
     )
 
 

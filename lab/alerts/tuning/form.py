@@ -4,7 +4,6 @@ The series are recorded (docs/alerts.md): `alert_signal` is compared, `alert_eve
 `alert_threshold` and `alert_floor` are the tunable values.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,13 +11,12 @@ from typing import Any
 
 import yaml
 
+from lab.alerts.durations import milliseconds
 from lab.settings import ROOT
 from lab.yaml_file import parse_yaml, read_yaml
 
 ALERTS = ROOT / "alerts"
 
-_DURATION = re.compile(r"0|(?:\d+(?:ms|[smhdwy]))+")
-_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000, "y": 31_536_000_000}
 SIGNAL, EVENTS, THRESHOLD, FLOOR = "alert_signal", "alert_events", "alert_threshold", "alert_floor"
 
 
@@ -91,7 +89,7 @@ def load_watched(folder: Path = ALERTS, text: str | None = None) -> dict[str, Wa
         return {
             name: Watched(
                 name,
-                Numbers(_number(each, "threshold"), _number(each, "floor"), duration(str(each.get("for", "0s")))),
+                Numbers(_number(each, "threshold"), _number(each, "floor"), milliseconds(str(each.get("for", "0s")))),
                 name in below,
                 str(each.get("severity", "")),
                 name if "threshold" in each else clock,
@@ -100,16 +98,6 @@ def load_watched(folder: Path = ALERTS, text: str | None = None) -> dict[str, Wa
         }
     except (TypeError, ValueError, AttributeError) as error:
         raise FormError(f"alerts/thresholds.yml: {error}: `make lint` shows the line") from error
-
-
-def duration(text: str) -> int:
-    """A Prometheus duration, such as 1m30s, in ms (https://prometheus.io/docs/prometheus/latest/querying/basics/).
-
-    Raises `ValueError`.
-    """
-    if not _DURATION.fullmatch(text):
-        raise ValueError(f"{text!r} is not a duration such as 30s or 1m30s")
-    return sum(int(amount) * _MS[unit] for amount, unit in re.findall(r"(\d+)(ms|[smhdwy])", text))
 
 
 def _number(values: Mapping[str, Any], name: str) -> float | None:

@@ -1,6 +1,5 @@
 """The effect of a change of alerts/thresholds.yml on the alerts over the corpus, as Markdown for a review."""
 
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -8,6 +7,7 @@ from datetime import UTC, datetime
 from lab.alerts.tuning.corpus import Place, Tested, backtest
 from lab.alerts.tuning.form import Watched, load_watched
 from lab.alerts.tuning.history import HistoryError
+from lab.programs import last_line, run_program
 from lab.settings import ROOT
 
 
@@ -37,12 +37,11 @@ def written_at(ref: str) -> Mapping[str, Watched]:
     """The alerts with the values of thresholds.yml at a git commit. Raises `HistoryError` and `FormError`."""
     command = ["git", "show", "--end-of-options", f"{ref}:alerts/thresholds.yml"]
     try:
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", errors="replace", check=False)
+        done = run_program(command, cwd=ROOT)
     except FileNotFoundError as error:
         raise HistoryError("git is not installed") from error
     if done.returncode:
-        why = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
-        raise HistoryError(f"git has no alerts/thresholds.yml at {ref}: {why}")
+        raise HistoryError(f"git has no alerts/thresholds.yml at {ref}: {last_line(done.stderr)}")
     return load_watched(text=done.stdout)
 
 

@@ -72,7 +72,7 @@ def test_a_drill_names_only_alerts_that_there_are(name: str) -> None:
         ("A: {}", "needs either a cause or a reason"),
         ("A: {cannot: x, cause: {do: stop, parts: [a]}}", "needs either a cause or a reason"),
         ("A: {cause: {do: explode}}", "do"),
-        ("A: {cannot: x, within: soon}", "must be a time"),
+        ("A: {cannot: x, within: soon}", "is not a duration"),
         ("A: [", "expected"),
     ],
 )

@@ -171,7 +171,7 @@ def ask_everything(client: httpx.Client) -> set[int]:
 
 
 def test_a_replica_that_is_about_to_stop_gets_no_new_requests(tmp_path: Path, postgres: Postgres) -> None:
-    shared = {"DATABASE_URL": postgres.new_database(), "DRAIN_SECONDS": "9"}
+    shared = {"DATABASE_URL": postgres.new_database(), "DRAIN_SECONDS": "3"}
     with (
         replicas(tmp_path, 2, **shared) as pair,
         Gateway(tmp_path / "gateway", [each.port for each in pair]) as gateway,

@@ -1,4 +1,4 @@
-"""`python -m tests.cases`: inputs that failed once, each with the file that keeps it right and its tests, in Markdown.
+"""`python -m tests.cases`: inputs that failed once, each with the file that handles it and its tests, in Markdown.
 
 The inputs are the rows of ../shared/cases.md; a row is named by the kind in its first column, which several may share.
 Tests carry `pytest.mark.case("KIND")`, and promtool's cases the comment `# case: KIND` above them.
@@ -12,7 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 COMMENT = re.compile(r"# case: (?P<kind>.+)\n +- name: (?P<quote>\"?)(?P<name>.+?)(?P=quote)\n")
 
-# the file in which the fault was, or which keeps the input right now
+# the file that had the fault, or that handles the input now
 CAUSES = {
     ".env": "lab/env_file.py",
     "URL options": "service/urls.py",
@@ -77,7 +77,7 @@ def named_tests(root: Path) -> dict[str, list[str]]:
 def _in_python(root: Path) -> Iterator[tuple[str, str]]:
     for file in sorted(root.glob("tests/**/test_*.py")):
         tree = ast.parse(file.read_text())
-        # tables of parameters, and marks with a name, stand beside the tests
+        # parameter tables and named marks are module-level assignments
         values = {
             target.id: node.value
             for node in tree.body
@@ -93,7 +93,7 @@ def _in_python(root: Path) -> Iterator[tuple[str, str]]:
 
 
 def _kinds(node: ast.AST, values: dict[str, ast.expr]) -> Iterator[str]:
-    """What `mark.case` is called with in an expression, and in the values of the names in it."""
+    """The arguments of `mark.case` in an expression, and in the values of the names that it uses."""
     for part in ast.walk(node):
         if isinstance(part, ast.Name) and part.id in values:
             yield from _kinds(values[part.id], {name: each for name, each in values.items() if name != part.id})
@@ -108,7 +108,7 @@ def _in_promtool(root: Path) -> Iterator[tuple[str, str]]:
 
 
 def main() -> None:
-    """Prints the table: a line a row where ../shared/cases.md is there, else a line a kind."""
+    """Prints the table: one line per row of ../shared/cases.md, or one per kind if that file does not exist."""
     page = ROOT.parent / "shared/cases.md"
     tests = named_tests(ROOT)
     listed = rows(page.read_text()) if page.exists() else [(kind, "") for kind in sorted(CAUSES)]

@@ -10,19 +10,19 @@ from xdist.scheduler import LoadScopeScheduling
 
 from testbed import Postgres, RedisCluster
 
-# What waits longest starts first: the stacks mostly wait for timers, and the other tests run meanwhile.
+# Tests that wait longest start first: the stacks mostly wait for timers, while the other tests run.
 FOLDERS = ("stack", "browser", "integration", "alerts", "unit", "kubernetes")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts first what waits longest."""
+    """Puts the tests that wait longest first."""
     items.sort(key=lambda item: FOLDERS.index(item.path.relative_to(Path(__file__).parent).parts[0]))
 
 
 class SharedServers(LoadScopeScheduling):
     """Which tests one worker of `pytest -n` runs: those of a module share servers, and those of a stack the stack.
 
-    By name, since pytest-xdist 3.8 does not tell its own groups (`--dist loadgroup`) apart under pytest 9.2.
+    Grouped by name, since under pytest 9.2 pytest-xdist 3.8 does not distinguish its own groups (`--dist loadgroup`).
     """
 
     def _split_scope(self, nodeid: str) -> str:
@@ -31,7 +31,7 @@ class SharedServers(LoadScopeScheduling):
             return "docker" if re.search(r"[\[-]docker[]-]", nodeid) else "native"
         if module.startswith("tests/browser/"):
             return "browser"
-        # these share nothing
+        # these tests share nothing
         return nodeid if module.startswith("tests/alerts/") else module
 
 
@@ -62,7 +62,7 @@ def database_url(postgres: Postgres) -> str:
 
 @pytest.fixture
 def clean_cluster(redis_cluster: RedisCluster) -> Iterator[RedisCluster]:
-    """The Redis Cluster, well and empty, and made well again after the test."""
+    """The Redis Cluster, healthy and empty; repaired after the test."""
     redis_cluster.repair()
     yield redis_cluster
     redis_cluster.repair()

@@ -1,7 +1,7 @@
 """The metrics that the parts of a healthy, idle stack expose.
 
-The service's and the desk's metrics come from their own code; those of the exporters were taken from Debian
-12's, the oldest that are supported, and hold only names that the newest have too.
+The service's and the desk's metrics come from their own code; those of the exporters were recorded from Debian 12's,
+the oldest supported ones, and have only names that the newest have too.
 """
 
 import asyncio
@@ -46,12 +46,12 @@ def pages() -> dict[str, Page]:
 
 
 def load_metric_names() -> set[str]:
-    """What a load generator writes to Prometheus while it runs; an idle stack has none of it."""
+    """The metrics that a load generator writes to Prometheus while it runs; an idle stack has none of them."""
     return {sample.name for metric in metrics(Measured(), "ramp", "ramp") for sample in metric.samples}
 
 
 def scrapes(address: str) -> list[dict[str, Any]]:
-    """Prometheus' scrape configuration of those pages, with the jobs and labels that the stack's has."""
+    """A scrape configuration of these pages, with the same jobs and labels as the stack's."""
 
     def target(path: str, **labels: str) -> dict[str, Any]:
         return {"targets": [address], "labels": {"__metrics_path__": path, **labels}}

@@ -1,6 +1,6 @@
 """Widths of Inter's medium weight, in which Grafana writes the titles of panels, measured from the font."""
 
-# thousandths of the font's size → characters
+# width in thousandths of the font size → characters
 _WIDTHS = {
     217: "'",
     249: "ijl",
@@ -74,5 +74,5 @@ _OF = {character: width for width, characters in _WIDTHS.items() for character i
 
 
 def width_of(text: str, size: float = 14) -> float:
-    """Pixels that a line of text takes in a font of this size, kerning left out. ASCII only."""
+    """The width in pixels of a line of text in a font of this size, without kerning. ASCII only."""
     return sum(_OF[character] for character in text) * size / 1000

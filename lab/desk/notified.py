@@ -46,7 +46,7 @@ class Notified:
         self._url = url
         self._registry = CollectorRegistry()
         self._notified = Counter(
-            "alert_told",
+            "alert_notifications",
             "Times that an alert fired and notified.",
             ["alertname"],
             registry=self._registry,

@@ -39,7 +39,7 @@ TIMES_FIRED = _times(_starts(FIRING))
 # fired again within five minutes of resolving
 FLAPPED = _times(f"({_starts(FIRING)} and count by (alertname) (count_over_time({FIRING}[5m] offset 15s)))")
 PER_DAY = f"({TIMES_FIRED}) / $__range_s * 86400"
-NOTIFIED = f"sum by (alertname) (round(increase(alert_told_total[$__range]))) or {SILENT}"
+NOTIFIED = f"sum by (alertname) (round(increase(alert_notifications_total[$__range]))) or {SILENT}"
 
 
 # a signal's unit in the catalog → Grafana's

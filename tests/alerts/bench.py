@@ -42,7 +42,7 @@ def groups() -> list[dict[str, Any]]:
     """The groups of every rule file of the stack."""
     files = [*ROOT.glob("observability/prometheus/rules/*.yml"), *ROOT.glob("alerts/rules/*.yml")]
     return [
-        # a name is of one group in a file, and all stand in one file here
+        # group names are unique only within a file, and here all groups are in one file
         {**group, "name": f"{file.parent.parent.name}-{file.stem}-{group['name']}"}
         for file in sorted(files)
         for group in yaml.safe_load(file.read_text())["groups"]
@@ -50,7 +50,7 @@ def groups() -> list[dict[str, Any]]:
 
 
 def rules_of(alert: str) -> list[dict[str, Any]]:
-    """The rules of one alert and of all that they read, in groups. A missing threshold concerns all of them."""
+    """The rules of one alert and all rules that they read, in groups; for `ThresholdsMissing`, all rules."""
     wanted, names = set[str](), {alert}
     flat = [(group["name"], number, rule) for group in groups() for number, rule in enumerate(group["rules"])]
     while names:
@@ -70,7 +70,7 @@ def rules_of(alert: str) -> list[dict[str, Any]]:
 def run(
     folder: Path, alert: str, rules: list[dict[str, Any]], own_cases: Cases | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Runs an alert's cases, or others, on these groups of rules; exit status 1 where one fails."""
+    """Runs an alert's cases, or the given ones, on these groups of rules; exit status 1 if one fails."""
     files = write(folder, alert, rules, own_cases)
     return subprocess.run(
         ["promtool", "test", "rules", *files], cwd=folder, capture_output=True, text=True, timeout=300, check=False
@@ -78,7 +78,7 @@ def run(
 
 
 def write(folder: Path, alert: str, rules: list[dict[str, Any]], own_cases: Cases | None = None) -> list[str]:
-    """Writes what promtool tests, and returns the files of cases: one for each evaluation interval."""
+    """Writes the rules and cases for promtool, and returns the files of cases: one per evaluation interval."""
     chosen = cases()[alert] if own_cases is None else own_cases
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "rules.yml").write_text(yaml.safe_dump({"groups": rules}))

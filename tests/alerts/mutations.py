@@ -1,4 +1,4 @@
-"""Mutations of rules. For each of them a case must fail, or the cases prove nothing.
+"""Mutations of rules. For each of them at least one case must fail; otherwise the cases prove nothing.
 
 Changed are each comparison, window and label matcher, the threshold, the floor, the `for` and the objective, in an
 alert's own rules and in the recordings that it reads.
@@ -15,19 +15,19 @@ from lab.alerts.durations import milliseconds
 from tests.alerts.bench import rules_of
 
 Groups = list[dict[str, Any]]
-# how far a number is moved; small whole ones are moved by one
+# the factor by which a number is changed; small integers are changed by one
 FACTOR, SMALL = 1.3, 5
 TURNED = {">": "<", "<": ">", "==": "!=", ">=": "<"}
 _COMPARISON = re.compile(r"(?<=[\s)])(>=|==|>|<)(?= (?:on|bool|\d))")
 _WINDOW = re.compile(r"\[(\d+[smhd](?:\d+[smhd])*)\]|(?<=offset )(\d+[smhd](?:\d+[smhd])*)")
 _OBJECTIVE = re.compile(r"(?<=vector\()0\.\d+(?=\))")
 _MATCHER = re.compile(r'(\w+)(=~|!~|!=|=)("[^"]*")')
-# what a rule calls its own series by: without it, it would read those of every alert
+# the matcher of a rule for its own alert's series: without it, the rule would read those of every alert
 _OWN = "alert"
 
 
 def mutations(alert: str) -> Iterator[tuple[str, Groups]]:
-    """Each broken set of the rules of one alert, with what is broken."""
+    """Each mutated set of the rules of one alert, with a description of the mutation."""
     rules = rules_of(alert)
     for number, rule in enumerate(_flat(rules)):
         if rule.get("alert") == alert or rule.get("labels", {}).get(_OWN) == alert:
@@ -36,7 +36,7 @@ def mutations(alert: str) -> Iterator[tuple[str, Groups]]:
 
 @cache
 def readers() -> dict[str, list[str]]:
-    """The recordings that alerts read, each with these alerts; not the series of an alert's own form."""
+    """The shared recording rules that alerts read, each with those alerts."""
     found: dict[str, list[str]] = {}
     for alert in load_alerts():
         for rule in _flat(rules_of(alert.name)):
@@ -47,7 +47,7 @@ def readers() -> dict[str, list[str]]:
 
 
 def recording_mutations(record: str, alert: str) -> Iterator[tuple[str, Groups]]:
-    """Each set of the alert's rules in which this recording is broken, with what is broken."""
+    """Each set of the alert's rules in which this recording rule is mutated, with a description of the mutation."""
     rules = rules_of(alert)
     for number, rule in enumerate(_flat(rules)):
         if rule.get("record") == record:
@@ -86,7 +86,7 @@ def _rule(rule: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _moved(value: float) -> tuple[float, ...]:
     if value == round(value) and value < SMALL:
-        # a count: between it and the next there is nothing
+        # a count: there is no value between two adjacent integers
         return (value + 1, value - 1) if value else (1.0,)
     return value * FACTOR, value / FACTOR
 

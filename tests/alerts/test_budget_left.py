@@ -1,7 +1,8 @@
 """How much of the error budget is spent when each burn rate alert fires, with promtool, for two periods.
 
-A steady burn that begins after a healthy time is just beyond the alert's factor: it fires once its long window is full
-of it. The budget of the period is known from the traffic, so what the bad requests until then took of it is a figure.
+After a healthy period, a steady burn just above the alert's factor begins: the alert fires once its long window
+contains only that burn. The traffic determines the budget of the period, and with it the share that the bad requests
+have spent by then.
 """
 
 import shutil
@@ -16,7 +17,7 @@ from lab.alerts.slo import BURNS, LEVELS, Burn, Level, promql
 from lab.alerts.thresholds import load_thresholds
 from tests.alerts import bench
 
-# requests in a step, and how far the burn is beyond the factor
+# requests per step, and by how much the burn exceeds the factor
 TRAFFIC, BEYOND = 10_000, 1.1
 SPENT = {"Fast": 0.02, "Medium": 0.05, "Slow": 0.1, "VerySlow": 0.1}
 LONGEST_STEP = timedelta(minutes=2)
@@ -25,7 +26,7 @@ LONGEST_STEP = timedelta(minutes=2)
 @pytest.mark.parametrize("period", [timedelta(days=3), timedelta(days=10)], ids=promql)
 @pytest.mark.parametrize("burn", BURNS, ids=lambda burn: burn.name)
 @pytest.mark.parametrize("level", LEVELS, ids=lambda level: level.name)
-def test_a_burn_alert_fires_when_its_share_of_the_budget_is_spent_and_the_rest_is_left(
+def test_a_burn_alert_fires_when_its_share_of_the_budget_is_spent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, level: Level, burn: Burn, period: timedelta
 ) -> None:
     if not shutil.which("promtool"):
@@ -41,7 +42,7 @@ def test_a_burn_alert_fires_when_its_share_of_the_budget_is_spent_and_the_rest_i
     firing = f'ALERTS{{alertname="{alert}", alertstate="firing"}}'
     budget = TRAFFIC * (period / step) * (1 - level.objective)
     lost = f"({_bad_requests(level)}) / {budget:.10g}"
-    # what goes while the alert waits for its time is no more than that time takes
+    # during the alert's `for`, no more is spent than the burn spends in that time
     most = share * BEYOND * (fires - healthy) * step / burn.long
     assert most < 1.35 * share
     case = {
@@ -59,10 +60,10 @@ def test_a_burn_alert_fires_when_its_share_of_the_budget_is_spent_and_the_rest_i
 
 
 @pytest.mark.case("outage")
-def test_an_hour_in_which_only_the_gateway_answered_has_spent_the_budget(tmp_path: Path) -> None:
+def test_an_hour_in_which_only_the_gateway_answered_spends_the_budget(tmp_path: Path) -> None:
     if not shutil.which("promtool"):
         pytest.skip("no promtool installed: lab/stack/install.sh")
-    # ten requests a minute; for the last hour the replicas are gone, and their series with them
+    # ten requests a minute; in the last hour the replicas do not exist, nor do their series
     before, outage = 71 * 60, 60
     gateway, replica = "gateway_request_duration_seconds_count", "http_server_request_duration_seconds_count"
     series = {
@@ -82,7 +83,7 @@ def test_an_hour_in_which_only_the_gateway_answered_has_spent_the_budget(tmp_pat
         "input_series": [{"series": name, "values": values} for name, values in series.items()],
         "promql_expr_test": [
             _holds(f"count({remaining} > 0.99)", timedelta(minutes=before - 1)),
-            # 600 of 43,200 failed, where 43 may
+            # 600 of 43,200 failed; the objective allows 43
             _holds(f"count({remaining} < -12 > -14)", timedelta(minutes=before + outage)),
         ],
     }
@@ -91,7 +92,7 @@ def test_an_hour_in_which_only_the_gateway_answered_has_spent_the_budget(tmp_pat
 
 
 def _rules(alert: str, level: Level, burn: Burn) -> list[dict[str, Any]]:
-    """The rules of one alert, written for the period as it is set now."""
+    """The rules of one alert, generated for the current period."""
     tuning, definition = load_thresholds()[alert], slo.definition(level, burn)
     windows = (promql(burn.short), promql(burn.long))
     recorded = [
@@ -113,7 +114,7 @@ def _rules(alert: str, level: Level, burn: Burn) -> list[dict[str, Any]]:
 
 
 def _traffic(level: Level, bad: float, healthy: int, steps: int) -> list[dict[str, str]]:
-    """Counters of the gateway: healthy traffic, then a steady part of bad requests."""
+    """Counters of the gateway: healthy traffic, then a constant share of bad requests."""
     burning, good = int(steps - healthy), TRAFFIC - bad
     before = healthy * TRAFFIC
 
@@ -134,7 +135,7 @@ def _traffic(level: Level, bad: float, healthy: int, steps: int) -> list[dict[st
 
 
 def _bad_requests(level: Level) -> str:
-    """All bad requests since the beginning, from the counters themselves."""
+    """All bad requests since the start, from the counters themselves."""
     if level.name == "availability":
         return 'sum(gateway_request_duration_seconds_count{status_class="5xx"})'
     return "sum(gateway_request_duration_seconds_count) - sum(gateway_request_duration_seconds_bucket)"

@@ -14,7 +14,7 @@ ALERTS = load_alerts()
 
 
 @pytest.mark.parametrize("alert", [alert.name for alert in ALERTS])
-def test_every_case_of_an_alert_comes_out_as_it_says(tmp_path: Path, alert: str) -> None:
+def test_every_case_of_an_alert_has_its_stated_result(tmp_path: Path, alert: str) -> None:
     if not shutil.which("promtool"):
         pytest.skip("no promtool installed: lab/stack/install.sh")
     done = bench.run(tmp_path, alert, bench.rules_of(alert))
@@ -23,7 +23,7 @@ def test_every_case_of_an_alert_comes_out_as_it_says(tmp_path: Path, alert: str)
 
 @pytest.mark.long
 @pytest.mark.docker
-def test_every_case_comes_out_the_same_under_the_promtool_of_the_image_that_compose_names(tmp_path: Path) -> None:
+def test_every_case_has_the_same_result_with_the_promtool_of_the_composed_image(tmp_path: Path) -> None:
     words = (ROOT / "compose.yaml").read_text().split()
     image = next(word for word in words if word.startswith("prom/prometheus:"))
     if not shutil.which("docker"):
@@ -34,7 +34,7 @@ def test_every_case_comes_out_the_same_under_the_promtool_of_the_image_that_comp
         bench.write(tmp_path / alert.name, alert.name, bench.rules_of(alert.name))
     test = "cd $each && promtool test rules cases-*.yml >/tmp/said 2>&1"
     script = f"for each in *; do ({test}) || {{ echo $each; cat /tmp/said; }}; done"
-    # root, since pytest's folders are for their owner alone
+    # root, since only the owner can read pytest's folders
     run = ["docker", "run", "--rm", "--user", "0", "--network", "none", "--entrypoint", "sh", "-w", "/cases"]
     done = subprocess.run(
         [*run, "-v", f"{tmp_path}:/cases:ro", image, "-c", script],
@@ -48,13 +48,13 @@ def test_every_case_comes_out_the_same_under_the_promtool_of_the_image_that_comp
 
 
 @pytest.mark.parametrize("record", ["alert_threshold", "alert_floor"])
-def test_a_single_missing_threshold_or_floor_is_reported(tmp_path: Path, record: str) -> None:
+def test_every_single_missing_threshold_or_floor_is_reported(tmp_path: Path, record: str) -> None:
     rules = bench.rules_of("ThresholdsMissing")
     numbers = next(group["rules"] for group in rules if any("record" in rule for rule in group["rules"]))
     numbers.remove(next(rule for rule in numbers if rule.get("record") == record))
     firing = 'ALERTS{alertname="ThresholdsMissing", alertstate="firing"}'
     case = {
-        "name": "ThresholdsMissing fires when one is missing, once that has held for its time",
+        "name": "ThresholdsMissing fires when one is missing for the time of its `for`",
         "interval": "5s",
         "promql_expr_test": [
             {"expr": firing, "eval_time": "15s", "exp_samples": []},

@@ -9,7 +9,7 @@ from lab.alerts.catalog import load_alerts
 from tests.alerts import bench
 from tests.alerts.mutations import mutations, readers, recording_mutations
 
-# the one always fires, and what the other looks for is put to the test in test_cases.py
+# the first always fires, and test_cases.py tests the second
 APART = {"DeadMansSwitch", "ThresholdsMissing"}
 
 
@@ -43,7 +43,7 @@ def test_a_broken_recording_fails_a_case_of_an_alert_that_reads_it(tmp_path: Pat
 
 
 @pytest.mark.parametrize("alert", ["ErrorRatioHigh", "NoTraffic"])
-def test_a_turned_comparison_fails_a_case(tmp_path: Path, alert: str) -> None:
+def test_a_reversed_comparison_fails_a_case(tmp_path: Path, alert: str) -> None:
     turned = [rules for what, rules in mutations(alert) if what.startswith(("rule: >", "rule: <"))]
     assert turned
     for number, rules in enumerate(turned):

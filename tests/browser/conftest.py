@@ -67,7 +67,7 @@ class Viewer:
 
 @pytest.fixture(scope="session")
 def dashboards(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
-    """The committed dashboards, and one with all that ours do not have."""
+    """The committed dashboards, and one with everything that they do not use."""
     folder = tmp_path_factory.mktemp("dashboards")
     for file in root.glob("observability/grafana/dashboards/*.json"):
         (folder / file.name).write_text(file.read_text())
@@ -77,7 +77,7 @@ def dashboards(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def prometheus_url(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Iterator[str]:
-    """A Prometheus that scrapes a stack that is well, and an exporter with odd labels and exemplars."""
+    """A Prometheus that scrapes a healthy stack, and an exporter with odd labels and exemplars."""
     rules = [*root.glob("observability/prometheus/rules/*.yml"), *root.glob("alerts/rules/*.yml")]
     with (
         Expositions(idle_stack.pages()) as stack,
@@ -120,7 +120,7 @@ def shared_browser() -> Iterator[webdriver.Chrome]:
 
 @pytest.fixture
 def browser(shared_browser: webdriver.Chrome) -> webdriver.Chrome:
-    """A Chromium at a blank page, with what it logged before forgotten."""
+    """A Chromium at a blank page, with its log cleared."""
     shared_browser.get("about:blank")
     shared_browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     shared_browser.get_log("browser")

@@ -10,7 +10,7 @@ _BEGAN = time.time()
 
 
 def odd_metrics() -> bytes:
-    """A counter, a gauge with a hostile label, states, and a histogram with an exemplar, which all grow."""
+    """A counter, a gauge with a hostile label, states, and a histogram with an exemplar; their values keep changing."""
     age = time.time() - _BEGAN
     fast, slow = int(age * 20), int(age * 2)
     lines = [

@@ -21,7 +21,7 @@ PANEL = "[aria-label='Failed and slow requests']"
 
 @pytest.fixture(scope="module")
 def followed(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Iterator[Viewer]:
-    """A viewer before a replica whose every write is slow, and that had one write fail while its database hung."""
+    """A viewer of a replica whose writes are all slow, and of which one write failed while its database hung."""
     folder = tmp_path_factory.mktemp("followed")
     with TraceStore(folder) as store, Postgres() as postgres:
         settings = {
@@ -63,16 +63,14 @@ def line(browser: webdriver.Chrome, words: str) -> tuple[str, str]:
 
 
 def open_trace(browser: webdriver.Chrome, address: str, name: str) -> str:
-    """Opens a trace, and gives the text of its log lines."""
+    """Opens a trace, and returns the text of its log lines."""
     browser.get(address)
     wait_for(lambda: browser.execute_script("return document.querySelector('main')?.dataset.drawn"), 20, "the trace")
     assert browser.find_element(By.TAG_NAME, "h1").text == name
     return browser.find_element(By.CSS_SELECTOR, ".gh-lines").text
 
 
-def test_a_failed_request_leads_from_its_line_on_the_panel_to_why_it_failed(
-    browser: webdriver.Chrome, followed: Viewer
-) -> None:
+def test_a_failed_requests_line_on_the_panel_links_to_the_reason(browser: webdriver.Chrome, followed: Viewer) -> None:
     browser.get(f"{followed.url}/d/requests?from=now-5m&refresh=5s")
     text, address = line(browser, "503")
     assert "database" in text

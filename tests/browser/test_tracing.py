@@ -21,7 +21,7 @@ MARKUP = "<img src=x onerror=alert(1)>"
 
 @pytest.fixture(scope="module")
 def traced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Viewer]:
-    """A viewer before a store with forty requests: one failed, and one full of markup."""
+    """A viewer of a trace store with forty requests, of which one failed and one contains markup."""
     folder = tmp_path_factory.mktemp("tracing")
     now = time.time_ns()
     spans = [
@@ -81,14 +81,14 @@ def test_a_search_narrows_and_leads_to_the_waterfall_and_its_lines(browser: webd
     assert severe(browser) == []
 
 
-def test_the_slowest_come_first_where_asked(browser: webdriver.Chrome, traced: Viewer) -> None:
+def test_the_slowest_traces_come_first_on_request(browser: webdriver.Chrome, traced: Viewer) -> None:
     browser.get(f"{traced.url}/traces?order=slowest&least=20&var-route=%2Ftasks")
     drawn(browser)
     wait_for(lambda: len(rows(browser)) == 19, 20, "those of 20 ms and more")
     assert "38 ms" in rows(browser)[0]
 
 
-def test_markup_in_a_trace_stays_text(browser: webdriver.Chrome, traced: Viewer) -> None:
+def test_markup_in_a_trace_is_escaped(browser: webdriver.Chrome, traced: Viewer) -> None:
     for path in ("/traces", f"/trace/{HOSTILE.hex()}"):
         browser.get(traced.url + path)
         drawn(browser)
@@ -99,14 +99,14 @@ def test_markup_in_a_trace_stays_text(browser: webdriver.Chrome, traced: Viewer)
     assert severe(browser) == []
 
 
-def test_the_address_of_grafanas_dashboard_of_a_trace_leads_to_it(browser: webdriver.Chrome, traced: Viewer) -> None:
+def test_the_url_of_grafanas_trace_dashboard_opens_the_trace(browser: webdriver.Chrome, traced: Viewer) -> None:
     browser.get(f"{traced.url}/d/trace?var-traceId={FAILED.hex()}")
     wait_for(lambda: browser.current_url.endswith(f"/trace/{FAILED.hex()}"), 20, "the trace")
     browser.get(f"{traced.url}/d/trace")
     wait_for(lambda: browser.current_url.endswith("/traces"), 20, "the search")
 
 
-def test_a_trace_that_is_gone_says_so(browser: webdriver.Chrome, traced: Viewer) -> None:
+def test_an_unknown_trace_is_reported_as_such(browser: webdriver.Chrome, traced: Viewer) -> None:
     browser.get(f"{traced.url}/trace/{'a' * 32}")
     drawn(browser)
     assert "no trace" in browser.find_element(By.CSS_SELECTOR, ".gh-banner").text

@@ -22,7 +22,7 @@ from tests.browser.odd_dashboard import HOSTILE, TRACE
 
 COMMITTED = sorted(file.stem for file in DASHBOARDS.glob("*.json"))
 
-# what each kind leaves in its body when it has drawn: elements to count, and whether a canvas must have ink
+# what each panel type has in its body when drawn: elements to count, and whether a canvas must have visible pixels
 DRAWN = {
     "timeseries": ".gh-chart canvas",
     "heatmap": ".gh-chart canvas",
@@ -36,7 +36,7 @@ DRAWN = {
 
 
 def _open(browser: webdriver.Chrome, address: str) -> None:
-    """Opens a page that draws once: a refresh would replace elements that a test holds."""
+    """Opens a page without refresh, which would replace elements that a test uses."""
     browser.get(address if "refresh=" in address else f"{address}{'&' if '?' in address else '?'}refresh=")
     wait_for(lambda: browser.find_elements(By.CLASS_NAME, "gh-panel"), 20, "panels")
     see_all(browser)
@@ -44,7 +44,7 @@ def _open(browser: webdriver.Chrome, address: str) -> None:
 
 
 def _texts(browser: webdriver.Chrome, selector: str, name: str = "innerText") -> list[str]:
-    """A property of each element, in one step: a refresh of the page may replace elements between two."""
+    """A property of each element, read in one step, because a refresh may replace elements between two steps."""
     found: list[str] = browser.execute_script(
         "return [...document.querySelectorAll(arguments[0])].map(shown => shown[arguments[1]])", selector, name
     )
@@ -56,7 +56,7 @@ def _complaints(browser: webdriver.Chrome) -> list[str]:
 
 
 def _blank(browser: webdriver.Chrome) -> list[str]:
-    """Titles of the panels that should show something and show nothing."""
+    """Titles of the panels that are blank although they should not be."""
     found: list[str] = browser.execute_script(
         """
         const inked = (canvas) => {
@@ -86,7 +86,7 @@ def test_every_panel_of_a_committed_dashboard_is_drawn(browser: webdriver.Chrome
     assert _complaints(browser) == []
 
 
-def test_the_list_leads_to_each_dashboard(browser: webdriver.Chrome, viewer: Viewer) -> None:
+def test_the_list_links_to_each_dashboard(browser: webdriver.Chrome, viewer: Viewer) -> None:
     browser.get(viewer.url)
     cards = wait_for(lambda: browser.find_elements(By.CLASS_NAME, "gh-card"), 20, "the list")
     uids = [(card.get_attribute("href") or "").rpartition("/")[2] for card in cards]
@@ -95,7 +95,7 @@ def test_the_list_leads_to_each_dashboard(browser: webdriver.Chrome, viewer: Vie
     assert _complaints(browser) == []
 
 
-def test_a_panel_says_in_its_place_which_query_failed_and_why(browser: webdriver.Chrome, viewer: Viewer) -> None:
+def test_a_panel_shows_in_place_which_query_failed_and_why(browser: webdriver.Chrome, viewer: Viewer) -> None:
     _open(browser, f"{viewer.url}/d/odd")
     shown = problems(browser)
     assert shown.keys() == {"broken query", "nothing there", "unknown kind"}
@@ -113,7 +113,7 @@ def _of(browser: webdriver.Chrome, title: str, selector: str) -> list[str]:
     return _texts(browser, f"[aria-label='{title}'] {selector}")
 
 
-def test_surprising_rendering_of_grafana_is_reproduced(browser: webdriver.Chrome, viewer: Viewer) -> None:
+def test_surprising_grafana_rendering_is_reproduced(browser: webdriver.Chrome, viewer: Viewer) -> None:
     _open(browser, f"{viewer.url}/d/odd")
     # `merge` joins rows by every label, and a bare metric's name is one
     assert len(_of(browser, "bare metrics", "tbody tr")) == 2
@@ -134,7 +134,7 @@ def test_a_panel_without_data_says_what_it_waits_for(browser: webdriver.Chrome, 
     assert "waiting" not in problems(browser)
 
 
-def test_the_overview_fits_a_wall_without_scrolling(browser: webdriver.Chrome, viewer: Viewer) -> None:
+def test_the_overview_fits_a_wall_screen_without_scrolling(browser: webdriver.Chrome, viewer: Viewer) -> None:
     browser.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride", {"width": 1920, "height": 1080, "deviceScaleFactor": 1, "mobile": False}
     )
@@ -169,7 +169,7 @@ def test_an_override_sets_the_colour_of_its_series(browser: webdriver.Chrome, vi
     assert red == blue > 150
 
 
-def test_a_name_in_the_legend_shows_its_series_alone(browser: webdriver.Chrome, viewer: Viewer) -> None:
+def test_clicking_a_legend_entry_shows_only_its_series(browser: webdriver.Chrome, viewer: Viewer) -> None:
     _open(browser, f"{viewer.url}/d/odd")
 
     def pressed() -> list[str]:
@@ -185,7 +185,7 @@ def test_a_name_in_the_legend_shows_its_series_alone(browser: webdriver.Chrome, 
     wait_for(lambda: pressed() == ["true", "true"], 10, "all series again")
 
 
-def test_a_chosen_value_and_time_go_along_to_the_next_dashboard(browser: webdriver.Chrome, viewer: Viewer) -> None:
+def test_links_between_dashboards_keep_variables_and_time_range(browser: webdriver.Chrome, viewer: Viewer) -> None:
     _open(browser, f"{viewer.url}/d/replicas-gateway?from=now-5m&to=now&var-replica=todo-2&refresh=")
     names = _texts(browser, ".gh-legend-name")
     assert "todo-2" in names
@@ -211,7 +211,7 @@ def test_choosing_a_value_of_a_variable_updates_the_panels(browser: webdriver.Ch
     )
 
 
-def test_panels_are_asked_again_until_paused(browser: webdriver.Chrome, viewer: Viewer) -> None:
+def test_panels_are_refreshed_until_paused(browser: webdriver.Chrome, viewer: Viewer) -> None:
     def drawings() -> int:
         counts: list[str] = browser.execute_script(
             "return [...document.querySelectorAll('[data-drawn]')].map(panel => panel.dataset.drawn)"
@@ -245,7 +245,7 @@ def test_the_tooltip_of_a_chart_has_the_unit_of_each_series(browser: webdriver.C
     assert re.search(r"quiet\s+[\d.]+ B$", tip.text, re.MULTILINE)
 
 
-def test_where_no_store_of_traces_answers_an_exemplar_is_an_id_and_no_dead_link(
+def test_without_a_trace_store_an_exemplar_is_an_id_without_a_link(
     browser: webdriver.Chrome, tmp_path: Path, prometheus_url: str, dashboards: Path
 ) -> None:
     nowhere = {**os.environ, "TEMPO_PORT": str(free_port())}
@@ -301,7 +301,7 @@ def test_a_banner_says_that_the_viewer_has_stopped(browser: webdriver.Chrome, tm
     wait_for(lambda: "glasshouse view" in banner.text, 30, "the viewer's name")
 
 
-def test_an_unknown_dashboard_is_a_sentence(browser: webdriver.Chrome, viewer: Viewer) -> None:
+def test_an_unknown_dashboard_is_one_sentence_of_error(browser: webdriver.Chrome, viewer: Viewer) -> None:
     browser.get(f"{viewer.url}/d/nope")
     banner = wait_for(lambda: browser.find_elements(By.CLASS_NAME, "gh-banner"), 10, "a banner")[0]
     assert "no dashboard 'nope'" in banner.text
@@ -327,7 +327,7 @@ def test_a_snapshot_is_drawn_from_a_file_without_a_server(
     assert json.loads(browser.execute_script("return JSON.stringify(performance.getEntriesByType('resource'))")) == []
 
 
-def test_the_server_reaches_nothing_of_prometheus_but_the_panels(viewer: Viewer) -> None:
+def test_the_server_forwards_only_the_queries_of_panels_to_prometheus(viewer: Viewer) -> None:
     with httpx.Client(base_url=viewer.url, trust_env=False) as client:
         for path in ("/api/v1/query?query=up", "/-/reload", "/-/quit", "/api/v1/admin/tsdb/snapshot"):
             assert client.get(path).status_code == 404

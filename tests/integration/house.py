@@ -25,7 +25,7 @@ from service.telemetry.tracing import Tracing
 
 
 class Delayed:
-    """Calls to an object, each held up before and after, for up to `most` seconds."""
+    """A proxy that delays each call to an object, before and after it, by up to `most` seconds."""
 
     def __init__(self, inner: object, chance: random.Random, most: float) -> None:
         self._inner = inner
@@ -45,7 +45,7 @@ class Delayed:
         return delayed
 
     async def _wait(self) -> None:
-        # often not at all, sometimes long: it is the rare straggler that brings an old value back
+        # mostly no delay, sometimes a long one: only a rare very late fill can bring an old value back
         share = self._chance.random() ** 4
         if share > 0.05:
             await asyncio.sleep(self._most * share)

@@ -28,7 +28,7 @@ EXPRESSION = (
     'alert_signal{alert="Loud"} > on (alert) group_left () alert_threshold'
     ' and on (unit) alert_events{alert="Loud"} >= on (alert) group_left () alert_floor'
 )
-# groups of their own, as in the stack, so that each is evaluated at another moment of the second
+# one group per rule, as in the stack, so that Prometheus evaluates each at a different offset
 RULES = {
     "groups": [
         {
@@ -61,7 +61,10 @@ RULES = {
 
 
 def _page(began: float) -> bytes:
-    """Units that are loud for some seconds, then silent, then away, each in its own order; some with too few events."""
+    """Units whose signal is above the threshold for a while, below it or absent, each in its own order.
+
+    Some have too few events.
+    """
     lines = []
     for unit in range(UNITS):
         chance = random.Random(unit)
@@ -83,11 +86,11 @@ def test_a_backtest_of_twenty_episodes_agrees_with_prometheus(tmp_path: Path) ->
         scrape = {"job_name": "units", "static_configs": [{"targets": [pages.address]}]}
         with PrometheusServer(tmp_path, [scrape], [rules]) as server, Prometheus(server.url) as prometheus:
 
-            def told() -> list[Episode]:
+            def ended() -> list[Episode]:
                 history = PrometheusHistory(prometheus, began, time.time())
                 return [each for each in episodes_in_alerts(history, WATCHED, INTERVAL_MS) if each.ended is not None]
 
-            wait_for(lambda: len(told()) >= 20, 90, "twenty episodes")
+            wait_for(lambda: len(ended()) >= 20, 90, "twenty episodes")
             history = PrometheusHistory(prometheus, began, time.time())
             truth = episodes_in_alerts(history, WATCHED, INTERVAL_MS)
             traced = trace(history, WATCHED)
@@ -96,14 +99,14 @@ def test_a_backtest_of_twenty_episodes_agrees_with_prometheus(tmp_path: Path) ->
             evaluated = foreign.evaluate(rule, history)
     assert traced is not None
     _agree(truth, episodes(traced))
-    # numbers that are given are the same as those that were recorded
+    # given thresholds have the same result as recorded ones
     assert episodes(traced) == episodes(traced, WATCHED.numbers)
-    # and a recording says what the server says
+    # a recording has the same result as the server
     recording.save(taken, tmp_path / "units.om.xz")
     again = trace(recording.load(tmp_path / "units.om.xz"), WATCHED)
     assert again is not None
     _agree(truth, episodes(again))
-    # and so does the expression itself, evaluated by the server at the rule's moments, as for anyone's rule file
+    # so has the expression itself, evaluated by the server at the rule's times, as for a foreign rule file
     _agree(truth, evaluated)
 
 
@@ -117,7 +120,7 @@ def _agree(truth: list[Episode], found: list[Episode]) -> None:
 def _is_within_one_evaluation(change: Change) -> bool:
     then, now = change.then, change.now
     if then is None or now is None:
-        # the history began or ended in the middle of it
+        # the history began or ended during the episode
         return (then or now).ended is None  # type: ignore[union-attr]
     if abs(then.fired - now.fired) > INTERVAL_MS:
         return False

@@ -18,7 +18,7 @@ CLIENTS = 100
 
 @pytest.fixture(scope="module")
 def replica(tmp_path_factory: pytest.TempPathFactory) -> object:
-    # a timeout that a busy machine does not reach: a body that timed out would not delay other requests either
+    # longer than a busy machine needs; a body that timed out would not delay other requests, and prove nothing
     patient = {"BODY_TIMEOUT_SECONDS": "600", "DATABASE_TIMEOUT_SECONDS": "30"}
     with Replica(tmp_path_factory.mktemp("replica"), **patient) as made:
         yield made
@@ -26,7 +26,7 @@ def replica(tmp_path_factory: pytest.TempPathFactory) -> object:
 
 @pytest.fixture
 async def load(replica: Replica) -> AsyncIterator[Load]:
-    """Ordinary clients meanwhile."""
+    """A load of ordinary clients during the test."""
     shots = {
         "read": lambda client: client.get("/tasks"),
         "write": lambda client: client.post("/tasks", json={"task": "x"}),
@@ -70,12 +70,12 @@ async def test_a_body_of_one_byte_per_second_does_not_delay_other_clients(replic
             await asyncio.sleep(0.05)
 
 
-async def test_a_header_of_64_kib_is_refused(replica: Replica, load: Load) -> None:
+async def test_a_header_of_64_kib_is_rejected(replica: Replica, load: Load) -> None:
     for _ in range(10):
         with connected(replica) as client:
             client.sendall(b"GET /tasks HTTP/1.1\r\nHost: x\r\nX-Long: " + b"x" * 65536 + b"\r\n\r\n")
             answer = client.recv(64)
-            # refused or read, but not a failure of the service
+            # rejected or served, but not a server error
             assert answer == b"" or answer.startswith((b"HTTP/1.1 200", b"HTTP/1.1 4")), answer
     await assert_all_is_well(load)
 
@@ -91,7 +91,7 @@ async def test_a_header_of_64_kib_is_refused(replica: Replica, load: Load) -> No
         b"POST /tasks HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n{}",
     ],
 )
-async def test_nonsense_is_refused(replica: Replica, load: Load, sent: bytes) -> None:
+async def test_malformed_requests_cause_no_server_error(replica: Replica, load: Load, sent: bytes) -> None:
     with connected(replica) as client:
         client.sendall(sent)
         client.shutdown(socket.SHUT_WR)
@@ -108,7 +108,7 @@ async def test_a_client_that_disconnects_does_not_affect_others(replica: Replica
     await assert_all_is_well(load)
 
 
-def test_a_client_that_disconnects_within_its_body_is_not_an_error_of_the_service(replica: Replica) -> None:
+def test_a_client_that_disconnects_while_sending_its_body_is_not_a_server_error(replica: Replica) -> None:
     def posts(status: str) -> float:
         labels = {"http_request_method": "POST", "http_response_status_code": status}
         return replica.metrics().value("http_server_request_duration_seconds_count", http_route="/tasks", **labels)
@@ -121,7 +121,7 @@ def test_a_client_that_disconnects_within_its_body_is_not_an_error_of_the_servic
     assert posts("500") == faults
 
 
-def test_a_body_that_does_not_end_is_given_up(tmp_path: Path) -> None:
+def test_a_body_that_does_not_arrive_in_time_gets_408(tmp_path: Path) -> None:
     with Replica(tmp_path, BODY_TIMEOUT_SECONDS="0.3") as replica, connected(replica) as client:
         client.sendall(SLOW_BODY)
         answer = b"".join(iter(lambda: client.recv(4096), b""))
@@ -130,7 +130,7 @@ def test_a_body_that_does_not_end_is_given_up(tmp_path: Path) -> None:
         assert replica.metrics().value("http_server_active_requests") == 0
 
 
-async def test_beyond_the_bound_requests_are_shed_at_once(tmp_path: Path) -> None:
+async def test_requests_beyond_the_concurrency_limit_are_shed_at_once(tmp_path: Path) -> None:
     with Replica(tmp_path, MAX_CONCURRENT_REQUESTS="10") as small, ExitStack() as stack:
         for _ in range(10):
             stack.enter_context(connected(small)).sendall(SLOW_BODY)

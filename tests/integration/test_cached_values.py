@@ -1,4 +1,4 @@
-"""Values under the cache's keys: foreign values are misses, and nothing is evicted or stored in vain."""
+"""Values under the cache's keys: foreign values are misses, and no value is evicted or stored unnecessarily."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,7 +24,7 @@ def replica(
 
 @pytest.fixture
 def task(replica: Replica) -> str:
-    """The path of a new task, which is cached."""
+    """The path of a new task that is in the cache."""
     path: str = httpx.post(f"{replica.url}/tasks", json={"task": "mine"}).headers["location"]
     assert httpx.get(replica.url + path).status_code == 200
     return path
@@ -40,7 +40,7 @@ FOREIGN: dict[str, Callable[[Node, str], object]] = {
     "no UTF-8": lambda node, key: node.ask("SET", key, b"\xff\xfe:\x00:1:{"),  # type: ignore[arg-type]
     "another task": lambda node, key: node.client.set(key, '9:9:9:{"id":"0193a5f0-7c1e-7d3a-9b1f-2f6c8e4d5a6b"}'),
     "half a task": lambda node, key: node.client.set(key, str(node.client.get(key))[:-9]),
-    "numbers that are none": lambda node, key: node.client.set(key, "1:x:1:{}"),
+    "invalid numbers": lambda node, key: node.client.set(key, "1:x:1:{}"),
     "a list": lambda node, key: (node.client.delete(key), node.client.rpush(key, "garbage")),
     "a hash": lambda node, key: (node.client.delete(key), node.client.hset(key, "a", "b")),
 }
@@ -48,7 +48,7 @@ FOREIGN: dict[str, Callable[[Node, str], object]] = {
 
 @pytest.mark.case("foreign value")
 @pytest.mark.parametrize("foreign", FOREIGN)
-def test_a_value_that_is_not_ours_is_a_miss_and_is_replaced(
+def test_a_foreign_value_is_a_miss_and_is_replaced(
     replica: Replica, redis_cluster: RedisCluster, task: str, foreign: str
 ) -> None:
     node, key = redis_cluster.master_of(key_of(task)), key_of(task)
@@ -64,7 +64,7 @@ def test_a_value_that_is_not_ours_is_a_miss_and_is_replaced(
 @pytest.mark.case("foreign value")
 @pytest.mark.parametrize("foreign", [name for name in FOREIGN if "task" not in name])
 @pytest.mark.parametrize("key", [PAGES_KEY, f"{PAGES_KEY}:7:None"])
-def test_a_page_that_is_not_ours_is_a_miss_and_is_replaced(
+def test_a_foreign_value_under_a_pages_key_is_a_miss_and_is_replaced(
     replica: Replica, redis_cluster: RedisCluster, task: str, foreign: str, key: str
 ) -> None:
     FOREIGN[foreign](redis_cluster.master_of(key), key)
@@ -75,7 +75,7 @@ def test_a_page_that_is_not_ours_is_a_miss_and_is_replaced(
     wait_for(lambda: httpx.get(f"{replica.url}/tasks?limit=7").json()["items"][0]["done"], what="the change")
 
 
-def test_a_refused_write_evicts_nothing(replica: Replica, redis_cluster: RedisCluster, task: str) -> None:
+def test_a_rejected_write_evicts_nothing(replica: Replica, redis_cluster: RedisCluster, task: str) -> None:
     node, key = redis_cluster.master_of(key_of(task)), key_of(task)
     assert httpx.get(f"{replica.url}/tasks?limit=7").status_code == 200
     pages = redis_cluster.master_of(PAGES_KEY).client
@@ -91,10 +91,10 @@ def test_a_refused_write_evicts_nothing(replica: Replica, redis_cluster: RedisCl
     assert after == before
 
 
-def test_a_write_gives_no_longer_life_to_what_was_cached(
+def test_a_failed_write_does_not_extend_the_ttl_of_the_cached_value(
     replica: Replica, redis_cluster: RedisCluster, task: str
 ) -> None:
-    """What is about to expire expires, also while it is being changed: only the new value has a new life."""
+    """A value that is about to expire does so although a write to it fails: only a new value gets a new TTL."""
     node, key = redis_cluster.master_of(key_of(task)), key_of(task)
     old = node.client.get(key)
     assert node.client.pexpire(key, 300)
@@ -103,7 +103,7 @@ def test_a_write_gives_no_longer_life_to_what_was_cached(
     wait_for(lambda: node.client.get(key) != old, 10, "the end of the old value")
 
 
-def test_a_value_of_another_format_is_not_looked_at(
+def test_a_value_of_another_format_is_not_read(
     replica: Replica, redis_cluster: RedisCluster, tmp_path: Path, task: str
 ) -> None:
     """Release 0.1.0 kept its values under other keys."""

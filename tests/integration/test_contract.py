@@ -13,7 +13,7 @@ import pytest
 from testbed import Replica
 from tests.integration.conftest import FORMS
 
-# and, in this module, with a pooler that gives each transaction another connection
+# in this module also with a pooler that gives each transaction another connection
 pytestmark = pytest.mark.parametrize("service", [*FORMS, "pooled"], indirect=True, scope="module")
 JSON = {"Content-Type": "application/json"}
 UNKNOWN_ID = "00000000-0000-7000-8000-000000000000"
@@ -34,7 +34,7 @@ def created(client: httpx.Client, text: str = "Water the plants", **more: Any) -
 
 
 def assert_problem(answer: httpx.Response, status: int) -> dict[str, Any]:
-    """Holds an answer against RFC 9457, and gives the problem."""
+    """Checks a response against RFC 9457, and returns the problem details."""
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     problem = answer.json()
@@ -84,7 +84,7 @@ def test_a_deleted_task_is_gone(client: httpx.Client) -> None:
     assert_problem(client.patch(path, json={"done": True}), 404)
 
 
-def test_a_lost_update_is_refused(client: httpx.Client) -> None:
+def test_a_lost_update_is_rejected(client: httpx.Client) -> None:
     path = f"/tasks/{created(client)['id']}"
     assert client.patch(path, json={"task": "first"}, headers={"If-Match": '"1"'}).status_code == 200
     assert_problem(client.patch(path, json={"task": "second"}, headers={"If-Match": '"1"'}), 412)
@@ -96,14 +96,14 @@ def test_a_lost_update_is_refused(client: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("condition", ['"x"', '"0"', 'W/"1"', '"99999999999999999999"', "1-", '"1', ","])
-def test_a_condition_that_names_no_version_is_not_met(client: httpx.Client, condition: str) -> None:
+def test_a_precondition_without_a_valid_etag_fails(client: httpx.Client, condition: str) -> None:
     path = f"/tasks/{created(client)['id']}"
     assert_problem(client.patch(path, json={"done": True}, headers={"If-Match": condition}), 412)
-    # nor by a change that would change nothing
+    # nor with a change that has no effect
     assert_problem(client.patch(path, json={"done": False}, headers={"If-Match": condition}), 412)
 
 
-def test_a_current_copy_is_not_sent_again(client: httpx.Client) -> None:
+def test_a_current_etag_gets_304(client: httpx.Client) -> None:
     path = f"/tasks/{created(client)['id']}"
     for current in ('"1"', 'W/"1"', '"0", "1"', "*"):
         answer = client.get(path, headers={"If-None-Match": current})
@@ -132,7 +132,7 @@ def test_a_current_copy_is_not_sent_again(client: httpx.Client) -> None:
         (b'{"task": "%s"}' % (b"x" * 65536), 413),
     ],
 )
-def test_a_body_that_does_not_fit_is_refused(client: httpx.Client, body: bytes, status: int) -> None:
+def test_a_body_over_the_size_limit_is_rejected(client: httpx.Client, body: bytes, status: int) -> None:
     assert_problem(client.post("/tasks", content=body, headers=JSON), status)
     path = f"/tasks/{created(client)['id']}"
     assert_problem(client.patch(path, content=body, headers=JSON), status)
@@ -143,7 +143,7 @@ def test_a_problem_names_the_field(client: httpx.Client) -> None:
     assert any(error.get("key") == "task" for error in problem["errors"]), problem
 
 
-def test_texts_of_1_and_500_characters_fit(client: httpx.Client) -> None:
+def test_texts_of_1_and_500_characters_are_accepted(client: httpx.Client) -> None:
     for text in ("x", "ä" * 500, "\U0001f331" * 500):
         assert created(client, text)["task"] == text
 
@@ -191,7 +191,7 @@ def test_an_unknown_task_or_path_is_answered_with_problem_details(client: httpx.
         ("TRACE", "/tasks", {"GET", "POST"}),
     ],
 )
-def test_a_method_that_a_route_lacks_is_405_with_those_it_has(
+def test_an_unsupported_method_is_405_with_the_supported_ones(
     client: httpx.Client, method: str, path: str, allowed: set[str]
 ) -> None:
     answer = client.request(method, path)
@@ -199,7 +199,7 @@ def test_a_method_that_a_route_lacks_is_405_with_those_it_has(
     assert allowed <= {each.strip() for each in answer.headers["allow"].split(",")}
 
 
-def test_a_client_that_takes_no_json_gets_406(client: httpx.Client) -> None:
+def test_a_client_that_does_not_accept_json_gets_406(client: httpx.Client) -> None:
     path = f"/tasks/{created(client)['id']}"
     for accept in ("text/html", "image/*", "application/xml;q=0.9"):
         assert_problem(client.get(path, headers={"Accept": accept}), 406)
@@ -218,21 +218,21 @@ def test_a_body_without_content_type_json_gets_415(client: httpx.Client) -> None
     assert client.post("/tasks", content=b'{"task": "x"}', headers=headers).status_code == 201
 
 
-def test_a_problem_carries_the_callers_trace(client: httpx.Client) -> None:
+def test_problem_details_have_a_trace_id(client: httpx.Client) -> None:
     trace = "0af7651916cd43dd8448eb211c80319c"
     headers = {"traceparent": f"00-{trace}-b7ad6b7169203331-01"}
-    # without an endpoint for traces none is made, and an id is given all the same
+    # without an OTLP endpoint no span is created, but there is an id all the same
     assert assert_problem(client.get("/tasks/nothing", headers=headers), 404)["trace_id"]
 
 
 @pytest.mark.parametrize("path", ["/tasks", "/tasks/nothing", "/health", "/nothing"])
-def test_every_answer_has_security_headers(client: httpx.Client, path: str) -> None:
+def test_every_response_has_security_headers(client: httpx.Client, path: str) -> None:
     headers = client.get(path).headers
     assert {name: headers.get(name) for name in SECURITY} == SECURITY
     assert "server" not in headers
 
 
-def test_long_answers_are_compressed_as_the_client_can(client: httpx.Client) -> None:
+def test_long_responses_are_compressed_with_a_supported_coding(client: httpx.Client) -> None:
     for number in range(20):
         created(client, f"{number}: " + "water the plants " * 10)
     plain = client.get("/tasks", headers={"Accept-Encoding": "identity"})
@@ -249,7 +249,7 @@ def test_long_answers_are_compressed_as_the_client_can(client: httpx.Client) -> 
 
 
 def pages(client: httpx.Client, **parameters: Any) -> list[list[dict[str, Any]]]:
-    """Every page from the first to the last."""
+    """All pages, from the first to the last."""
     found = []
     cursor: dict[str, str] = {}
     while True:
@@ -260,7 +260,7 @@ def pages(client: httpx.Client, **parameters: Any) -> list[list[dict[str, Any]]]
         cursor = {"cursor": page["next"]}
 
 
-def test_pages_go_through_all_tasks_newest_first(client: httpx.Client) -> None:
+def test_pages_list_all_tasks_newest_first(client: httpx.Client) -> None:
     made = [created(client, done=number % 3 == 0)["id"] for number in range(25)]
     read = pages(client, limit=10)
     assert all(len(page) == 10 for page in read[:-1])
@@ -294,7 +294,7 @@ def test_the_first_page_shows_a_write_at_once(client: httpx.Client) -> None:
         assert client.get("/tasks", params={"limit": 1}).json()["items"][0]["id"] != task["id"]
 
 
-def test_health_names_what_it_depends_on(client: httpx.Client, service: Replica) -> None:
+def test_health_lists_its_dependencies(client: httpx.Client, service: Replica) -> None:
     answer = client.get("/health")
     assert (answer.status_code, answer.json()["status"]) == (200, "healthy")
     dependencies = answer.json()["dependencies"]
@@ -306,7 +306,7 @@ def test_health_names_what_it_depends_on(client: httpx.Client, service: Replica)
     assert client.get("/health/ready").json() == {"status": "ready"}
 
 
-def test_the_docs_page_needs_nothing_from_elsewhere(client: httpx.Client) -> None:
+def test_the_docs_page_loads_nothing_from_other_hosts(client: httpx.Client) -> None:
     page = client.get("/schema")
     assert page.status_code == 200
     assert page.headers["content-type"].startswith("text/html")

@@ -25,7 +25,7 @@ def prometheus_url(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Iter
         PrometheusServer(tmp_path_factory.mktemp("prometheus"), idle_stack.scrapes(stack.address), rules) as server,
         Prometheus(server.url) as prometheus,
     ):
-        # a window ends on a whole step, up to five seconds ago: by then all was scraped twice and recorded
+        # a window ends on a whole step, up to five seconds ago; by then everything has been scraped twice and recorded
         for settled in (
             "count(replica:process_cpu:ratio_rate1m offset 6s) == 3",
             "count(rate(redis_commands_processed_total[1m] offset 6s)) == 6",
@@ -41,7 +41,7 @@ def _recently() -> Window:
     return Window.of(now - 60, now)
 
 
-def test_every_panel_of_an_idle_stack_has_a_number_or_says_what_it_waits_for(prometheus_url: str) -> None:
+def test_every_panel_of_an_idle_stack_has_a_value_or_a_no_data_text(prometheus_url: str) -> None:
     with Prometheus(prometheus_url) as prometheus:
         checked = list(check_panels(prometheus, load_dashboards(), _recently()))
     blank = {
@@ -54,7 +54,7 @@ def test_every_panel_of_an_idle_stack_has_a_number_or_says_what_it_waits_for(pro
     assert len(checked) > 90
 
 
-def test_annotations_can_be_asked(prometheus_url: str) -> None:
+def test_annotations_can_be_queried(prometheus_url: str) -> None:
     window = _recently()
     with Prometheus(prometheus_url) as prometheus:
         for dashboard in load_dashboards():
@@ -76,7 +76,7 @@ def test_variables_have_values_and_choosing_one_narrows_a_panel(prometheus_url: 
         assert {series.labels["replica"] for series in prometheus.query(query)} == {"todo-1", "todo-3"}
 
 
-def test_replicas_are_named_and_never_addressed(prometheus_url: str) -> None:
+def test_replicas_appear_by_name_and_never_by_address(prometheus_url: str) -> None:
     with Prometheus(prometheus_url) as prometheus:
         for dashboard in load_dashboards():
             for panel in dashboard.panels_of("prometheus"):
@@ -96,7 +96,7 @@ def test_the_command_prints_the_panels_and_their_number(prometheus_url: str) -> 
     )
 
 
-def test_a_stack_that_is_down_is_exit_status_2_and_one_line() -> None:
+def test_without_a_stack_it_is_one_line_of_error_and_exit_status_2() -> None:
     outcome = CliRunner().invoke(check, ["--url", f"http://127.0.0.1:{free_port()}"])
     assert outcome.exit_code == 2
     assert outcome.stderr.count("\n") == 1
@@ -104,7 +104,7 @@ def test_a_stack_that_is_down_is_exit_status_2_and_one_line() -> None:
 
 
 @pytest.mark.parametrize("fault", ["empty", "refused", "metric", "label", "value"])
-def test_a_panel_at_fault_is_exit_status_1(
+def test_a_faulty_panel_is_exit_status_1(
     prometheus_url: str, fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     query = {

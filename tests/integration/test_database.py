@@ -28,7 +28,7 @@ from service.telemetry.metrics import Metrics
 from service.telemetry.tracing import Tracing
 from testbed import Postgres, Relay, environment, replicas, until
 
-# what release 0.1.0 made, by SQLAlchemy's create_all
+# the schema of release 0.1.0, created by SQLAlchemy's create_all
 OLD_SCHEMA = """
 CREATE TABLE tasks (id {uuid} NOT NULL PRIMARY KEY, task TEXT NOT NULL, done BOOLEAN NOT NULL, version INTEGER NOT NULL,
   created_at {time} NOT NULL, updated_at {time} NOT NULL);
@@ -97,7 +97,7 @@ async def test_a_read_and_a_write_are_one_round_trip_each(
     assert counts == [1] * 6
 
 
-async def test_the_server_gives_up_before_the_client_does(open_database: Open) -> None:
+async def test_the_servers_statement_timeout_is_below_the_clients(open_database: Open) -> None:
     database = await open_database(DATABASE_TIMEOUT_SECONDS="2")
     names = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
     rows = await database.read(sa.select(*(sa.func.current_setting(name) for name in names)))
@@ -129,7 +129,7 @@ async def test_an_exhausted_pool_does_not_count_as_a_failure_of_the_database(ope
     with pytest.raises(Unavailable, match="no connection of the pool"):
         await database.read(sa.select(sa.literal(1)))
     assert database.breaker.state == CLOSED
-    # and the health check does not wait for the requests
+    # the health check does not wait for the requests
     await database.ping()
     await sleeping
 
@@ -159,9 +159,7 @@ async def test_setting_the_wall_clock_back_does_not_keep_a_breaker_open(
 
 
 @pytest.mark.case("database breaker")
-async def test_a_ping_that_is_answered_closes_the_breaker(
-    open_database: Open, postgres: Postgres, database_url: str
-) -> None:
+async def test_a_successful_ping_closes_the_breaker(open_database: Open, postgres: Postgres, database_url: str) -> None:
     with Relay(postgres.port) as relay:
         url = database_url.replace(f":{postgres.port}/", f":{relay.port}/")
         database = await open_database(DATABASE_URL=url, BREAKER_FAILURES="1", BREAKER_OPEN_SECONDS="3600")
@@ -188,7 +186,7 @@ async def test_a_cancelled_trial_does_not_close_the_breaker(
         trials: list[asyncio.Task[Any]] = []
 
         async def is_tried() -> bool:
-            # another, where one came too early or met the connection that was cut
+            # repeated, because a call may come too early or use the connection that was cut
             if not trials or trials[-1].done():
                 trials.append(asyncio.create_task(database.read(sa.select(sa.func.pg_sleep(1)))))
                 await asyncio.sleep(0)
@@ -210,7 +208,7 @@ def psql_file(postgres: Postgres, url: str, text: str) -> str:
     return postgres.sql(text, url.rsplit("/", 1)[1])
 
 
-async def test_the_migrations_make_what_the_statements_know(database_url: str) -> None:
+async def test_the_migrations_create_the_tables_of_the_statements(database_url: str) -> None:
     await migrate(load_settings({"DATABASE_URL": database_url}))
     engine = create_async_engine(database_url)
     async with engine.connect() as connection:
@@ -253,7 +251,7 @@ async def test_a_schema_of_a_later_release_is_left_as_it_is(postgres: Postgres, 
 
 @pytest.fixture(scope="module")
 def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Postgres, Path]]:
-    """A PostgreSQL with TLS, and the certificate that it shows, its own authority."""
+    """A PostgreSQL with TLS, and its self-signed certificate."""
     with Postgres() as server:
         directory = server.directory
         certificate, key = directory / "server.crt", directory / "server.key"
@@ -304,9 +302,7 @@ async def test_sslmode_does_what_libpq_does(
 
 @pytest.mark.case("URL options")
 @pytest.mark.parametrize("options", ["?sslmode=require", "?sslmode=verify-full"])
-def test_a_server_that_does_not_fit_sslmode_is_refused_with_one_line(
-    tmp_path: Path, database_url: str, options: str
-) -> None:
+def test_a_server_that_violates_sslmode_is_one_line_of_error(tmp_path: Path, database_url: str, options: str) -> None:
     settings = environment(DATABASE_URL=database_url + options, STARTUP_TIMEOUT_SECONDS="0.1")
     done = subprocess.run(
         [sys.executable, "-m", "service"],

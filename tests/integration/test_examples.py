@@ -54,7 +54,7 @@ def _value(prometheus: str, query: str) -> float | None:
     return float(found[0]["value"][1]) if found else None
 
 
-def test_the_instrumented_service_exposes_what_the_dashboards_look_for(service: str) -> None:
+def test_the_example_service_exposes_the_metrics_of_the_dashboards(service: str) -> None:
     assert httpx.get(f"{service}/hello/you", trust_env=False).text == "hello, you"
     lines = httpx.get(f"{service}/metrics", trust_env=False).text.splitlines()
     counted = [line for line in lines if line.startswith(f"{REQUEST_DURATION.name}_count{{")]
@@ -88,18 +88,18 @@ def test_the_dashboards_draw_the_service_of_the_example(
         wait_for(lambda: _answers(address), 30, "the viewer")
         panels = httpx.get(address, trust_env=False).json()["panels"]
         panel = next(each["id"] for each in panels if each["title"] == "Request rate")
-        # a step of the range may be older than the first value
+        # the first steps of the range may be older than the first value
         wait_for(lambda: highest() > 0, 30, "a rate on the panel")
     finally:
         viewer.stop()
 
 
-def test_the_alert_of_the_example_is_tried_with_another_number(root: Path, service: str, prometheus: str) -> None:
+def test_the_example_alert_is_tuned_with_another_threshold(root: Path, service: str, prometheus: str) -> None:
     command = [sys.executable, "-m", "lab", "tune", "--rules", "examples/alerts.yml", "--alert", "HighErrorRate"]
     asked = [*command, "--replace", "0.05=0.02", "--prometheus", prometheus, "--last", "5m"]
 
     def has_new_episode() -> bool:
-        # a share of failures between the two numbers
+        # a ratio of failures between the two thresholds
         for _ in range(29):
             httpx.get(f"{service}/hello/you", trust_env=False)
         httpx.get(f"{service}/broken", trust_env=False)
@@ -108,4 +108,4 @@ def test_the_alert_of_the_example_is_tried_with_another_number(root: Path, servi
         assert "HighErrorRate" in done.stdout
         return "new" in done.stdout
 
-    wait_for(has_new_episode, 120, "an episode that only the lower number has")
+    wait_for(has_new_episode, 120, "an episode that only the lower threshold has")

@@ -54,7 +54,7 @@ def pair(
         2,
         DATABASE_URL=postgres.new_database(),
         REDIS_URL=redis_cluster.url,
-        # on a busy machine a cluster that is well takes longer than the default
+        # on a busy machine a healthy cluster takes longer than the default timeout
         REDIS_TIMEOUT_SECONDS="0.5",
         OTEL_EXPORTER_OTLP_ENDPOINT=receiver.endpoint,
         TRACE_SAMPLE_RATIO="0.5",
@@ -64,7 +64,7 @@ def pair(
 
 @pytest.fixture
 def well(pair: list[Replica], redis_cluster: RedisCluster, postgres: Postgres) -> Iterator[list[Replica]]:
-    """The replicas, on servers that are well; and made well again after the test."""
+    """The replicas, with healthy servers, which are repaired after the test."""
     yield pair
     redis_cluster.repair()
     postgres.resume()
@@ -106,7 +106,7 @@ async def load(well: list[Replica]) -> AsyncIterator[Load]:
 
 
 def statuses(outcomes: dict[str, list[Outcome]]) -> dict[str, set[int]]:
-    """The statuses that came, by kind of request."""
+    """The received statuses, by kind of request."""
     return {kind: {each.status for each in found} for kind, found in outcomes.items()}
 
 
@@ -130,7 +130,7 @@ def body_is(outcome: Outcome, status: str) -> bool:
 
 
 async def health_says(load: Load, status: str) -> None:
-    """Waits until every replica's /health says so; its answers are a second old at the most."""
+    """Waits until every replica's /health has this status; its answers are a second old at most."""
 
     async def says() -> bool:
         return all(body_is(each, status) for each in await load.answered("/health", 10))
@@ -153,7 +153,7 @@ async def test_nothing_fails(well: list[Replica], load: Load) -> None:
 
 @pytest.mark.parametrize("hurt", HURTS)
 @pytest.mark.parametrize("role", ["master", "replica"])
-async def test_one_redis_node_fails(
+async def test_one_redis_node_goes_down(
     load: Load, well: list[Replica], redis_cluster: RedisCluster, hurt: str, role: str
 ) -> None:
     master = redis_cluster.masters()[0]
@@ -173,7 +173,7 @@ async def test_one_redis_node_fails(
         every.setdefault(each.kind, []).append(each)
     report(f"one {role} {hurt}", every)
     assert statuses(after) == all_well()
-    # from the start of the fault to its end, only the documented statuses
+    # from the start of the fault to its end, only the documented statuses occur
     assert statuses(every) == all_well()
     assert {each.body["status"] for each in every["/health"]} <= {"healthy", "degraded"}
     await until(lambda: _breakers_are_closed(well, "redis"), 15, "closed breakers")
@@ -233,7 +233,7 @@ async def test_a_replica_takes_over_on_command(load: Load, well: list[Replica], 
         every.setdefault(each.kind, []).append(each)
     report("failover on command", every)
     assert statuses(every) == all_well()
-    # and the service has noticed: nothing goes to the wrong node any more, which would bypass cache and limit
+    # the service knows the new primaries: no command goes to a wrong node, which would bypass cache and rate limit
     raised = total(well, "cache_epoch_raised_total")
     bypassed = total(well, "rate_limit_decisions_total", decision="bypassed")
     await load.each_answered(COUNT)
@@ -242,7 +242,7 @@ async def test_a_replica_takes_over_on_command(load: Load, well: list[Replica], 
 
 
 @pytest.mark.parametrize("hurt", HURTS)
-async def test_the_database_fails(load: Load, well: list[Replica], postgres: Postgres, hurt: str) -> None:
+async def test_the_database_goes_down(load: Load, well: list[Replica], postgres: Postgres, hurt: str) -> None:
     HURTS[hurt](postgres)
     await health_says(load, "unhealthy")
     allowed = total(well, "rate_limit_decisions_total", decision="allowed")
@@ -274,7 +274,7 @@ async def test_the_database_fails(load: Load, well: list[Replica], postgres: Pos
     assert statuses(back) == all_well()
 
 
-async def test_the_trace_collector_fails(load: Load, well: list[Replica], receiver: OtlpReceiver) -> None:
+async def test_the_trace_collector_goes_down(load: Load, well: list[Replica], receiver: OtlpReceiver) -> None:
     await until(lambda: _exports(well), 15, "exported spans")
     before = [replica.memory_bytes for replica in well]
     usual = await load.each_answered(COUNT)

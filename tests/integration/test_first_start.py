@@ -25,7 +25,7 @@ from lab.stack.native import (
 
 @pytest.fixture
 def home() -> Iterator[Home]:
-    """A home that PostgreSQL's own user reaches, which pytest's folders are not."""
+    """A home directory that PostgreSQL's user can reach; pytest's folders are not."""
     folder = Path(tempfile.mkdtemp(prefix="glasshouse h\u00e4user "))
     folder.chmod(0o755)
     made = Home(folder)
@@ -35,7 +35,7 @@ def home() -> Iterator[Home]:
 
 
 @pytest.mark.case("locale")
-def test_a_locale_that_is_not_installed_does_not_keep_the_database_from_being_made(
+def test_the_database_is_created_even_if_the_locale_is_not_installed(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LC_ALL", "xx_XX.UTF-8")
@@ -43,8 +43,8 @@ def test_a_locale_that_is_not_installed_does_not_keep_the_database_from_being_ma
     assert (home.data / "postgres/PG_VERSION").read_text().strip().isdigit()
 
 
-def test_a_first_start_that_was_interrupted_is_taken_up_again(home: Home) -> None:
-    # what initdb leaves where it was killed half-way
+def test_an_interrupted_first_start_is_repeated(home: Home) -> None:
+    # the files that a killed initdb leaves
     half = home.data / "postgres.new"
     half.mkdir()
     (half / "PG_VERSION").write_text("15\n")
@@ -55,7 +55,7 @@ def test_a_first_start_that_was_interrupted_is_taken_up_again(home: Home) -> Non
 
 @pytest.mark.case("path of the clone")
 @pytest.mark.parametrize("name", ["a b", "h\u00e4user", "it's", "a(b)", "a&b|c", "a,b=c", "@+~!", "-a"])
-def test_nginx_and_redis_read_their_configuration_in_an_odd_folder(tmp_path: Path, name: str) -> None:
+def test_nginx_and_redis_accept_a_configuration_in_a_folder_with_special_characters(tmp_path: Path, name: str) -> None:
     home, settings = Home(tmp_path / name), LabSettings()
     check_paths(home)
     for folder in (home.config, home.logs, home.data / "gateway", home.data / "redis-1"):
@@ -65,9 +65,9 @@ def test_nginx_and_redis_read_their_configuration_in_an_odd_folder(tmp_path: Pat
     found = {each.name: shlex.split(each.command) for each in programs(settings, home, {})}
     nginx = subprocess.run([*found["gateway"], "-t"], capture_output=True, text=True, check=False)
     assert nginx.returncode == 0, nginx.stderr
-    # it opens its logs where they were meant to be
+    # nginx opens its logs in the right folder
     assert (home.logs / "gateway-requests.log").exists()
-    # a setting that there is not ends it once all others were read
+    # an unknown setting ends it after all others were parsed
     redis = subprocess.run([*found["redis-1"], "--no-such", "1"], capture_output=True, text=True, check=False)
     assert "no-such" in redis.stdout + redis.stderr
     assert str(home.data / "tempo") in str(yaml.safe_load(tempo_config(settings, home)))

@@ -17,7 +17,7 @@ LONGEST = 500
 
 @pytest.fixture
 def disk() -> Iterator[Path]:
-    """A disk of its own, of some megabytes."""
+    """A separate disk of some megabytes."""
     place = Path(tempfile.mkdtemp(prefix="glasshouse-disk-"))
     options = f"size={MEGABYTES}m,mode=0755"
     mounted = subprocess.run(
@@ -32,7 +32,7 @@ def disk() -> Iterator[Path]:
 
 
 def fill(place: Path) -> Path:
-    """Leaves no room; the file that takes it."""
+    """Fills the disk, and returns the file that does."""
     filler = place / "filler"
     with filler.open("wb", buffering=0) as file:
         try:
@@ -54,7 +54,7 @@ def test_a_full_disk_loses_no_acknowledged_task(disk: Path, tmp_path: Path, monk
             acknowledged: list[str] = []
 
             def write() -> int:
-                # no two are alike, or they would be compressed
+                # all different, because equal ones would be compressed
                 answer = client.post("/tasks", json={"task": os.urandom(LONGEST // 2).hex()})
                 if answer.status_code == 201:
                     acknowledged.append(answer.headers["location"])
@@ -66,13 +66,13 @@ def test_a_full_disk_loses_no_acknowledged_task(disk: Path, tmp_path: Path, monk
 
             assert write() == 201
             filler = fill(disk)
-            wait_for(lambda: write() == 503, 120, "a write that is refused")
+            wait_for(lambda: write() == 503, 120, "a write that is rejected")
             assert "database" in client.get("/health").text
             filler.unlink()
-            # as the supervisor does
+            # as supervisor does
             if not postgres.is_running:
                 postgres.start()
-            wait_for(lambda: write() == 201, 60, "a write that is taken again")
+            wait_for(lambda: write() == 201, 60, "a write that succeeds again")
             assert [path for path in acknowledged if client.get(path).status_code != 200] == []
             wait_for(lambda: client.get("/health").json()["status"] == "healthy", 30, "health")
         lines = replica.output()

@@ -1,4 +1,4 @@
-"""Bytes of all kinds under every kind of key that the service has in Redis: a miss, and never a failed request."""
+"""Random bytes under every kind of key that the service has in Redis are a miss, and never fail a request."""
 
 import random
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ def replica(
 
 
 def odd(chance: random.Random, old: bytes) -> bytes:
-    """Bytes that are nothing, or nearly what was there."""
+    """Random bytes, or a mutation of the previous value."""
     if not old or not chance.randrange(4):
         return chance.randbytes(chance.randrange(60))
     parts = old.split(b":", 3)
@@ -47,7 +47,7 @@ def odd(chance: random.Random, old: bytes) -> bytes:
 
 
 def put(node: Node, key: str, chance: random.Random) -> bytes:
-    """Puts something under the key. What it is, where it is a string."""
+    """Writes a random value of a random type under the key, and returns it if it is a string."""
     kind = chance.randrange(8)
     old = node.ask("GET", key) if kind < 5 and node.ask("TYPE", key) in ("string", b"string") else b""
     node.ask("DEL", key)
@@ -60,7 +60,7 @@ def put(node: Node, key: str, chance: random.Random) -> bytes:
 
 
 def put_count(node: Node, key: str, chance: random.Random) -> None:
-    """Puts odd numbers into a client's count, or something that is no count."""
+    """Writes odd numbers into a client's rate limit counter, or something that is not a counter."""
     if not chance.randrange(3):
         put(node, key, chance)
         return
@@ -70,7 +70,7 @@ def put_count(node: Node, key: str, chance: random.Random) -> None:
 
 @pytest.mark.case("foreign value")
 @pytest.mark.parametrize("count", [40, pytest.param(600, marks=pytest.mark.long)], ids=["few", "many"])
-def test_whatever_is_under_a_key_is_a_miss_and_fails_no_request(
+def test_fuzzed_cache_values_are_misses_and_fail_no_request(
     replica: Replica, redis_cluster: RedisCluster, count: int
 ) -> None:
     chance = random.Random(SEED + count)
@@ -87,13 +87,13 @@ def test_whatever_is_under_a_key_is_a_miss_and_fails_no_request(
             put_count(redis_cluster.master_of(limit), limit, chance)
             client.headers["X-Forwarded-For"] = address
             answer = client.get(path)
-            # a count of somebody else's making may be beyond the limit
+            # a foreign counter may be above the limit
             assert answer.status_code in (200, 404, 429), (value, answer.text)
             redis_cluster.master_of(limit).ask("DEL", limit)
             if read_value(name, value) is None:
                 answer = client.get(path)
                 assert (answer.status_code, answer.json()["task"]) == (200, str(number - 1)), value
-            # what is written after it is what is read, whatever was there
+            # a read returns the last write, whatever the previous value was
             assert client.patch(path, json={"task": str(number)}).status_code == 200
             assert client.get("/tasks?limit=7").status_code == 200
             if read_value(name, value) is None:

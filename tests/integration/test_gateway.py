@@ -43,7 +43,7 @@ async def _created(client: httpx.AsyncClient) -> httpx.Response:
 
 
 async def _changed(client: httpx.AsyncClient) -> httpx.Response:
-    """A PATCH with If-Match, of a task of its own."""
+    """A PATCH with If-Match to a task of its own."""
     made = await _created(client)
     if made.status_code != 201:
         # a POST may fail where a PATCH may not; other tests check it
@@ -101,7 +101,7 @@ async def test_a_killed_replica_fails_no_read_no_conditional_change_and_no_delet
     assert set(load.statuses("GET")) == {200}
     assert set(load.statuses("PATCH")) == {200}
     assert set(load.statuses("DELETE")) == {204}
-    # a POST in flight to the replica that died is not retried, since it could be executed twice
+    # a POST in flight to the killed replica is not retried, because it could be executed twice
     posts = load.statuses("POST")
     assert set(posts) <= {201, 503}
     assert posts[503] <= 8
@@ -135,19 +135,19 @@ async def test_a_paused_replica_fails_no_read_no_conditional_change_and_no_delet
 
 
 def answers_of(replica: Replica, method: str, status: int) -> float:
-    """How many requests a replica has answered so."""
+    """How many requests a replica has answered with this status."""
     labels = {"http_request_method": method, "http_response_status_code": str(status)}
     return replica.metrics().value("http_server_request_duration_seconds_count", **labels)
 
 
 def answering(gateway: Path) -> list[str]:
-    """The address of the replica whose answer each request got, by the gateway's log."""
+    """The address of the replica that answered each request, from the gateway's log."""
     lines = (gateway / "access.log").read_text().splitlines()
     return [json.loads(line)["upstream_addr"].rpartition(", ")[2] for line in lines if line.endswith("}")]
 
 
 def is_ready(replica: Replica) -> bool:
-    """Whether it says so itself; one that is gone is not."""
+    """Whether the replica reports itself as ready; one that does not answer is not."""
     try:
         return httpx.get(f"{replica.url}/health/ready").status_code == 200
     except httpx.TransportError:
@@ -155,7 +155,7 @@ def is_ready(replica: Replica) -> bool:
 
 
 def ask_everything(client: httpx.Client) -> set[int]:
-    """The statuses of a read, of a POST with and without a key, of a PATCH with and without a tag, and of a DELETE."""
+    """The statuses of a read, a POST with and without a key, a PATCH with and without an ETag, and a DELETE."""
     made = client.post("/tasks", json={"task": "x"})
     keyed = client.post("/tasks", json={"task": "x"}, headers={"Idempotency-Key": str(uuid4())})
     if {made.status_code, keyed.status_code} != {201}:
@@ -170,7 +170,7 @@ def ask_everything(client: httpx.Client) -> set[int]:
     return {each.status_code for each in answers}
 
 
-def test_a_replica_that_is_about_to_stop_gets_no_new_requests(tmp_path: Path, postgres: Postgres) -> None:
+def test_a_draining_replica_gets_no_new_requests(tmp_path: Path, postgres: Postgres) -> None:
     shared = {"DATABASE_URL": postgres.new_database(), "DRAIN_SECONDS": "3"}
     with (
         replicas(tmp_path, 2, **shared) as pair,
@@ -182,7 +182,7 @@ def test_a_replica_that_is_about_to_stop_gets_no_new_requests(tmp_path: Path, po
                 assert ask_everything(client) == {200, 204}
             assert f":{leaving.port}" in "".join(answering(tmp_path / "gateway"))
             leaving.signal(SIGTERM)
-            wait_for(lambda: not is_ready(leaving), what="that it is not ready")
+            wait_for(lambda: not is_ready(leaving), what="a replica that is not ready")
             # a request that does not come from the gateway has nowhere else to go
             assert httpx.get(f"{leaving.url}/tasks").status_code == 200
             before = len(answering(tmp_path / "gateway"))
@@ -191,7 +191,7 @@ def test_a_replica_that_is_about_to_stop_gets_no_new_requests(tmp_path: Path, po
             assert {each.rpartition(":")[2] for each in answering(tmp_path / "gateway")[before:]} == {str(pair[1].port)}
 
 
-def test_a_replica_that_lost_its_database_is_asked_for_nothing_that_another_can_answer(
+def test_a_replica_that_lost_its_database_gets_no_request_that_another_can_serve(
     tmp_path: Path, postgres: Postgres
 ) -> None:
     with Postgres() as lost, Replica(tmp_path, "todo-2", DATABASE_URL=postgres.new_database()) as well:
@@ -199,7 +199,9 @@ def test_a_replica_that_lost_its_database_is_asked_for_nothing_that_another_can_
             with Gateway(tmp_path / "gateway", [unwell.port, well.port]) as gateway:
                 with httpx.Client(base_url=gateway.url, timeout=20) as client:
                     lost.kill()
-                    wait_for(lambda: httpx.get(f"{unwell.url}/health/ready").status_code == 503, what="that it knows")
+                    wait_for(
+                        lambda: httpx.get(f"{unwell.url}/health/ready").status_code == 503, what="the outage noticed"
+                    )
                     assert [ask_everything(client) for _ in range(10)] == [{200, 204}] * 10
                     assert answers_of(unwell, "GET", 502) + answers_of(unwell, "POST", 502) > 0
                     well.kill()
@@ -240,7 +242,7 @@ def test_every_replica_gets_a_share(gateway: Gateway, three: list[Replica]) -> N
 
 
 @pytest.mark.case("outage")
-def test_a_gateway_without_replicas_says_when_to_come_again(tmp_path: Path) -> None:
+def test_without_replicas_the_gateway_answers_with_retry_after(tmp_path: Path) -> None:
     with Gateway(tmp_path, [1]) as alone:
         answer = httpx.get(f"{alone.url}/tasks")
         assert answer.status_code == 503

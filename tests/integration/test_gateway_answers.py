@@ -90,7 +90,7 @@ def gateway(logs: Path, stub: Stub) -> Iterator[Gateway]:
 
 
 def raw(gateway: Gateway, sent: bytes) -> tuple[int, dict[str, str], bytes]:
-    """The status, headers and body of the one answer on a connection of its own."""
+    """The status, headers and body of the only response on a new connection."""
     with socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as made:
         made.sendall(sent)
         answer = b""
@@ -136,7 +136,7 @@ def raw(gateway: Gateway, sent: bytes) -> tuple[int, dict[str, str], bytes]:
     ],
     ids=lambda each: each[:24].decode("latin-1").encode("unicode_escape").decode() if isinstance(each, bytes) else None,
 )
-def test_what_the_gateway_refuses_itself_is_a_problem(
+def test_the_gateways_own_rejections_are_problem_details(
     gateway: Gateway, logs: Path, stub: Stub, sent: bytes, statuses: set[int]
 ) -> None:
     asked = len(stub.asked)
@@ -150,14 +150,12 @@ def test_what_the_gateway_refuses_itself_is_a_problem(
     assert ("allow" in headers) == (status == 405)
     assert len(stub.asked) == asked
     lines = wait_for(lambda: [line for line in access(logs) if line["request_id"] == headers["x-request-id"]])
-    # none of it is a failure of the gateway or of a replica
+    # none of it counts as a failure of the gateway or a replica
     assert [(line["status"], line["upstream_addr"]) for line in lines] == [(status, "")]
 
 
 @pytest.mark.case("request line that nginx cannot read")
-def test_a_request_without_a_version_gets_an_answer_without_a_head_and_no_replica_is_asked(
-    gateway: Gateway, stub: Stub
-) -> None:
+def test_an_http_0_9_request_gets_no_html_page(gateway: Gateway, stub: Stub) -> None:
     asked = len(stub.asked)
     with socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as made:
         made.sendall(b"GET /\r\n")
@@ -169,7 +167,7 @@ def test_a_request_without_a_version_gets_an_answer_without_a_head_and_no_replic
 
 
 @pytest.mark.parametrize("host", ["169.254.169.254", "localhost:6379", "[::1]:5433", "metadata.internal", "a.example."])
-def test_whatever_host_is_named_the_service_is_asked_and_no_other(gateway: Gateway, stub: Stub, host: str) -> None:
+def test_a_request_with_any_host_name_goes_to_the_service(gateway: Gateway, stub: Stub, host: str) -> None:
     for line in (b"GET /tasks HTTP/1.1\r\n", b"GET http://%s/tasks HTTP/1.1\r\n" % host.encode()):
         asked = len(stub.asked)
         status, _, _ = raw(gateway, line + b"Host: %s\r\nConnection: close\r\n\r\n" % host.encode())
@@ -177,7 +175,7 @@ def test_whatever_host_is_named_the_service_is_asked_and_no_other(gateway: Gatew
 
 
 @pytest.mark.case("request line that nginx cannot read")
-def test_what_strangers_send_is_counted_apart(gateway: Gateway, logs: Path) -> None:
+def test_unreadable_requests_are_counted_separately(gateway: Gateway, logs: Path) -> None:
     def counted() -> list[str]:
         return [line for line in (logs / "requests.log").read_text().splitlines() if "|400|" in line]
 
@@ -189,7 +187,7 @@ def test_what_strangers_send_is_counted_apart(gateway: Gateway, logs: Path) -> N
 
 
 @pytest.mark.case("probes")
-def test_health_checks_are_counted_apart_however_they_are_written(gateway: Gateway, logs: Path) -> None:
+def test_every_spelling_of_a_health_check_is_counted_separately(gateway: Gateway, logs: Path) -> None:
     def counted(kind: str) -> int:
         return (logs / "requests.log").read_text().count(f"{kind}|200|")
 
@@ -206,7 +204,7 @@ def test_health_checks_are_counted_apart_however_they_are_written(gateway: Gatew
     for path in (*paths, "/health/ready?from=kubelet"):
         for method in (b"GET", b"HEAD"):
             assert raw(gateway, b"%b %b HTTP/1.1\r\n%b\r\n" % (method, path.encode(), HOST))[0] == 200
-    # and one that only looks like one
+    # and a path that only resembles it
     assert raw(gateway, b"GET /healthy HTTP/1.1\r\n%b\r\n" % HOST)[0] == 200
     wait_for(lambda: counted("read") == before["read"] + 1, what="the last line")
     assert counted("probe") == before["probe"] + 16
@@ -218,7 +216,7 @@ def access(logs: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text().splitlines() if line.endswith("}")]
 
 
-def test_a_request_has_one_id_that_is_passed_on_logged_and_returned(gateway: Gateway, stub: Stub, logs: Path) -> None:
+def test_a_request_id_is_passed_on_logged_and_returned(gateway: Gateway, stub: Stub, logs: Path) -> None:
     answer = httpx.get(f"{gateway.url}/tasks", headers={"X-Request-ID": "of the client"})
     assert len(answer.headers.get_list("x-request-id")) == 1
     request_id = answer.headers["x-request-id"]
@@ -255,7 +253,7 @@ def test_only_requests_that_are_safe_to_repeat_are_retried(
     if answer.status_code == 503:
         assert answer.headers["retry-after"] == "1"
         assert {name: answer.headers.get(name) for name in SECURITY} == SECURITY
-    # the same id at each try
+    # each try has the same id
     assert len({each[1]["x-request-id"] for each in stub.asked}) == 1
 
 
@@ -272,16 +270,16 @@ TAG = {"If-Match": '"1"'}
         ("DELETE", {}, ["1", None]),
         ("POST", KEY, ["@again", None]),
         ("PATCH", TAG, ["@again", None]),
-        # must not be repeated by nginx, so the replica hands it on
+        # nginx must not retry it, so the replica asks the gateway to try another
         ("POST", {}, ["@another", "@last", None]),
         ("PATCH", {}, ["@another", "@last", None]),
     ],
 )
-def test_a_replica_that_is_not_ready_is_asked_to_serve_a_request_only_at_the_last_try(
+def test_only_at_the_last_try_may_a_replica_that_is_not_ready_serve_a_request(
     gateway: Gateway, stub: Stub, method: str, headers: dict[str, str], tries: list[str | None]
 ) -> None:
     stub.asked.clear()
-    # a client cannot say so itself
+    # a client cannot set this header itself
     body = b"{}" if method in {"POST", "PATCH"} else None
     answer = httpx.request(
         method, f"{gateway.url}/busy", headers={"X-Try-Elsewhere": "yes", **headers}, content=body, trust_env=False

@@ -44,7 +44,7 @@ def test_the_dashboards_have_grafanas_types(compiler: Path) -> None:
     assert _complaints(compiler, sources) == ""
 
 
-def test_slips_are_seen(compiler: Path) -> None:
+def test_common_mistakes_are_detected(compiler: Path) -> None:
     text = (DASHBOARDS / "alert-tuning.json").read_text()
     slips = {
         "option": ('"perPage": 0', '"perPages": 0'),

@@ -41,18 +41,18 @@ def client(replica: Replica) -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="module")
 def long_path(client: httpx.Client) -> str:
-    """The path of a task that is long enough to be encoded."""
+    """The path of a task that is long enough to be compressed."""
     return str(client.post("/tasks", json={"task": LONG}).headers["location"])
 
 
 @pytest.fixture
 def short_path(client: httpx.Client) -> str:
-    """The path of a new task, too short to be encoded."""
+    """The path of a new task, too short to be compressed."""
     return str(client.post("/tasks", json={"task": "x"}).headers["location"])
 
 
 def raw(replica: Replica, sent: bytes, *, is_open: bool = False) -> bytes:
-    """All that is answered on a connection of its own, whose sending side stays open where `is_open`."""
+    """The bytes of all responses on a new connection; with `is_open`, its sending side stays open."""
     with socket.create_connection(("127.0.0.1", replica.port), timeout=10) as made:
         made.sendall(sent)
         if not is_open:
@@ -61,7 +61,7 @@ def raw(replica: Replica, sent: bytes, *, is_open: bool = False) -> bytes:
 
 
 def encoded(client: httpx.Client, path: str, accepted: str | None, **headers: str) -> tuple[httpx.Response, bytes]:
-    """The answer, and its body as it came."""
+    """The response, and its body without decoding."""
     more = headers if accepted is None else headers | {"Accept-Encoding": accepted}
     with client.stream("GET", path, headers=more) as answer:
         return answer, b"".join(answer.iter_raw())
@@ -73,7 +73,7 @@ def test_head_is_answered_as_get_without_a_body(client: httpx.Client, long_path:
     paths += ("/schema/openapi.json", "/schema/files/swagger-ui.css", "/tasks/nothing", "/nothing", "/tasks?limit=x")
     for path in paths:
         for coding in ("identity", "gzip"):
-            # the answer about health may differ in what it measured
+            # the measurements in the response of /health may differ
             read, asked = (
                 client.request(method, path, headers={"Accept-Encoding": coding}) for method in ("GET", "HEAD")
             )
@@ -135,7 +135,7 @@ def test_allow_names_head_wherever_it_names_get(client: httpx.Client, short_path
         (",,gzip,", "gzip"),
     ],
 )
-def test_the_coding_is_the_one_that_the_client_prefers(
+def test_the_content_coding_is_the_one_that_the_client_prefers(
     client: httpx.Client, long_path: str, accepted: str | None, coding: str
 ) -> None:
     _, text = encoded(client, long_path, "identity")
@@ -148,13 +148,13 @@ def test_the_coding_is_the_one_that_the_client_prefers(
     assert answer.headers["etag"] == (f'"1-{coding}"' if coding else '"1"')
 
 
-def test_where_only_a_coding_is_acceptable_short_answers_are_encoded_too(client: httpx.Client, short_path: str) -> None:
+def test_short_responses_are_encoded_too_if_identity_is_not_acceptable(client: httpx.Client, short_path: str) -> None:
     answer, body = encoded(client, short_path, "gzip, identity;q=0")
     assert answer.headers["content-encoding"] == "gzip"
     assert gzip.decompress(body) == client.get(short_path).content
 
 
-def test_every_answer_varies_by_coding_and_says_how_long_it_may_be_kept(client: httpx.Client, short_path: str) -> None:
+def test_every_response_has_vary_and_cache_control(client: httpx.Client, short_path: str) -> None:
     kept = {
         short_path: "no-cache",
         "/tasks": "no-cache",
@@ -177,7 +177,7 @@ def test_every_answer_varies_by_coding_and_says_how_long_it_may_be_kept(client: 
     )
 
 
-def test_a_copy_is_current_only_in_the_coding_that_would_be_sent(client: httpx.Client, long_path: str) -> None:
+def test_if_none_match_matches_only_in_the_content_coding_of_the_response(client: httpx.Client, long_path: str) -> None:
     for coding, tag in (("identity", '"1"'), ("gzip", '"1-gzip"'), ("br", '"1-br"')):
         for condition in (tag, f"W/{tag}", f'"7", {tag}', "*"):
             answer, body = encoded(client, long_path, coding, **{"If-None-Match": condition})
@@ -189,7 +189,7 @@ def test_a_copy_is_current_only_in_the_coding_that_would_be_sent(client: httpx.C
 
 
 @pytest.mark.parametrize("coding", ["identity", "gzip", "br"])
-def test_a_change_may_name_the_version_in_any_coding(client: httpx.Client, coding: str) -> None:
+def test_if_match_accepts_the_etag_of_any_content_coding(client: httpx.Client, coding: str) -> None:
     path = client.post("/tasks", json={"task": LONG}).headers["location"]
     answer, _ = encoded(client, path, coding)
     tag = answer.headers["etag"]
@@ -258,7 +258,7 @@ def test_a_list_on_several_lines_counts_as_one(client: httpx.Client, long_path: 
     ],
 )
 @pytest.mark.case("odd header values")
-def test_accept_is_read_by_its_qualities(client: httpx.Client, accept: str, status: int) -> None:
+def test_accept_is_parsed_with_its_quality_values(client: httpx.Client, accept: str, status: int) -> None:
     assert client.get("/tasks", headers={"Accept": accept}).status_code == status
 
 
@@ -270,7 +270,7 @@ def test_accept_is_read_by_its_qualities(client: httpx.Client, accept: str, stat
         "cursor=null",
     ],
 )
-def test_a_parameter_that_is_given_twice_or_oddly_is_400(client: httpx.Client, query: str) -> None:
+def test_a_repeated_or_malformed_parameter_is_400(client: httpx.Client, query: str) -> None:
     answer = client.get(f"/tasks?{query}")
     assert answer.status_code == 400
     assert answer.headers["content-type"] == "application/problem+json"
@@ -299,7 +299,7 @@ def test_invalid_utf_8_is_400(client: httpx.Client, short_path: str, bad: bytes)
     "host", [b"x:port", b"x:99999", b"[::1", b"a b", b"x:8000:1", b"u@x", b"x/y", b"\xff", b"[::g]"]
 )
 @pytest.mark.case("odd header values")
-def test_a_host_that_is_none_is_400(replica: Replica, host: bytes) -> None:
+def test_an_invalid_host_header_is_400(replica: Replica, host: bytes) -> None:
     for path in (b"/tasks", b"/health", b"/schema", b"/nothing"):
         answer = raw(replica, b"GET %b HTTP/1.1\r\nHost: %b\r\nConnection: close\r\n\r\n" % (path, host))
         assert answer.startswith(b"HTTP/1.1 400 "), answer
@@ -307,7 +307,7 @@ def test_a_host_that_is_none_is_400(replica: Replica, host: bytes) -> None:
         assert b"x-content-type-options: nosniff" in answer
 
 
-def test_a_request_has_one_host(replica: Replica) -> None:
+def test_a_request_with_two_host_headers_is_rejected(replica: Replica) -> None:
     ask = b"GET /health/live HTTP/1.1\r\n%bConnection: close\r\n\r\n"
     assert raw(replica, ask % b"").startswith(b"HTTP/1.1 400 ")
     assert raw(replica, ask % b"Host: a\r\nHost: a\r\n").startswith(b"HTTP/1.1 400 ")
@@ -317,7 +317,7 @@ def test_a_request_has_one_host(replica: Replica) -> None:
 
 
 @pytest.mark.case("path spellings, inside")
-def test_a_paths_spelling_changes_neither_its_exemption_nor_its_label(tmp_path: Path) -> None:
+def test_another_spelling_of_a_path_changes_neither_its_exemption_nor_its_label(tmp_path: Path) -> None:
     with Replica(tmp_path, RATE_LIMIT="3/hour") as limited, httpx.Client(base_url=limited.url) as client:
         spellings = ("/health/ready", "/health/ready/", "//health/ready", "/health//ready/", "/health%2fready")
         for path in spellings * 3:
@@ -333,7 +333,7 @@ def test_a_paths_spelling_changes_neither_its_exemption_nor_its_label(tmp_path: 
     assert seen.value(name, http_route="unmatched") == 0
 
 
-def test_a_websocket_attempt_is_refused_as_an_unknown_path_is(replica: Replica) -> None:
+def test_a_websocket_request_is_rejected_like_an_unknown_path(replica: Replica) -> None:
     before = replica.output()
     for path in (b"/", b"/ws", b"/tasks", b"/health/live"):
         answer = raw(
@@ -347,7 +347,7 @@ def test_a_websocket_attempt_is_refused_as_an_unknown_path_is(replica: Replica) 
     assert replica.output() == before
 
 
-def test_requests_that_cannot_be_read_fill_no_log(replica: Replica) -> None:
+def test_unreadable_requests_do_not_fill_the_log(replica: Replica) -> None:
     before = replica.output()
     for sent in (
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
@@ -387,7 +387,7 @@ def test_a_static_path_with_an_odd_name_is_404(replica: Replica, name: str) -> N
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-def test_files_of_the_docs_page_have_tags_by_coding(client: httpx.Client) -> None:
+def test_files_of_the_docs_page_have_an_etag_per_content_coding(client: httpx.Client) -> None:
     for path in ("/schema", "/schema/openapi.json", "/schema/files/swagger-ui-bundle.js"):
         plain, text = encoded(client, path, "identity")
         tags = {plain.headers["etag"]}
@@ -402,7 +402,7 @@ def test_files_of_the_docs_page_have_tags_by_coding(client: httpx.Client) -> Non
         assert len(tags) == (3 if len(text) >= 1024 else 1)
 
 
-def test_the_docs_page_has_a_policy_and_can_be_switched_off(client: httpx.Client, tmp_path: Path) -> None:
+def test_the_docs_page_has_a_content_security_policy_and_can_be_disabled(client: httpx.Client, tmp_path: Path) -> None:
     policy = client.get("/schema").headers["content-security-policy"]
     assert "default-src 'none'" in policy
     assert "script-src 'self';" in policy
@@ -414,7 +414,7 @@ def test_the_docs_page_has_a_policy_and_can_be_switched_off(client: httpx.Client
         assert httpx.get(f"{bare.url}/tasks").status_code == 200
 
 
-def test_the_document_names_headers_of_answers_and_the_form_of_ids(client: httpx.Client) -> None:
+def test_the_openapi_document_has_response_headers_and_the_format_of_ids(client: httpx.Client) -> None:
     paths = client.get("/schema/openapi.json").json()["paths"]
     for path, operations in paths.items():
         if not path.startswith("/tasks"):

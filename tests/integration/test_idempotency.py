@@ -1,4 +1,4 @@
-"""`Idempotency-Key`: a create that can be repeated."""
+"""`Idempotency-Key`: a create that can be retried."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -32,7 +32,7 @@ async def create(client: httpx.AsyncClient, url: str, key: str | None, task: str
     return await client.post(f"{url}/tasks", json={"task": task}, headers=headers)
 
 
-async def test_many_creates_with_one_key_make_one_task(client: httpx.AsyncClient, pair: list[Replica]) -> None:
+async def test_concurrent_creates_with_one_key_create_one_task(client: httpx.AsyncClient, pair: list[Replica]) -> None:
     key = str(uuid4())
     answers = await asyncio.gather(*(create(client, pair[number % 2].url, key) for number in range(20)))
     assert {answer.status_code for answer in answers} == {201}
@@ -41,20 +41,22 @@ async def test_many_creates_with_one_key_make_one_task(client: httpx.AsyncClient
     assert sum(answers[0].headers["location"].endswith(item["id"]) for item in page["items"]) == 1
 
 
-async def test_a_create_alone_is_repeatable_too(client: httpx.AsyncClient, tmp_path: Path) -> None:
+async def test_concurrent_creates_with_one_key_on_a_single_replica_create_one_task(
+    client: httpx.AsyncClient, tmp_path: Path
+) -> None:
     with Replica(tmp_path) as replica:
         answers = await asyncio.gather(*(create(client, replica.url, "alone") for _ in range(5)))
         assert len({answer.headers["location"] for answer in answers}) == 1
 
 
-async def test_the_task_is_answered_as_it_is_now(client: httpx.AsyncClient, pair: list[Replica]) -> None:
+async def test_the_response_has_the_current_state_of_the_task(client: httpx.AsyncClient, pair: list[Replica]) -> None:
     made = await create(client, pair[0].url, "changed since")
     await client.patch(pair[0].url + made.headers["location"], json={"done": True})
     again = await create(client, pair[1].url, '"changed since"')
     assert (again.status_code, again.json()["done"], again.headers["etag"]) == (201, True, '"2"')
 
 
-async def test_a_key_lives_as_long_as_its_task(client: httpx.AsyncClient, pair: list[Replica]) -> None:
+async def test_an_idempotency_key_is_forgotten_with_its_task(client: httpx.AsyncClient, pair: list[Replica]) -> None:
     made = await create(client, pair[0].url, "short")
     assert (await client.delete(pair[0].url + made.headers["location"])).status_code == 204
     again = await create(client, pair[0].url, "short")
@@ -62,14 +64,14 @@ async def test_a_key_lives_as_long_as_its_task(client: httpx.AsyncClient, pair: 
     assert again.headers["location"] != made.headers["location"]
 
 
-async def test_a_key_that_was_used_for_another_task_is_refused(client: httpx.AsyncClient, pair: list[Replica]) -> None:
+async def test_an_idempotency_key_of_another_task_is_rejected(client: httpx.AsyncClient, pair: list[Replica]) -> None:
     assert (await create(client, pair[0].url, "mine")).status_code == 201
     other = await create(client, pair[1].url, "mine", task="another")
     assert (other.status_code, other.headers["content-type"]) == (422, "application/problem+json")
 
 
 @pytest.mark.parametrize("key", ["", '""', '"a', "x" * 256, "ümlaut".encode().decode("latin-1")])
-async def test_a_key_that_is_none_is_refused(client: httpx.AsyncClient, pair: list[Replica], key: str) -> None:
+async def test_an_invalid_idempotency_key_is_rejected(client: httpx.AsyncClient, pair: list[Replica], key: str) -> None:
     headers = [(b"Idempotency-Key", key.encode("latin-1"))]
     answer = await client.post(f"{pair[0].url}/tasks", json={"task": "x"}, headers=headers)
     assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
@@ -80,7 +82,7 @@ async def test_without_a_key_each_create_makes_a_task(client: httpx.AsyncClient,
     assert len({answer.headers["location"] for answer in answers}) == 2
 
 
-async def test_the_gateway_tries_a_create_with_a_key_again(
+async def test_the_gateway_retries_a_create_with_a_key(
     client: httpx.AsyncClient, pair: list[Replica], postgres: Postgres, redis_cluster: RedisCluster, tmp_path: Path
 ) -> None:
     """A replica dies while a create waits in the database: with a key the client gets its task."""

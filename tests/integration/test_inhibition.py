@@ -18,7 +18,7 @@ COMMAND = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager"
 
 @pytest.fixture
 def alertmanager(tmp_path: Path, root: Path) -> Iterator[str]:
-    """Its URL. Its receivers send nothing."""
+    """The URL of an Alertmanager whose receivers send nothing."""
     if COMMAND is None:
         pytest.skip("no Alertmanager installed: lab/stack/install.sh")
     url = f"http://127.0.0.1:{free_port()}"
@@ -51,13 +51,13 @@ def alertmanager(tmp_path: Path, root: Path) -> Iterator[str]:
 
 
 def hold(url: str, alerts: Sequence[Mapping[str, str]]) -> None:
-    """Makes all of the alerts active."""
+    """Posts all of these alerts as active."""
     sent = httpx.post(f"{url}/api/v2/alerts", json=[{"labels": labels} for labels in alerts], trust_env=False)
     assert sent.status_code == httpx.codes.OK, sent.text
 
 
 def expect_held_back(url: str, alerts: Sequence[Mapping[str, str]], expected: Sequence[Mapping[str, str]]) -> None:
-    """Makes all of the alerts active, and waits until those expected, and no others, are inhibited."""
+    """Posts all of these alerts as active, and waits until the expected ones, and no others, are inhibited."""
     hold(url, alerts)
 
     def is_as_expected() -> bool:
@@ -74,7 +74,7 @@ def labels(*names: str) -> list[Mapping[str, str]]:
     return [LABELS[name] for name in names]
 
 
-def test_a_page_about_users_holds_back_no_ticket(alertmanager: str) -> None:
+def test_a_page_about_users_inhibits_no_ticket(alertmanager: str) -> None:
     pages = labels("ErrorRatioHigh", "LatencyP99High", "AvailabilityBurnFast")
     causes = labels("DatabaseDown", "RedisNodeDown", "GatewayUpstreamErrors", "TargetDown", "CPUThrottled")
     expect_held_back(alertmanager, [*pages, *causes], [])
@@ -103,7 +103,7 @@ def test_a_silence_on_a_page_mutes_nothing_else(alertmanager: str) -> None:
     wait_for(is_as_expected, 20, "nothing but the silenced page to be muted")
 
 
-# what another ticket explains
+# tickets that another ticket explains
 FOLLOWS = {
     *("RedisBreakerOpen", "RedisClusterNotOk", "RedisSlotsUncovered", "RedisReplicaLinkDown", "RedisFailover"),
     *("CacheErrors", "CacheHitRatioLow", "RateLimitBypassed", "ServiceLevelsAbsent", "ScrapeSlow"),
@@ -113,14 +113,14 @@ FOLLOWS = {
 }
 
 
-def test_a_replica_that_is_down_hides_its_own_tickets_and_no_others(alertmanager: str) -> None:
+def test_a_replica_that_is_down_inhibits_only_its_own_tickets(alertmanager: str) -> None:
     down = {**LABELS["ReplicaDown"], "instance": "a"}
     own, other = ({**LABELS["EventLoopLagHigh"], "instance": instance} for instance in "ab")
     alerts = [down, own, other, *labels("ReplicasMissing", "ReplicaImbalance", "GatewayUpstreamErrors")]
     expect_held_back(alertmanager, alerts, [own])
 
 
-def test_a_burn_hides_slower_ones_of_its_service_level_only(alertmanager: str) -> None:
+def test_a_burn_alert_inhibits_slower_ones_of_its_own_service_level_only(alertmanager: str) -> None:
     slower = labels("AvailabilityBurnMedium", "AvailabilityBurnSlow", "AvailabilityBurnVerySlow")
     alerts = labels("AvailabilityBurnFast", "RedisNodeDown", "LatencyBurnSlow")
     expect_held_back(alertmanager, [*alerts, *slower], slower)

@@ -22,7 +22,7 @@ async def replicas(clean_cluster: RedisCluster, database_url: str) -> AsyncItera
 
 
 class Held:
-    """A call that waits until it is let go."""
+    """A call that blocks until it is released."""
 
     def __init__(self, inner: Any) -> None:
         self._inner = inner
@@ -71,17 +71,17 @@ async def test_a_write_is_visible_if_its_writer_was_cancelled_before_it_updated_
     await confirmed(replicas)
 
 
-async def test_a_reader_that_loaded_before_a_lost_write_does_not_bring_the_old_value_back(
+async def test_a_reader_that_loaded_before_a_lost_write_does_not_cache_the_old_value(
     replicas: House, monkeypatch: pytest.MonkeyPatch, clean_cluster: RedisCluster
 ) -> None:
-    """It loads the old row; the write commits and its writer is gone; others invalidate; only then it fills."""
+    """A reader loads the old row, the writer commits and dies, others invalidate; then the reader fills the cache."""
     task = await replicas.stores[0].create(NewTask("old"))
     await confirmed(replicas)
     held = Held(replicas.servers[1].set_newest)
     monkeypatch.setattr(replicas.servers[1], "set_newest", held)
     reading = asyncio.create_task(replicas.replicas[1].get(task.id))
     await held.began.wait()
-    # past the cache, as by a replica that dies at once
+    # without the cache, as by a replica that dies after the commit
     await replicas.stores[0].change(task.id, TaskChange(task="new"), None)
     await confirmed(replicas)
     held.go_on.set()
@@ -115,10 +115,10 @@ async def test_an_invalidation_is_retried_until_the_cache_accepts_it(
     await confirmed(replicas)
 
 
-async def test_a_raise_of_the_epoch_that_fails_is_made_up_for(
+async def test_a_failed_raise_of_the_epoch_is_repeated(
     replicas: House, monkeypatch: pytest.MonkeyPatch, postgres: Postgres, database_url: str
 ) -> None:
-    """More changes than are worked off one by one, and a database that at first refuses to raise the epoch."""
+    """More changes than are applied one by one, and a database that at first fails to raise the epoch."""
     task = await replicas.replicas[0].create(NewTask("old"))
     await confirmed(replicas)
     refused = 0
@@ -149,7 +149,7 @@ async def test_a_raise_of_the_epoch_that_fails_is_made_up_for(
     await until(all_know, 5, "the raised epoch")
 
 
-async def test_a_database_that_lost_a_raise_is_put_right(
+async def test_an_epoch_that_the_database_lost_is_restored(
     replicas: House, postgres: Postgres, database_url: str
 ) -> None:
     seen = await replicas.changes[0].raise_epoch(40)
@@ -164,10 +164,10 @@ async def test_a_database_that_lost_a_raise_is_put_right(
     async def is_higher() -> bool:
         return (await replicas.changes[0].look()).epoch > seen
 
-    await until(is_higher, 5, "an epoch beyond what was seen")
+    await until(is_higher, 5, "an epoch above the one that was lost")
 
 
-async def test_a_format_that_was_given_up_is_taken_up_with_a_raised_epoch(
+async def test_using_an_unregistered_format_again_raises_the_epoch(
     replicas: House, postgres: Postgres, database_url: str
 ) -> None:
     before = replicas.invalidations[0].epoch
@@ -195,7 +195,7 @@ async def test_a_format_that_no_replica_polls_is_unregistered(
 
 
 async def test_a_write_updates_the_cache_in_one_round_trip(replicas: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One round trip: the value and the mark of the pages wait for each other here."""
+    """One round trip: here the value and the mark of the pages wait for each other."""
     task = await replicas.replicas[0].create(NewTask("old"))
     server = replicas.servers[0]
     both = asyncio.Barrier(2)

@@ -1,4 +1,4 @@
-"""`glasshouse --kubernetes load`, with a stand-in for kubectl that runs what the pods would."""
+"""`glasshouse --kubernetes load`, with a fake kubectl that runs the pods' commands as local processes."""
 
 import os
 import signal
@@ -28,7 +28,7 @@ def stub() -> Iterator[TodoStub]:
 
 @pytest.fixture
 def cluster(tmp_path: Path, stub: TodoStub) -> FakeCluster:
-    # what a load asks beside the gateway is not there: it says so and goes on
+    # Prometheus and desk are absent: the load reports it and continues
     away = dict.fromkeys(("prometheus", "desk"), free_port())
     return FakeCluster(tmp_path, gateway=int(stub.url.rpartition(":")[2]), **away)
 
@@ -63,7 +63,7 @@ def only_run(runs: Path, said: str) -> Run:
     return load(str(folder))
 
 
-def test_a_load_in_the_cluster_is_shown_and_kept_as_a_local_one_and_its_jobs_go(
+def test_a_load_in_the_cluster_is_reported_like_a_local_one_and_its_jobs_are_deleted(
     cluster: FakeCluster, stub: TodoStub, runs: Path
 ) -> None:
     status, said = finish(start(cluster, runs, "steady", "--rate=30", "--time=3s", "--workers=3"))
@@ -77,18 +77,18 @@ def test_a_load_in_the_cluster_is_shown_and_kept_as_a_local_one_and_its_jobs_go(
     assert run.settings.command.startswith("glasshouse --kubernetes=glasshouse load steady --rate=30 --time=3s")
     assert "--host" not in run.settings.command
     assert len(cluster.calls("attach load-")) == 1
-    # whether the last output of a process that has ended arrives is left to chance, so it ends only after it was read
+    # the last output of a process that has ended can be lost, so the process ends only after its output was read
     assert not (runs / run.id / "generator.log").exists()
     assert cluster.of_loads() == []
 
 
-def test_ctrl_c_ends_a_load_in_the_cluster_and_keeps_what_was_measured(
+def test_ctrl_c_ends_a_load_in_the_cluster_and_keeps_the_measurements(
     cluster: FakeCluster, stub: TodoStub, runs: Path
 ) -> None:
     command = start(cluster, runs, "steady", "--rate=30", "--time=60s")
     wait_for(lambda: stub.total >= PREPARED + 30, 60, "load")
     assert len([each for each in cluster.of_loads() if each.startswith("Job/")]) == 2
-    # as a terminal does: to all that the command has started, too
+    # as a terminal does: also to all processes that the command has started
     os.killpg(command.pid, signal.SIGINT)
     status, said = finish(command)
     run = only_run(runs, said)
@@ -98,9 +98,7 @@ def test_ctrl_c_ends_a_load_in_the_cluster_and_keeps_what_was_measured(
     assert cluster.of_loads() == []
 
 
-def test_a_coordinator_that_is_killed_ends_the_load_which_is_not_met(
-    cluster: FakeCluster, stub: TodoStub, runs: Path
-) -> None:
+def test_a_killed_coordinator_ends_and_fails_the_run(cluster: FakeCluster, stub: TodoStub, runs: Path) -> None:
     command = start(cluster, runs, "steady", "--rate=30", "--time=60s")
     wait_for(lambda: stub.total >= PREPARED + 60, 60, "load")
     (coordinator,) = (
@@ -113,7 +111,7 @@ def test_a_coordinator_that_is_killed_ends_the_load_which_is_not_met(
     assert cluster.of_loads() == []
 
 
-def test_pods_that_do_not_start_are_named_with_the_reason_and_go(
+def test_pods_that_do_not_start_are_reported_with_the_reason_and_deleted(
     cluster: FakeCluster, stub: TodoStub, runs: Path
 ) -> None:
     cluster.set(missing=[LAB_IMAGE])
@@ -125,7 +123,7 @@ def test_pods_that_do_not_start_are_named_with_the_reason_and_go(
     assert stub.counts["POST"] == 0
 
 
-def test_workers_from_elsewhere_are_refused_in_the_cluster_and_a_url_is_loaded_from_here(
+def test_remote_workers_are_rejected_in_a_cluster_and_a_given_url_is_loaded_locally(
     cluster: FakeCluster, stub: TodoStub, runs: Path
 ) -> None:
     status, said = finish(start(cluster, runs, "steady", "--remote-workers=2"))

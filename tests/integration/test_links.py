@@ -20,8 +20,8 @@ from testbed.process import Process, free_port
 
 
 @contextmanager
-def told() -> Iterator[tuple[int, "Queue[str]"]]:
-    """A stand-in for Alertmanager: its port, and the `generatorURL` of each alert that it receives."""
+def fake_alertmanager() -> Iterator[tuple[int, "Queue[str]"]]:
+    """A fake Alertmanager: its port, and the `generatorURL` of each alert that it receives."""
     links: Queue[str] = Queue()
 
     class Handler(BaseHTTPRequestHandler):
@@ -44,21 +44,21 @@ def told() -> Iterator[tuple[int, "Queue[str]"]]:
 
 
 @pytest.mark.case("links")
-def test_the_link_of_an_alert_opens_on_loopback(tmp_path: Path) -> None:
+def test_the_link_of_an_alert_works_on_loopback(tmp_path: Path) -> None:
     home, settings = Home(tmp_path / "a b"), LabSettings(prometheus_port=free_port())
     home.config.mkdir(parents=True)
     (home.data / "prometheus").mkdir(parents=True)
     rule = {"alert": "Always", "expr": "vector(1)"}
     (home.config / "rules.yml").write_text(yaml.safe_dump({"groups": [{"name": "a", "rules": [rule]}]}))
     command = next(each.command for each in native.programs(settings, home, {}) if each.name == "prometheus")
-    with told() as (port, links):
+    with fake_alertmanager() as (port, links):
         config = {
             "global": {"evaluation_interval": "1s"},
             "rule_files": ["rules.yml"],
             "alerting": {"alertmanagers": [{"static_configs": [{"targets": [f"127.0.0.1:{port}"]}]}]},
         }
         (home.config / "prometheus.yml").write_text(yaml.safe_dump(config))
-        # resends until service discovery has found the stand-in
+        # resends until service discovery has found the fake Alertmanager
         again = "--rules.alert.resend-delay=1s"
         process = Process([*shlex.split(command), again], tmp_path / "prometheus.log")
         process.start()

@@ -44,7 +44,7 @@ def generate(
     users: int = 100,
     workers: int = 0,
 ) -> tuple[Measured, int]:
-    """What was measured, and how many requests prepared it."""
+    """The measurements, and how many requests the preparation took."""
     shape = define(profile, rate, seconds)
     tasks, prepared = prepare(stub.url, shape.traffic.prepared, seed=1)
     plan = Plan(profile, rate, seconds, shape.phases, shape.traffic, users, 1, stub.url, tasks)
@@ -60,7 +60,7 @@ def generate(
 
 
 def glasshouse(*arguments: str, runs: Path, **environment: str) -> subprocess.Popen[str]:
-    # Prometheus is not there: the command reports it and continues
+    # there is no Prometheus: the command reports it and continues
     away = {"PROMETHEUS_PORT": str(free_port()), "LOCUST_PORT": str(free_port())}
     return subprocess.Popen(
         [sys.executable, "-m", "lab", "load", *arguments, "--runs", str(runs)],
@@ -76,14 +76,14 @@ def only_run(runs: Path) -> Run:
     return load(str(folder))
 
 
-def test_a_stall_of_one_second_shows_in_the_p99_as_it_truly_was(tmp_path: Path) -> None:
+def test_a_stall_of_one_second_is_fully_visible_in_the_p99(tmp_path: Path) -> None:
     rate, seconds, stall = 50.0, 8.0, 1.0
     due = list(due_times(define("steady", rate, seconds).phases or []))
     stalled = 200
     prepared = PROFILES["steady"].traffic.prepared
     with TodoStub(stall_at=prepared + stalled, stall_seconds=stall) as stub:
         measured, _ = generate(stub, tmp_path, rate=rate, seconds=seconds)
-    # requests that were due while the server stalled waited for its end; the others took almost no time
+    # requests that were due during the stall waited for its end; the others took almost no time
     waits = sorted(max(0.0, due[stalled] + stall - each) if each >= due[stalled] else 0.0 for each in due)
     truth = waits[math.ceil(0.99 * len(waits)) - 1]
     assert truth > 0.9
@@ -100,7 +100,7 @@ def test_with_fewer_users_than_are_due_the_wait_for_a_user_still_counts_as_laten
     assert measured.total.lag > 0.5
 
 
-def test_what_no_user_takes_is_dropped_and_a_long_stall_shows_as_it_truly_was(tmp_path: Path) -> None:
+def test_requests_that_no_user_takes_are_dropped_and_a_long_stall_is_fully_visible(tmp_path: Path) -> None:
     rate, seconds, users = 20.0, 3.0, 10
     prepared = PROFILES["steady"].traffic.prepared
 
@@ -138,7 +138,7 @@ def test_a_seed_repeats_the_same_requests(tmp_path: Path) -> None:
     assert sorted(texts[0]) == sorted(texts[1])
 
 
-def test_the_clients_of_the_abuse_profile_have_addresses_of_their_own(tmp_path: Path) -> None:
+def test_each_client_of_the_abuse_profile_has_its_own_address(tmp_path: Path) -> None:
     profile = PROFILES["abuse"](60, 3)
     with TodoStub() as stub:
         generate(stub, tmp_path, profile="abuse", rate=60, seconds=3)
@@ -152,7 +152,7 @@ def test_the_clients_of_the_abuse_profile_have_addresses_of_their_own(tmp_path: 
     }
 
 
-def test_a_run_leaves_summaries_for_a_ci_server_and_its_exit_status_is_theirs(tmp_path: Path) -> None:
+def test_the_ci_summaries_of_a_run_agree_with_its_exit_status(tmp_path: Path) -> None:
     with TodoStub(fail_every=5) as stub:
         process = glasshouse(
             "smoke",
@@ -176,7 +176,7 @@ def test_a_run_leaves_summaries_for_a_ci_server_and_its_exit_status_is_theirs(tm
     assert cases["errors<1%"].find("failure") is not None
     summary = msgspec.json.decode((tmp_path / "run.json").read_bytes())
     assert (summary["id"], summary["met"], summary["failed"]) == (run.id, False, run.failed)
-    # the run's own page has them as well
+    # the report of the run has them as well
     assert "errors&lt;1%" in (tmp_path / "runs" / run.id / "report.html").read_text()
 
 
@@ -192,7 +192,7 @@ def test_a_run_without_prometheus_continues_and_reports_what_is_missing(tmp_path
     assert (tmp_path / run.id / "report.html").exists()
 
 
-def test_preparation_asks_a_busy_service_again_and_counts_each_time(tmp_path: Path) -> None:
+def test_preparation_retries_a_busy_service_and_counts_each_request(tmp_path: Path) -> None:
     unavailable = response("503 Service Unavailable", b"{}", "retry-after: 0\r\n")
     with TodoStub(misbehaves=lambda number, *_: Reply(unavailable) if number < 3 else None) as stub:
         tasks, sent = prepare(stub.url, 5, seed=1)
@@ -203,7 +203,7 @@ def test_preparation_asks_a_busy_service_again_and_counts_each_time(tmp_path: Pa
             prepare(stub.url, 5, seed=1)
 
 
-def test_a_load_is_aborted_when_its_condition_says_so(tmp_path: Path) -> None:
+def test_a_load_is_aborted_when_its_condition_holds(tmp_path: Path) -> None:
     def never(number: int, method: str, right: bytes) -> Reply | None:
         return Reply(right, wait_seconds=FOREVER) if number >= 20 else None
 
@@ -223,20 +223,20 @@ def test_a_load_is_aborted_when_its_condition_says_so(tmp_path: Path) -> None:
 
 
 def workers_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
-    """The worker processes of a load that runs."""
+    """The worker processes of a running load."""
     below = psutil.Process(process.pid).children(recursive=True)
     return [each for each in below if "--master" in each.cmdline()]
 
 
 @pytest.mark.case("load, worker")
 @pytest.mark.parametrize("on_loss", ["continue", "end"])
-def test_a_killed_worker_is_reported_soon_and_the_run_is_missed(tmp_path: Path, on_loss: str) -> None:
+def test_a_killed_worker_is_reported_soon_and_fails_the_run(tmp_path: Path, on_loss: str) -> None:
     seconds, rate = 9, 40
 
     def slowly(number: int, method: str, right: bytes) -> Reply | None:
         return Reply(right, wait_seconds=0.3)
 
-    # some are under way at every moment, in the worker that is lost as well as in the other
+    # requests are in flight at every moment, in the lost worker as well as in the other
     with TodoStub(misbehaves=slowly, good=PROFILES["steady"].traffic.prepared) as stub:
         process = glasshouse(
             "steady",
@@ -271,7 +271,7 @@ def test_a_killed_worker_is_reported_soon_and_the_run_is_missed(tmp_path: Path, 
     assert "the run failed for another reason" in output or "service levels missed" in output
 
 
-def test_a_generator_that_is_killed_loses_none_of_what_it_offered(tmp_path: Path) -> None:
+def test_all_offered_requests_of_a_killed_generator_are_counted(tmp_path: Path) -> None:
     def never(number: int, method: str, right: bytes) -> Reply | None:
         return Reply(right, wait_seconds=FOREVER)
 
@@ -290,7 +290,7 @@ def test_a_generator_that_is_killed_loses_none_of_what_it_offered(tmp_path: Path
 
 
 @pytest.mark.long
-def test_a_breakpoint_on_a_service_that_collapses_says_at_which_rate_it_last_held(tmp_path: Path) -> None:
+def test_breakpoint_on_a_collapsing_service_reports_the_last_rate_that_held(tmp_path: Path) -> None:
     good = PROFILES["breakpoint"].traffic.prepared + 40 * 5 + 52 * 5 + 30
 
     def collapses(number: int, method: str, right: bytes) -> Reply | None:
@@ -301,14 +301,14 @@ def test_a_breakpoint_on_a_service_that_collapses_says_at_which_rate_it_last_hel
         output, _ = process.communicate(timeout=200)
     run = only_run(tmp_path)
     assert process.returncode == 0, output
-    # on a machine that is too busy for 100 ms it breaks earlier, and says so all the same
+    # on a machine too busy for 100 ms it breaks earlier, and the report says so
     assert run.found in (40.0, 52.0)
     assert run.collapsed
     assert f"last held at {run.found:.0f} requests a second; at {run.collapsed:.0f} the service collapsed" in output
     assert run.offered == run.answered + run.failed + run.dropped
 
 
-def test_ctrl_c_stops_the_load_and_keeps_what_was_measured(tmp_path: Path) -> None:
+def test_ctrl_c_stops_the_load_and_keeps_the_measurements(tmp_path: Path) -> None:
     with TodoStub() as stub:
         process = glasshouse("steady", "--time=60s", "--rate=30", f"--host={stub.url}", runs=tmp_path)
         prepared = PROFILES["steady"].traffic.prepared
@@ -359,11 +359,11 @@ def test_two_runs_have_their_own_series_and_end_them(prometheus: Prometheus) -> 
     assert {each.labels["run"] for each in prometheus.query('{__name__=~"load_.+"}')} == {"b"}
     other.end()
     assert prometheus.query('{__name__=~"load_.+"}') == []
-    # what they counted is still there to be looked at
+    # the counters of the killed processes are still there
     assert len(prometheus.query("last_over_time(load_requests_offered_total[1m])")) == 2
 
 
-def test_two_runs_at_once_are_both_right(tmp_path: Path, prometheus: Prometheus) -> None:
+def test_two_concurrent_runs_are_both_correct(tmp_path: Path, prometheus: Prometheus) -> None:
     with TodoStub() as stub:
         both = [
             glasshouse(
@@ -386,7 +386,7 @@ def test_two_runs_at_once_are_both_right(tmp_path: Path, prometheus: Prometheus)
         assert prometheus.value(query) == run.offered
 
 
-def test_counts_begin_with_a_scrape_after_whatever_was_asked_before(tmp_path: Path) -> None:
+def test_counting_starts_with_a_scrape_after_all_earlier_requests(tmp_path: Path) -> None:
     with Expositions({"/metrics": lambda: b"nginx_http_requests_total 1\n"}) as page:
         gateway = {"job_name": "gateway", "static_configs": [{"targets": [page.address]}]}
         with PrometheusServer(tmp_path, [gateway], []) as server, Prometheus(server.url) as asked:
@@ -396,7 +396,7 @@ def test_counts_begin_with_a_scrape_after_whatever_was_asked_before(tmp_path: Pa
             assert asked.value('timestamp(up{job="gateway"})') > after
 
 
-def test_a_prometheus_that_takes_no_remote_write_is_named(tmp_path: Path) -> None:
+def test_a_prometheus_without_remote_write_is_reported(tmp_path: Path) -> None:
     with TodoStub(misbehaves=lambda *_: Reply(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")) as stub:
         writer = RemoteWriter(stub.url, "a")
         assert not writer.write(metrics(Measured(), "ramp", "ramp"))
@@ -420,7 +420,7 @@ def test_a_prometheus_that_takes_no_remote_write_is_named(tmp_path: Path) -> Non
         (["./no/such.toml"], "no/such.toml: No such file"),
     ],
 )
-def test_a_load_that_cannot_run_has_one_line_of_error_and_exit_status_2(
+def test_a_load_that_cannot_run_is_one_line_of_error_and_exit_status_2(
     tmp_path: Path, arguments: list[str], said: str
 ) -> None:
     process = glasshouse(*arguments, runs=tmp_path)
@@ -430,7 +430,7 @@ def test_a_load_that_cannot_run_has_one_line_of_error_and_exit_status_2(
     assert not list(tmp_path.iterdir())
 
 
-def test_without_a_stack_it_says_how_to_start_one(tmp_path: Path) -> None:
+def test_without_a_stack_the_message_says_how_to_start_one(tmp_path: Path) -> None:
     process = glasshouse(f"--host=http://127.0.0.1:{free_port()}", runs=tmp_path)
     _, error = process.communicate(timeout=60)
     assert process.returncode == 2

@@ -45,14 +45,14 @@ OFFERED = RATE * SECONDS
 
 @dataclass(frozen=True)
 class Case:
-    """A server, and what a run of 40 requests has to say of it."""
+    """A server's behaviour, and the expected result of a run of 40 requests."""
 
     name: str
     misbehaves: Misbehaviour | None
     kind: str
-    """Of every failure; empty where nothing fails."""
+    """The kind of every failure; empty if nothing fails."""
     answered: int | None = 0
-    """None: as many as there are deletions and the like, which this fault cannot touch."""
+    """How many requests are answered. None: those that this fault does not affect, such as deletions."""
     users: int = 100
     dropped: int = 0
     idle_seconds: float = FOREVER
@@ -177,7 +177,7 @@ def unavailable(number: int, method: str, right: bytes) -> Reply | None:
 
 
 def answering(name: str, misbehaves: Misbehaviour, kind: str, *marks: pytest.MarkDecorator) -> Any:
-    """How a server answers, and the kind of failure that it is; no kind where it is right."""
+    """How a server responds, and the kind of failure that this is; no kind if the response is correct."""
     return pytest.param(misbehaves, kind, id=name, marks=marks)
 
 
@@ -227,7 +227,7 @@ ANSWERS = [
 
 
 @pytest.mark.parametrize(("misbehaves", "kind"), ANSWERS)
-def test_a_response_is_complete_or_it_failed(misbehaves: Misbehaviour, kind: str) -> None:
+def test_an_incomplete_response_is_a_failure(misbehaves: Misbehaviour, kind: str) -> None:
     with TodoStub(misbehaves=misbehaves) as stub:
         connection = Connection(resolve(stub.url))
         body, deadline, sent = b'{"task":"water plants"}', time.perf_counter() + 0.5, Sent()
@@ -298,7 +298,7 @@ RUNS = [
     Case("answers with nothing", empty, "empty answer", case=ODD),
     Case("redirects", redirects, "redirect", case=REDIRECTED),
     Case("lies about its encoding", bad_gzip, "wrong content encoding", case=ODD),
-    # each user's connection is used again after a second; only reads, which may be sent once more
+    # each user's connection is reused after a second; only reads, because they may be sent again
     Case("closes idle connections", None, "", answered=OFFERED, users=20, idle_seconds=0.5, mix="read = 1.0"),
 ]
 
@@ -333,7 +333,7 @@ def only_run(runs: Path) -> Run:
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str, Run, int]]:
-    """All runs, which mostly wait, at the same time: exit status, output, record, and what the stub counted."""
+    """Exit status, output, record and the stub's count of all runs, which run concurrently since they mostly wait."""
     results = {}
     with ExitStack() as stack:
         started = []
@@ -355,9 +355,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, st
     "case",
     [pytest.param(each, id=each.name, marks=[each.case] if each.case else []) for each in RUNS],
 )
-def test_every_request_that_came_due_is_accounted_for(
-    case: Case, results: dict[str, tuple[int, str, Run, int]]
-) -> None:
+def test_every_due_request_has_an_outcome(case: Case, results: dict[str, tuple[int, str, Run, int]]) -> None:
     status, output, run, counted = results[case.name]
     assert run.offered == OFFERED
     assert run.answered + run.failed + run.dropped == OFFERED
@@ -366,13 +364,13 @@ def test_every_request_that_came_due_is_accounted_for(
     assert {name.split(": ")[1] for name in run.failures} == ({case.kind} if case.kind else set())
     assert sum(each.count for each in run.failures.values()) == run.failed
     assert run.total.longest >= case.longest
-    # a resent request may or may not have been read from the connection that the server closed
+    # the server may or may not have read the first try from the connection that it closed
     assert run.prepared + run.sent <= counted <= run.prepared + run.sent + run.resent
     assert f"offered {OFFERED} = answered {run.answered}" in output
     assert f"+ failed {run.failed} + dropped {run.dropped}" in output
     missed = {each.name for each in run.checks if not each.met}
     if not case.kind:
-        # how fast it was is not for this test to say
+        # this test does not judge latencies
         assert all("100 ms" in each for each in missed)
         assert status == bool(missed)
         return
@@ -380,13 +378,13 @@ def test_every_request_that_came_due_is_accounted_for(
     assert "failed requests" in missed
     assert "service levels missed" in output
     assert f"{case.kind} (such as: " in output
-    # one line a route and kind, not one a request
+    # one line per route and kind, not per request
     assert output.count("failed: ") <= 2
     assert not case.dropped or f"dropped {case.dropped}" in output.split("waiting for")[0]
 
 
 @REDIRECTED
-def test_a_redirect_leads_to_no_other_address(tmp_path: Path) -> None:
+def test_no_redirect_leads_to_another_host(tmp_path: Path) -> None:
     with TodoStub() as other:
 
         def away(number: int, method: str, right: bytes) -> Reply | None:

@@ -11,7 +11,7 @@ from testbed import Process, wait_for
 from testbed.process import free_redis_block
 
 COUNT = 6
-# a bound for a machine that is busy with other things, too
+# enough for a busy machine
 SECONDS = 90
 SLOTS = 16384
 
@@ -35,7 +35,7 @@ class Nodes:
         )
 
     def start(self, ports: list[int]) -> None:
-        """Starts each node at the port that is given for it."""
+        """Starts each node at its given port."""
         self.running = [self._node(home, port) for home, port in zip(self.homes, ports, strict=True)]
         for node in self.running:
             node.start()
@@ -60,14 +60,14 @@ class Nodes:
             return client.execute_command(*command)  # type: ignore[no-untyped-call]
 
     def reset(self, port: int) -> None:
-        """Takes all from a node that it knows: its keys, its id, the others. Only an empty primary allows it."""
+        """CLUSTER RESET HARD: the node forgets its id and the others. A primary must be empty before."""
         with self.client(port) as client:
             if client.info("replication")["role"] == "master":
                 client.flushall()
         self.ask(port, "CLUSTER RESET HARD")
 
     def lines(self, port: int) -> list[tuple[str, str, str, int]]:
-        """What a node knows of each: id, flags, id of its primary, and how many slots it serves."""
+        """What a node knows of each node: id, flags, id of its primary, and number of slots."""
         with self.client(port) as client:
             nodes = client.execute_command("CLUSTER NODES")  # type: ignore[no-untyped-call]
         return [
@@ -81,13 +81,13 @@ class Nodes:
         ]
 
     def addresses(self, port: int) -> dict[str, str]:
-        """Where a node thinks that each node is, by their ids."""
+        """The address of each node as one node knows it, by node id."""
         with self.client(port) as client:
             nodes = client.execute_command("CLUSTER NODES")  # type: ignore[no-untyped-call]
         return {each["node_id"]: address.split("@")[0].rsplit(":", 1)[-1] for address, each in nodes.items()}
 
     def is_whole(self) -> bool:
-        """Whether every node sees all slots served by three primaries, each with a replica, and knows where all are."""
+        """Whether every node sees three primaries that serve all slots, each with a replica, at the right addresses."""
         try:
             true = {str(self.ask(port, "CLUSTER MYID")): str(port) for port in self.ports}
             for port in self.ports:

@@ -47,7 +47,7 @@ def test_the_content_type_of_metrics_has_one_charset(replica: Replica, accept: s
     assert "http_server_active_requests" in answer.text
 
 
-def test_the_metrics_port_has_nothing_but_metrics_to_read(replica: Replica) -> None:
+def test_the_metrics_port_serves_only_metrics(replica: Replica) -> None:
     head = httpx.head(replica.metrics_url)
     assert (head.status_code, head.content) == (200, b"")
     assert int(head.headers["content-length"]) > 1000

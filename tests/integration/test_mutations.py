@@ -13,10 +13,10 @@ from testbed import Gateway, Replica
 SEED = 20
 SHORT, LONG = 1_500, 10_000
 AT_ONCE = 100
-# longer than BODY_TIMEOUT_SECONDS, so that what waits for a body is answered
+# longer than BODY_TIMEOUT_SECONDS, so that requests whose body does not arrive are answered
 PATIENCE_SECONDS = 1.0
-# what has a meaning somewhere in a request
-TELLING = (
+# bytes with a meaning somewhere in a request
+SPECIAL = (
     b"\x00",
     b"\r\n",
     b"\r\n\r\n",
@@ -74,7 +74,7 @@ def mutated(request: bytes, chance: random.Random) -> bytes:
             case 0 if sent:
                 sent[min(at, len(sent) - 1)] = chance.randrange(256)
             case 1:
-                sent[at:at] = chance.choice(TELLING)
+                sent[at:at] = chance.choice(SPECIAL)
             case 2:
                 del sent[at : at + chance.randint(1, 8)]
             case 3:
@@ -87,7 +87,7 @@ def mutated(request: bytes, chance: random.Random) -> bytes:
 
 
 async def answered(port: int, sent: bytes) -> bytes:
-    """What is answered until the connection ends, or waits for more than was sent."""
+    """The received bytes until the connection ends, or the server waits for more data."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     found = b""
     try:
@@ -102,7 +102,7 @@ async def answered(port: int, sent: bytes) -> bytes:
 
 
 def statuses(answer: bytes) -> list[int]:
-    """The status of each answer."""
+    """The status of each response."""
     parts = answer.split(b"HTTP/1.1 ")[1:]
     return [int(part[:3]) for part in parts if part[:3].isdigit()]
 
@@ -115,7 +115,7 @@ def replica(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replica]:
 
 
 async def mutate(replica: Replica, port: int, count: int) -> None:
-    """Sends mutated requests, and holds each answer against what may be."""
+    """Sends mutated requests, and checks that each response has an allowed status."""
     chance = random.Random(SEED)
     path = httpx.post(f"{replica.url}/tasks", json={"task": "x"}).headers["location"]
     valid = requests(path)
@@ -131,16 +131,16 @@ async def mutate(replica: Replica, port: int, count: int) -> None:
         async with places:
             for status in statuses(await answered(port, sent)):
                 seen[status] = seen.get(status, 0) + 1
-                # 503 is honest: the machine may be too busy for the database's time limit
+                # 503 is allowed: the machine may be too busy for the database's timeout
                 if status >= 500 and status != 503:
                     failed.append(sent)
 
     await asyncio.gather(*(send(mutated(chance.choice(valid), chance)) for _ in range(count)))
     print(dict(sorted(seen.items())))
     assert failed == []
-    assert len(seen) >= 5, "the mutations reach too little"
+    assert len(seen) >= 5, "the mutations cause too few different statuses"
     assert '"status": 500' not in replica.output()
-    # it still serves
+    # the service still works
     assert httpx.get(f"{replica.url}/tasks").status_code == 200
 
 

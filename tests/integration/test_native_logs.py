@@ -18,21 +18,21 @@ FEW_BYTES, REQUESTS = 20_000, 300
 
 @dataclass(frozen=True)
 class GatewayAlone:
-    """A gateway that runs without anything behind it."""
+    """A gateway that runs without replicas."""
 
     url: str
     logs: Path
 
     def written(self) -> str:
-        """Its log, and what was rotated away from it."""
+        """Its log, and the rotated logs."""
         return "".join(file.read_text() for file in sorted(self.logs.glob("gateway.log*")))
 
 
 @pytest.fixture
 def gateway(tmp_path: Path) -> Iterator[GatewayAlone]:
-    """The native gateway alone under the supervisor, its log rotated after some kilobytes."""
+    """Only the native gateway, under supervisor, which rotates its log after some kilobytes."""
     home = Home(tmp_path / "home")
-    # nothing answers on the replicas' ports
+    # no process listens on the replicas' ports
     settings = LabSettings(gateway_port=free_port(), gateway_status_port=free_port(), todo_port=1)
     for directory in (home.config, home.logs, home.data / "gateway"):
         directory.mkdir(parents=True)
@@ -50,14 +50,14 @@ def gateway(tmp_path: Path) -> Iterator[GatewayAlone]:
         supervisor.shut_down()
 
 
-def test_the_gateways_access_log_is_rotated_by_the_supervisor(gateway: GatewayAlone) -> None:
+def test_the_supervisor_rotates_the_gateways_access_log(gateway: GatewayAlone) -> None:
     with httpx.Client(base_url=gateway.url, trust_env=False) as client:
         for number in range(REQUESTS):
             client.get(f"/tasks/{number}")
     last = f'"uri":"/tasks/{REQUESTS - 1}"'
     wait_for(lambda: last in gateway.written(), what="the last request's line")
     wait_for((gateway.logs / "gateway.log.1").exists, what="the rotated log")
-    # the alert inbox counts and truncates the other one (lab/desk/gateway_log.py)
+    # desk counts and truncates the other one (lab/desk/gateway_log.py)
     assert {file.name for file in gateway.logs.iterdir()} == {
         "gateway-requests.log",
         "gateway.log",

@@ -22,7 +22,7 @@ def way_of_compose(root: Path) -> tuple[str, str]:
 
 
 @pytest.mark.case("passwords")
-def test_a_password_of_any_letters_opens_the_database_and_another_does_not(tmp_path: Path, root: Path) -> None:
+def test_a_password_of_any_characters_works_and_a_wrong_one_does_not(tmp_path: Path, root: Path) -> None:
     user, _ = way_of_compose(root)
     with Postgres() as server:
         url = server.new_database()

@@ -31,10 +31,10 @@ def settings(pooler: PgBouncer, database_url: str) -> dict[str, str]:
 def test_many_replicas_share_a_few_connections(
     tmp_path: Path, postgres: Postgres, pooler: PgBouncer, redis_cluster: RedisCluster, database_url: str
 ) -> None:
-    """All kinds of statements at once, each on another connection than the one before it."""
+    """All kinds of statements concurrently, each on another connection than the one before."""
     redis_cluster.flush()
     name = database_url.rpartition("/")[2]
-    # twelve at once from each replica may be under way
+    # each replica may run twelve concurrently
     with replicas(tmp_path, 2, **settings(pooler, database_url), REDIS_URL=redis_cluster.url) as pair:
 
         async def life(client: httpx.AsyncClient, number: int) -> None:
@@ -60,11 +60,11 @@ def test_many_replicas_share_a_few_connections(
         assert 1 <= int(postgres.sql(count, "postgres")) <= CONNECTIONS
         assert not any('"level": "error"' in each.output() for each in pair)
         assert WARNING in pair[0].output()
-        # recorded changes are confirmed, with statements of many parameters
+        # the outbox is confirmed with statements of many parameters
         wait_for(lambda: postgres.sql("SELECT count(*) FROM task_changes", name) == "0", what="all changes confirmed")
 
 
-def test_a_database_with_a_limit_of_its_own_is_as_it_should_be(
+def test_a_database_with_its_own_statement_timeout_passes_the_check(
     tmp_path: Path, postgres: Postgres, pooler: PgBouncer, database_url: str
 ) -> None:
     """A pooler does not pass on session timeouts; a database without its own is reported."""
@@ -74,10 +74,10 @@ def test_a_database_with_a_limit_of_its_own_is_as_it_should_be(
         assert WARNING not in replica.output()
 
 
-async def test_a_migration_heeds_no_limit_that_is_meant_for_requests(
+async def test_a_migration_is_not_subject_to_the_statement_timeout_of_requests(
     postgres: Postgres, pooler: PgBouncer, database_url: str
 ) -> None:
-    """It waits for that of another replica, however long."""
+    """A migration waits for that of another replica, without a time limit."""
     name = database_url.rpartition("/")[2]
     for limit in ("statement_timeout", "lock_timeout"):
         postgres.sql(f"ALTER DATABASE {name} SET {limit} = '200ms'", "postgres")

@@ -1,4 +1,4 @@
-"""The rate limit: shared by all replicas, by the client address that the gateway saw."""
+"""The rate limit: shared by all replicas, per client address as the gateway saw it."""
 
 import re
 from collections import Counter
@@ -28,7 +28,7 @@ def start(tmp_path: Path, redis_cluster: RedisCluster, postgres: Postgres) -> It
         yield started
 
 
-def test_two_replicas_let_exactly_the_limit_through(start: Start) -> None:
+def test_two_replicas_together_allow_exactly_the_limit(start: Start) -> None:
     pair = start(2, RATE_LIMIT=f"{LIMIT}/hour")
     with httpx.Client(timeout=5) as client:
         answers = [client.get(f"{pair[number % 2].url}/tasks") for number in range(LIMIT * 2)]
@@ -51,14 +51,14 @@ def test_two_replicas_let_exactly_the_limit_through(start: Start) -> None:
 
 
 def test_the_limit_holds_while_a_deployment_changes_the_limits(start: Start) -> None:
-    """What a replica counts by its limits must mean the same to one that has others."""
+    """The counters of a replica must be valid for a replica with other limits."""
     (old,), (new,) = start(1, RATE_LIMIT="20/hour"), start(1, RATE_LIMIT="1000/minute;20/hour")
     with httpx.Client(timeout=5) as client:
         answers = [client.get(f"{(old, new)[number % 2].url}/tasks").status_code for number in range(40)]
     assert answers == [200] * 20 + [429] * 20
 
 
-def test_a_forged_address_neither_dodges_nor_frames(start: Start) -> None:
+def test_a_forged_client_address_does_not_evade_the_limit(start: Start) -> None:
     (replica,) = start(1, RATE_LIMIT="5/hour")
     with httpx.Client(base_url=replica.url, timeout=5) as client:
         forged = [client.get("/tasks", headers={"X-Forwarded-For": f"203.0.113.{each}"}) for each in range(10)]
@@ -75,12 +75,12 @@ def test_the_client_address_comes_from_a_trusted_proxy(start: Start) -> None:
 
         used_up = [200] * 5 + [429] * 2
         assert statuses(lambda _: "203.0.113.1") == used_up
-        # what the client itself wrote stands to the left, and counts for nothing
+        # addresses that the client itself sent are to the left, and are ignored
         assert statuses(lambda each: f"198.51.100.{each}, 203.0.113.2") == used_up
         assert statuses(lambda each: f"198.51.100.{each}, 203.0.113.3, 10.1.2.3") == used_up
-        # and it does not use up another's share
+        # and it does not use up another client's limit
         assert client.get("/tasks", headers={"X-Forwarded-For": "198.51.100.1"}).status_code == 200
-        # a client of IPv6 has all of its /64
+        # an IPv6 client is its whole /64
         assert statuses(lambda each: f"2001:db8::{each}") == used_up
 
 
@@ -92,18 +92,18 @@ def test_the_client_address_comes_from_a_trusted_proxy(start: Start) -> None:
         ("[2001:db8::1]:443", "[2001:db8::1]", "2001:db8::2", "2001:0DB8:0::3", "2001:db8::1%eth0"),
     ],
 )
-def test_one_client_is_one_counter_however_it_is_written(start: Start, written: tuple[str, ...]) -> None:
+def test_every_spelling_of_a_client_address_shares_one_counter(start: Start, written: tuple[str, ...]) -> None:
     (replica,) = start(1, RATE_LIMIT="5/hour", TRUSTED_PROXIES="127.0.0.1,10.0.0.0/8")
     with httpx.Client(base_url=replica.url, timeout=5) as client:
 
         def status(address: str) -> int:
-            # a trusted proxy may be written in each of these forms too
+            # a trusted proxy's address may have each of these forms
             return client.get("/tasks", headers={"X-Forwarded-For": f"{address}, 10.1.2.3:4000"}).status_code
 
         assert [status(each) for each in (*written, *written)] == [200] * 5 + [429] * 5
 
 
-def test_how_much_of_an_ipv6_address_is_one_client_can_be_set(start: Start) -> None:
+def test_the_ipv6_prefix_of_a_client_is_configurable(start: Start) -> None:
     (replica,) = start(1, RATE_LIMIT="1/hour", TRUSTED_PROXIES="127.0.0.1", RATE_LIMIT_IPV6_PREFIX="56")
     with httpx.Client(base_url=replica.url, timeout=5) as client:
         addresses = ("2001:db8:0:100::1", "2001:db8:0:1ff::1", "2001:db8:0:200::1")
@@ -115,7 +115,7 @@ def test_several_limits_hold_at_once(start: Start) -> None:
     (replica,) = start(1, RATE_LIMIT="100/hour;4/minute")
     with httpx.Client(base_url=replica.url, timeout=5) as client:
         answers = [client.get("/tasks") for _ in range(6)]
-    # the minute may turn while they are sent, which lets some more through
+    # a new minute may begin while they are sent, which allows some more
     assert answers[0].headers["ratelimit-policy"] == '"100-per-1-hour";q=100;w=3600, "4-per-1-minute";q=4;w=60'
     assert 4 <= [answer.status_code for answer in answers].count(200) < 6
     assert '"4-per-1-minute"' in answers[-1].headers["ratelimit"]

@@ -23,8 +23,10 @@ def open_cluster(**environment: str) -> Cluster:
     return Cluster(load_settings({"REDIS_TIMEOUT_SECONDS": "2"} | environment), metrics)
 
 
-async def test_a_used_up_pool_opens_no_breaker_and_hides_no_health(clean_cluster: RedisCluster) -> None:
-    """With one connection for batches to each node, and all of them in use, pings and questions are answered."""
+async def test_an_exhausted_pool_opens_no_breaker_and_does_not_affect_health_checks(
+    clean_cluster: RedisCluster,
+) -> None:
+    """Even if the only connection for batches to each node is in use, pings and topology queries are answered."""
     cluster = open_cluster(REDIS_URL=clean_cluster.url, REDIS_CONNECTIONS="1", BREAKER_FAILURES="1")
     await cluster.start()
     try:
@@ -40,7 +42,7 @@ async def test_a_used_up_pool_opens_no_breaker_and_hides_no_health(clean_cluster
 
 
 async def test_redirected_commands_are_sent_outside_the_pipelines(clean_cluster: RedisCluster) -> None:
-    """A slot that has moved: many commands at once are redirected, and none fails or opens a breaker."""
+    """A slot has moved: many concurrent commands are redirected, and none fails or opens a breaker."""
     cluster = open_cluster(REDIS_URL=clean_cluster.url, REDIS_CONNECTIONS="1", BREAKER_FAILURES="1")
     await cluster.start()
     source, slot = clean_cluster.master_of("{moved}"), str(clean_cluster.nodes[0].client.cluster("KEYSLOT", "{moved}"))
@@ -56,13 +58,13 @@ async def test_redirected_commands_are_sent_outside_the_pipelines(clean_cluster:
 
 
 def move(cluster: RedisCluster, slot: str, target: Any) -> None:
-    """Gives an empty slot to another primary."""
+    """Moves an empty slot to another primary."""
     node_id = str(target.ask("CLUSTER MYID"))
     for node in (target, *(each for each in cluster.masters() if each is not target)):
         node.ask("CLUSTER SETSLOT", slot, "NODE", node_id)
 
 
-async def test_a_ping_that_is_answered_closes_the_breaker(clean_cluster: RedisCluster) -> None:
+async def test_a_successful_ping_closes_the_breaker(clean_cluster: RedisCluster) -> None:
     cluster = open_cluster(
         REDIS_URL=clean_cluster.url, BREAKER_FAILURES="1", BREAKER_OPEN_SECONDS="3600", REDIS_TIMEOUT_SECONDS="0.1"
     )

@@ -1,4 +1,4 @@
-"""`glasshouse reload` with a real Prometheus and Alertmanager: annotations, and refused changes."""
+"""`glasshouse reload` with a real Prometheus and Alertmanager: annotations, and rejected changes."""
 
 import shutil
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ class Alerting:
     home: Home
 
     def set_threshold(self, text: str) -> None:
-        """Changes LatencyP99High's number in thresholds.yml, unchecked."""
+        """Changes the threshold of LatencyP99High in thresholds.yml, without validation."""
         file = self.alerts / "thresholds.yml"
         file.write_text(replace(file.read_text(), "LatencyP99High", {"threshold": text}))
 
@@ -100,7 +100,7 @@ def alerting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Alerti
                 server.stop()
 
 
-def test_a_changed_threshold_is_in_force_and_marked_on_the_dashboards_from_and_to(alerting: Alerting) -> None:
+def test_a_changed_threshold_is_in_force_and_annotated_with_old_and_new_value(alerting: Alerting) -> None:
     alerting.set_threshold("0.5")
     done = CliRunner().invoke(reloading.reload)
     assert done.exit_code == 0, done.output
@@ -116,7 +116,7 @@ def test_a_changed_threshold_is_in_force_and_marked_on_the_dashboards_from_and_t
 
 
 @pytest.mark.parametrize("refuses", ["Prometheus", "Alertmanager"])
-def test_what_was_written_is_put_back_and_in_force_where_one_of_the_two_refuses_it(
+def test_if_either_server_rejects_the_reload_the_old_files_are_restored_and_in_force(
     alerting: Alerting, monkeypatch: pytest.MonkeyPatch, refuses: str
 ) -> None:
     rules, routes = alerting.rules(), (alerting.home.config / "alertmanager.yml").read_text()

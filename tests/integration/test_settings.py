@@ -77,7 +77,7 @@ def test_a_secret_may_be_in_a_file(tmp_path: Path) -> None:
     assert nodes.options == {"username": "me", "password": "p@ss"}
 
 
-def test_a_secret_in_two_places_or_in_none_is_refused(tmp_path: Path) -> None:
+def test_a_secret_given_twice_or_in_an_unreadable_file_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="DATABASE_URL and DATABASE_URL_FILE are both set"):
         load_settings({"DATABASE_URL": POSTGRES, "DATABASE_URL_FILE": str(tmp_path)})
     with pytest.raises(ValueError, match="REDIS_URL_FILE='/no/such/file': must be a file that can be read"):
@@ -94,7 +94,7 @@ def test_a_password_is_not_shown() -> None:
     assert "secret" not in str(raised.value)
 
 
-def test_the_service_ends_with_2_and_one_line(tmp_path: Path) -> None:
+def test_an_invalid_setting_is_one_line_of_error_and_exit_status_2(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "service"],
         env=environment(CACHE_TTL_SECONDS="long"),
@@ -110,7 +110,7 @@ def test_the_service_ends_with_2_and_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.case("URL options")
-def test_an_unknown_option_of_a_url_ends_the_service_with_2_and_one_line(tmp_path: Path) -> None:
+def test_an_unknown_url_option_is_one_line_of_error_and_exit_status_2(tmp_path: Path) -> None:
     ended = run(tmp_path, DATABASE_URL=f"{POSTGRES}?sslmod=disable")
     assert ended.returncode == 2
     assert ended.output().count("\n") == 1
@@ -119,7 +119,7 @@ def test_an_unknown_option_of_a_url_ends_the_service_with_2_and_one_line(tmp_pat
 
 
 def run(directory: Path, **settings: str) -> Process:
-    """A replica that ran until it gave up."""
+    """A replica that has exited."""
     replica = Process([sys.executable, "-m", "service"], directory / "log", cwd=directory, env=environment(**settings))
     replica.start()
     assert replica._child is not None
@@ -127,7 +127,7 @@ def run(directory: Path, **settings: str) -> Process:
     return replica
 
 
-def test_a_database_that_does_not_answer_is_named(tmp_path: Path) -> None:
+def test_an_unreachable_database_is_named(tmp_path: Path) -> None:
     url = f"postgresql+asyncpg://todo:secret@127.0.0.1:{free_port()}/todo"
     ended = run(tmp_path, DATABASE_URL=url, STARTUP_TIMEOUT_SECONDS="0.5", PORT=str(free_port()), METRICS_PORT="0")
     assert ended.returncode not in (0, None)
@@ -137,7 +137,7 @@ def test_a_database_that_does_not_answer_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["PORT", "METRICS_PORT"])
-def test_a_port_that_is_taken_is_named(tmp_path: Path, name: str) -> None:
+def test_a_port_in_use_is_named(tmp_path: Path, name: str) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

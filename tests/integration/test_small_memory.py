@@ -10,7 +10,7 @@ from testbed import Postgres, RedisCluster, Replica
 
 
 @pytest.mark.case("small memory")
-def test_where_the_overhead_fills_the_memory_nothing_is_a_hit_and_the_limiter_is_bypassed(
+def test_with_maxmemory_below_redis_overhead_every_read_misses_and_rate_limits_are_bypassed(
     tmp_path: Path, redis_cluster: RedisCluster, postgres: Postgres
 ) -> None:
     page = (ROOT / "alerts/runbooks/RedisMemoryNearLimit.md").read_text()
@@ -23,7 +23,7 @@ def test_where_the_overhead_fills_the_memory_nothing_is_a_hit_and_the_limiter_is
         with Replica(tmp_path, **settings) as replica, httpx.Client(base_url=replica.url) as client:
             path = client.post("/tasks", json={"task": "x"}).headers["location"]
             for node in before:
-                # 3mb under a load, which fills buffers; without one, what the node has in use for itself is less
+                # 3mb under load, which fills buffers; without load, a node's own overhead is less
                 overhead = node.client.info("memory")["used_memory_overhead"]
                 node.client.config_set("maxmemory-policy", "allkeys-lru")
                 node.client.config_set("maxmemory", overhead)

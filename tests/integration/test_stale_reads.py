@@ -1,7 +1,7 @@
 """No read is stale for long: readers and writers on several replicas, delayed at every await of a read.
 
-Each read is checked against what had been acknowledged before it began. The replicas are repositories in this process,
-on a real Redis Cluster and a real database; what is injected is time, from a seed.
+Each read is checked against the writes that were acknowledged before it began. The replicas are repositories in this
+process, on a real Redis Cluster and a real database; only delays are injected, from a seed.
 """
 
 import asyncio
@@ -23,24 +23,24 @@ from tests.integration.house import House, house
 T = TypeVar("T")
 LATE_SECONDS = 1.0
 GONE = 1_000_000
-"""The version of a task that is deleted: newer than all."""
+"""The version of a deleted task: newer than all others."""
 
 
 @dataclass
 class History:
-    """What was acknowledged of one task, and what was read of it."""
+    """The acknowledged writes and the reads of one task."""
 
     task_id: UUID
     acknowledged: list[tuple[float, int]] = field(default_factory=list)
     reads: list[tuple[float, int, object]] = field(default_factory=list)
-    """When each read began, the version it found, and who read."""
+    """When each read began, the version that it returned, and the reader."""
 
     def newest(self, before: float) -> int:
-        """The version that a read which begins later must see at least."""
+        """The minimum version for a read that begins now or later."""
         return max((version for at, version in self.acknowledged if at <= before), default=0)
 
     def stale(self) -> list[tuple[float, int, int]]:
-        """Reads of less than had been acknowledged more than `LATE_SECONDS` before they began."""
+        """Reads of an older version than one acknowledged more than `LATE_SECONDS` before they began."""
         return [
             (began, version, must)
             for began, version, _ in self.reads
@@ -48,7 +48,7 @@ class History:
         ]
 
     def went_back(self, since: float) -> list[tuple[object, int, int]]:
-        """Reads, begun after `since`, of less than the same reader had seen before."""
+        """Reads that began after `since` and returned an older version than the same reader had seen before."""
         found, seen = [], dict[object, int]()
         for began, version, reader in self.reads:
             if began >= since and version < seen.get(reader, 0):
@@ -64,7 +64,7 @@ async def read(replica: TaskRepository, history: History, reader: object) -> Non
 
 
 async def interleave(replicas: list[TaskRepository], history: History, chance: random.Random, gap: float) -> None:
-    """One task: a reader at each replica, and a writer that changes it some times and may delete it in the end."""
+    """One task: a reader at each replica, and a writer that changes it several times and may delete it in the end."""
 
     async def reader(replica: TaskRepository) -> None:
         for _ in range(4):
@@ -86,12 +86,12 @@ async def interleave(replicas: list[TaskRepository], history: History, chance: r
 
 
 async def all_interleavings(made: House, seed: int, rounds: int, tasks: int) -> list[History]:
-    """`rounds` times `tasks` interleavings, each with a last read at every replica when a second has passed."""
+    """`rounds` times `tasks` interleavings, each with a last read at every replica after a second."""
     chance = random.Random(seed)
     store = made.stores[0]
     histories: list[History] = []
     for _ in range(rounds):
-        # past the cache, so that the first readers all miss and load
+        # not through the cache, so that the first readers all miss and load
         fresh = [History((await store.create(NewTask("0"))).id) for _ in range(tasks)]
         for history in fresh:
             history.acknowledged.append((time.monotonic(), 1))
@@ -130,7 +130,7 @@ async def test_no_read_is_stale_beyond_a_second(
 async def test_without_the_version_check_reads_are_stale(
     clean_cluster: RedisCluster, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same interleavings find the fault, if the script lets an older version replace a newer one."""
+    """The same interleavings detect the fault if the script lets an older version replace a newer one."""
     text = servers_module.SET_NEWEST.text
     broken = text.replace("if tonumber(old_version) > version then return 0 end", "")
     assert broken != text, "the script has no version check to break"
@@ -139,7 +139,7 @@ async def test_without_the_version_check_reads_are_stale(
         1, 0.03, DATABASE_URL=database_url, REDIS_URL=clean_cluster.url, REDIS_TIMEOUT_SECONDS="2"
     ) as made:
         count, stale = 0, 0
-        # how many it takes is a matter of luck, and of how busy the machine is
+        # how many interleavings it takes depends on chance, and on how busy the machine is
         for seed in range(12):
             histories = await all_interleavings(made, seed, rounds=2, tasks=80)
             count += len(histories)
@@ -180,7 +180,7 @@ class Traffic:
         return sum(len(history.acknowledged) for history in self._histories)
 
     async def more_writes(self, count: int) -> None:
-        """Waits for `count` more acknowledged writes. Raises what a reader or a writer raised."""
+        """Waits for `count` more acknowledged writes. Raises the error of a failed reader or writer."""
         goal = self.writes + count
 
         async def enough() -> bool:
@@ -192,7 +192,7 @@ class Traffic:
         await until(enough, 40, f"{count} writes")
 
     async def end(self) -> None:
-        """Ends it."""
+        """Stops readers and writers."""
         self._ended.set()
         await asyncio.gather(*self._people)
 
@@ -214,7 +214,7 @@ async def _break_and_repair(cluster: RedisCluster, outage: str, traffic: Traffic
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("outage", ["paused", "restarted", "failed over"])
-async def test_no_old_value_comes_back_after_an_outage(
+async def test_no_stale_value_is_served_after_an_outage(
     clean_cluster: RedisCluster, database_url: str, outage: str
 ) -> None:
     """Writes go on while their invalidations are lost. After the outage, no reader sees less than before it."""
@@ -240,10 +240,10 @@ async def test_no_old_value_comes_back_after_an_outage(
                 await read(replica, history, replica)
     print(f"\n{outage}: {sum(len(history.reads) for history in histories)} reads, {traffic.writes} writes")
     assert [history.stale() for history in histories if history.stale()] == []
-    # half of the tasks are written, the others are only read
+    # half of the tasks are written, the other half only read
     quiet = [history for number, history in enumerate(histories) if number % 4 > 1]
     assert [history.went_back(0) for history in quiet if history.went_back(0)] == []
-    # while it is being written, a reader may see the write of a moment ago later than the one before it
+    # during writes, a reader may briefly see an older version than before
     assert [history.went_back(last) for history in histories if history.went_back(last)] == []
     back = sum(len(history.went_back(recovered)) for history in histories)
-    print(f"reads that went back for less than a second, under writes: {back}")
+    print(f"reads that returned an older version for less than a second, during writes: {back}")

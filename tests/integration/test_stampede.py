@@ -14,14 +14,11 @@ REPLICAS = 3
 
 
 def loads(replica: Replica) -> float:
-    """Loads from the store: each is followed by one fill of the cache.
-
-    The database's own count of SELECTs holds the polls of the cache's epoch too.
-    """
+    """Loads from the store, counted as cache fills: each load is followed by one."""
     return replica.metrics().value("cache_operation_duration_seconds_count", operation="set")
 
 
-async def test_500_readers_of_an_expired_key_load_it_at_most_once_a_replica(
+async def test_500_readers_of_an_expired_key_load_it_at_most_once_per_replica(
     tmp_path: Path, clean_cluster: RedisCluster, database_url: str
 ) -> None:
     settings = {"DATABASE_URL": database_url, "REDIS_URL": clean_cluster.url, "MAX_CONCURRENT_REQUESTS": "1000"}
@@ -32,7 +29,7 @@ async def test_500_readers_of_an_expired_key_load_it_at_most_once_a_replica(
         async with httpx.AsyncClient(limits=limits, timeout=30) as client:
             for replica in three:
                 assert (await client.get(replica.url + path)).status_code == 200
-            # as the hour's end does it
+            # as if the TTL of an hour had passed
             assert clean_cluster.master_of(key).client.delete(key) == 1
             before = [loads(replica) for replica in three]
             answers = await asyncio.gather(

@@ -31,7 +31,7 @@ def test_sigterm_drains_and_ends_in_time(tmp_path: Path) -> None:
             began = time.monotonic()
             replica.signal(SIGTERM)
             wait_for(lambda: httpx.get(f"{replica.url}/health/ready").status_code == 503, 2, "readiness that is false")
-            # still served while the gateway turns away
+            # still served until the gateway has stopped sending requests
             assert httpx.get(f"{replica.url}/tasks").status_code == 200
             assert httpx.get(f"{replica.url}/tasks").headers["connection"] == "close"
             wait_for(lambda: _refuses(replica), 8, "a closed port")
@@ -41,7 +41,7 @@ def test_sigterm_drains_and_ends_in_time(tmp_path: Path) -> None:
         wait_for(lambda: not replica.is_running, 10, "the end")
         assert replica.returncode == 0
         assert time.monotonic() - began < 10
-        # flushed before it ended
+        # exported before it ended
         assert sum(span.name == "POST /tasks" for span in receiver.spans) == 1
 
 
@@ -50,7 +50,7 @@ def _refuses(replica: Replica) -> bool:
         return probe.connect_ex(("127.0.0.1", replica.port)) != 0
 
 
-def test_a_request_that_never_ends_does_not_keep_it(tmp_path: Path) -> None:
+def test_a_request_that_never_ends_does_not_block_shutdown(tmp_path: Path) -> None:
     head = b"POST /tasks HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n"
     with (
         Replica(tmp_path, DRAIN_SECONDS="0") as replica,
@@ -62,7 +62,7 @@ def test_a_request_that_never_ends_does_not_keep_it(tmp_path: Path) -> None:
         wait_for(lambda: not replica.is_running, 10, "the end")
 
 
-def test_a_database_and_a_collector_that_hang_do_not_keep_it(tmp_path: Path, clean_cluster: RedisCluster) -> None:
+def test_a_hung_database_and_collector_do_not_block_shutdown(tmp_path: Path, clean_cluster: RedisCluster) -> None:
     with Postgres() as postgres, OtlpReceiver() as receiver:
         settings = {
             "DATABASE_URL": postgres.new_database(),
@@ -89,7 +89,7 @@ def test_a_database_and_a_collector_that_hang_do_not_keep_it(tmp_path: Path, cle
 
 
 async def _create(replica: Replica, acknowledged: list[str]) -> None:
-    """Creates tasks, one after another, until the replica answers no more."""
+    """Creates tasks one after another until the replica stops responding."""
     async with Wire(replica.port) as wire:
         while True:
             try:
@@ -112,7 +112,8 @@ async def test_no_acknowledged_task_is_lost_when_everything_is_killed(
             while len(acknowledged) < TASKS:
                 assert not any(each.done() for each in creating)
                 await asyncio.sleep(0.01)
-            # in the middle of it all, and the database first, so that nothing is answered that it does not have
+            # during the creates, and the database first, so that the service cannot acknowledge a create that the
+            # database lost
             for process in (postgres, *pair, *clean_cluster.nodes):
                 process.kill()
             await asyncio.gather(*creating)
@@ -137,8 +138,8 @@ async def test_no_acknowledged_task_is_lost_when_everything_is_killed(
     assert set(read) == {200}
 
 
-def test_a_replica_that_stops_answers_every_request_that_it_took(tmp_path: Path) -> None:
-    """Each starts before the stop, and ends only after the port is closed."""
+def test_a_stopping_replica_answers_every_request_that_it_accepted(tmp_path: Path) -> None:
+    """Each request starts before the stop, and ends only after the port is closed."""
     body = b'{"task": "started before the stop"}'
     head = f"POST /tasks HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     with ExitStack() as stack, Replica(tmp_path, DRAIN_SECONDS="0") as replica:

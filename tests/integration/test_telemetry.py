@@ -1,4 +1,4 @@
-"""The service's telemetry: metrics as in the contract, traces for exemplars, few log records."""
+"""The service's telemetry: metrics as documented, traces for exemplars, few log records."""
 
 import json
 import random
@@ -24,7 +24,7 @@ from testbed import OtlpReceiver, Postgres, ReceivedSpan, RedisCluster, Replica,
 SERVER, CLIENT = 2, 3
 ERROR = 2
 SAMPLED, UNSAMPLED = "01", "00"
-# known to HTTP, but to no route here; what HTTP does not know at all, uvicorn's parser refuses
+# a method of HTTP that no route has; uvicorn's parser rejects unknown methods
 ODD_METHODS = ("PROPFIND", "MKCOL", "LOCK", "UNLOCK", "COPY", "MOVE", "PURGE", "SEARCH", "REPORT", "TRACE")
 OPEN_METRICS = {"Accept": "application/openmetrics-text; version=1.0.0"}
 
@@ -39,12 +39,12 @@ def receiver() -> Iterator[OtlpReceiver]:
 def traced(
     tmp_path_factory: pytest.TempPathFactory, redis_cluster: RedisCluster, postgres: Postgres, receiver: OtlpReceiver
 ) -> Iterator[Replica]:
-    """A replica that samples what its caller says, and finds slow what takes longer than 0.2 s."""
+    """A replica with the caller's sampling decision, for which a request over 0.2 s is slow."""
     redis_cluster.repair()
     settings = {
         "DATABASE_URL": postgres.new_database(),
         "REDIS_URL": redis_cluster.url,
-        # so that on a busy machine, too, a write fills the cache
+        # so that a write fills the cache even on a busy machine
         "REDIS_TIMEOUT_SECONDS": "5",
         "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint,
         "TRACE_SAMPLE_RATIO": "0",
@@ -57,14 +57,14 @@ def traced(
 
 
 class Caller:
-    """A client whose requests belong to traces that it names."""
+    """A client whose requests have trace ids of its own."""
 
     def __init__(self, replica: Replica, receiver: OtlpReceiver) -> None:
         self._client = httpx.Client(base_url=replica.url, timeout=10)
         self._receiver = receiver
 
     def send(self, method: str, path: str, flags: str = SAMPLED, **more: Any) -> tuple[httpx.Response, str]:
-        """The answer, and the trace id."""
+        """The response, and the trace id."""
         trace_id = f"{random.getrandbits(128):032x}"
         headers = {"traceparent": f"00-{trace_id}-b7ad6b7169203331-{flags}"}
         return self._client.request(method, path, headers=headers, **more), trace_id
@@ -91,7 +91,7 @@ def root(spans: list[ReceivedSpan]) -> ReceivedSpan:
 
 
 def assert_is_tree(spans: list[ReceivedSpan]) -> None:
-    """Every span but the server's has a parent among the others, and runs within the server's time."""
+    """Every span except the server's has a parent among the others, and lies within the server span's time."""
     server = root(spans)
     ids = {span.span_id for span in spans}
     assert len(ids) == len(spans)
@@ -108,7 +108,7 @@ def new_path(caller: Caller) -> str:
     return str(answer.headers["location"])
 
 
-def test_a_hit_is_a_server_span_and_a_span_for_each_question_to_redis(
+def test_a_cache_hit_is_a_server_span_and_one_span_per_redis_command(
     caller: Caller, redis_cluster: RedisCluster
 ) -> None:
     # the write has filled the cache
@@ -134,7 +134,7 @@ def test_a_hit_is_a_server_span_and_a_span_for_each_question_to_redis(
         assert redis.scope == "opentelemetry.instrumentation.redis"
 
 
-def test_a_miss_also_has_the_store_and_the_fill(
+def test_a_cache_miss_also_has_spans_of_the_query_and_of_filling_the_cache(
     caller: Caller, redis_cluster: RedisCluster, postgres: Postgres
 ) -> None:
     path = new_path(caller)
@@ -157,7 +157,7 @@ def test_a_miss_also_has_the_store_and_the_fill(
     assert path.rsplit("/", 1)[1].replace("-", "") not in text.replace("-", "")
 
 
-def test_no_span_carries_what_a_client_wrote(caller: Caller, receiver: OtlpReceiver) -> None:
+def test_no_span_contains_client_content(caller: Caller, receiver: OtlpReceiver) -> None:
     caller.trace("POST", "/tasks", json={"task": "buy a birthday cake"})
     assert "birthday" not in repr(receiver.spans)
 
@@ -172,14 +172,14 @@ def test_an_error_that_was_not_sampled_is_one_span_with_its_true_start(
         after = time.time_ns()
     finally:
         postgres.start()
-        # health may be a second old, and the breaker opens again until the server has come up
+        # health may be a second old, and the breaker may open again until the server has started
         wait_for(lambda: httpx.post(f"{traced.url}/tasks", json={"task": "x"}).status_code == 201, 30, "writes")
     (span,) = spans
     assert (span.name, span.kind, span.status) == ("POST /tasks", SERVER, ERROR)
     assert span.attributes["http.response.status_code"] == 503
     assert span.attributes["failure.dependency"] == "database"
     assert span.attributes["failure.reason"]
-    # the cause, and not what the service wraps it in
+    # the cause, not the exception in which the service wraps it
     assert "service" not in span.attributes["error.type"]
     assert before <= span.started <= span.ended <= after
     (line,) = (json.loads(line) for line in traced.output().splitlines() if span.trace_id in line)
@@ -188,27 +188,27 @@ def test_an_error_that_was_not_sampled_is_one_span_with_its_true_start(
     assert (line["reason"], line["asked"]) == (span.attributes["failure.reason"], span.attributes["failure.asked"])
 
 
-def test_a_path_of_no_route_is_a_span_without_one(caller: Caller) -> None:
+def test_the_span_of_an_unknown_path_has_no_route(caller: Caller) -> None:
     (span,) = (each for each in caller.trace("GET", "/no/such/path") if each.kind == SERVER)
     assert span.name == "GET"
     assert "http.route" not in span.attributes
 
 
-def test_a_method_that_a_route_does_not_have_is_counted_under_the_route(caller: Caller, traced: Replica) -> None:
+def test_an_unsupported_method_is_counted_under_its_route(caller: Caller, traced: Replica) -> None:
     (span,) = (each for each in caller.trace("PUT", "/tasks") if each.kind == SERVER)
     assert (span.name, span.attributes["http.route"]) == ("PUT /tasks", "/tasks")
     labels = {"http_request_method": "PUT", "http_route": "/tasks", "http_response_status_code": "405"}
     assert traced.metrics().value("http_server_request_duration_seconds_count", **labels) == 1
 
 
-def test_an_unknown_method_is_named_in_its_span_alone(caller: Caller) -> None:
+def test_an_unknown_method_is_recorded_only_in_its_span(caller: Caller) -> None:
     (span,) = (each for each in caller.trace("PURGE", "/tasks") if each.kind == SERVER)
     assert span.name == "HTTP /tasks"
     assert span.attributes["http.request.method"] == "_OTHER"
     assert span.attributes["http.request.method_original"] == "PURGE"
 
 
-def test_a_sampled_answer_names_its_trace_and_another_does_not(caller: Caller, receiver: OtlpReceiver) -> None:
+def test_only_a_sampled_response_has_the_trace_id_header(caller: Caller, receiver: OtlpReceiver) -> None:
     answer, trace_id = caller.send("GET", "/tasks")
     wait_for(lambda: receiver.trace(trace_id), what="the trace")
     server = root(receiver.trace(trace_id))
@@ -217,7 +217,7 @@ def test_a_sampled_answer_names_its_trace_and_another_does_not(caller: Caller, r
     assert "server-timing" not in answer.headers
 
 
-def test_a_write_names_the_tables_it_is_about(caller: Caller, redis_cluster: RedisCluster) -> None:
+def test_the_span_of_a_write_names_its_table(caller: Caller, redis_cluster: RedisCluster) -> None:
     assert "INSERT tasks" in names(caller.trace("POST", "/tasks", json={"task": "x"}))
 
 
@@ -254,17 +254,15 @@ def test_a_slow_request_that_was_not_sampled_is_one_span(
     assert [(line["level"], line["route"], line["status"]) for line in lines] == [("warning", "/tasks", 201)]
 
 
-def test_an_ordinary_request_that_was_not_sampled_leaves_nothing(caller: Caller, receiver: OtlpReceiver) -> None:
+def test_an_ordinary_request_that_was_not_sampled_has_no_spans(caller: Caller, receiver: OtlpReceiver) -> None:
     path = new_path(caller)
     _, unsampled = caller.send("GET", path, UNSAMPLED)
     caller.trace("GET", path)
-    # what came after has arrived, so this would have
+    # a later trace has arrived, so this one would have
     assert receiver.trace(unsampled) == []
 
 
-def test_exemplars_name_only_traces_that_the_receiver_got(
-    caller: Caller, traced: Replica, receiver: OtlpReceiver
-) -> None:
+def test_exemplars_refer_only_to_exported_traces(caller: Caller, traced: Replica, receiver: OtlpReceiver) -> None:
     path = new_path(caller)
     for number in range(60):
         caller.send("GET", path, SAMPLED if number % 3 == 0 else UNSAMPLED)
@@ -279,7 +277,7 @@ def test_exemplars_name_only_traces_that_the_receiver_got(
     assert httpx.get(traced.metrics_url).text.count("trace_id=") == 0
 
 
-def test_metrics_are_those_of_the_contract(traced: Replica, caller: Caller) -> None:
+def test_metrics_match_the_documented_contract(traced: Replica, caller: Caller) -> None:
     caller.send("GET", "/tasks")
     answer = httpx.get(traced.metrics_url, headers=OPEN_METRICS)
     assert answer.headers["content-type"].startswith("application/openmetrics-text")
@@ -303,13 +301,13 @@ def test_metrics_are_those_of_the_contract(traced: Replica, caller: Caller) -> N
     assert others == set()
 
 
-def test_work_for_no_request_is_counted_apart(traced: Replica) -> None:
+def test_background_work_is_counted_separately(traced: Replica) -> None:
     def count(name: str) -> float:
         return traced.metrics().value(f"{name}_count", db_operation_name="SELECT")
 
     for_requests, apart = count("db_client_operation_duration_seconds"), "db_client_background_duration_seconds"
     before = count(apart)
-    wait_for(lambda: count(apart) >= before + 3, what="three looks at the cache's epoch")
+    wait_for(lambda: count(apart) >= before + 3, what="three polls of the cache's epoch")
     assert count("db_client_operation_duration_seconds") == for_requests
 
 
@@ -326,7 +324,7 @@ def test_redis_and_the_pool_are_timed(traced: Replica, caller: Caller, redis_clu
     assert {str(master.port) for master in redis_cluster.masters()} <= ports
 
 
-def test_label_values_known_in_advance_are_there_from_the_start(tmp_path: Path) -> None:
+def test_series_of_known_label_values_exist_from_the_start(tmp_path: Path) -> None:
     with Replica(tmp_path) as replica:
         series = {(name, labels) for name, labels in replica.metrics().series()}
     for metric in METRICS:
@@ -339,7 +337,7 @@ def test_label_values_known_in_advance_are_there_from_the_start(tmp_path: Path) 
             assert count == wanted, metric.name
 
 
-async def test_what_clients_make_up_adds_no_series(tmp_path: Path) -> None:
+async def test_values_invented_by_clients_add_no_series(tmp_path: Path) -> None:
     chance = random.Random(4)
 
     def word() -> str:
@@ -372,13 +370,13 @@ async def test_what_clients_make_up_adds_no_series(tmp_path: Path) -> None:
     assert after.value("http_server_request_duration_seconds_count", http_request_method="_OTHER") > 2000
 
 
-def test_promtool_finds_nothing_to_say(traced: Replica) -> None:
+def test_promtool_accepts_the_metrics(traced: Replica) -> None:
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("promtool is not installed")
     text = httpx.get(traced.metrics_url).text
     done = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, text=True, check=False)
-    # the name is the semantic conventions'
+    # the name is from the semantic conventions
     said = (done.stdout + done.stderr).replace(
         'db_client_connection_count non-histogram and non-summary metrics should not have "_count" suffix\n', ""
     )

@@ -1,4 +1,4 @@
-"""What the gateway passes on of a client's `traceparent`."""
+"""The `traceparent` that the gateway passes on."""
 
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,7 +16,7 @@ TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7"
 
 @pytest.fixture(scope="module")
 def upstream() -> Iterator[ThreadingHTTPServer]:
-    """A replica that answers with the `traceparent` that it got."""
+    """A replica that responds with the `traceparent` that it received."""
 
     class Echo(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -54,12 +54,12 @@ def gateway(tmp_path_factory: pytest.TempPathFactory, upstream: ThreadingHTTPSer
         (None, "none"),
     ],
 )
-def test_a_client_cannot_ask_for_its_request_to_be_sampled(gateway: Gateway, given: str | None, passed: str) -> None:
+def test_a_client_cannot_force_sampling_of_its_request(gateway: Gateway, given: str | None, passed: str) -> None:
     headers = {"traceparent": given} if given else {}
     assert httpx.get(f"{gateway.url}/tasks", headers=headers).text == passed
 
 
-def test_a_client_in_a_network_that_is_trusted_can(tmp_path: Path, upstream: ThreadingHTTPServer) -> None:
+def test_a_client_in_a_trusted_network_can_choose_its_address(tmp_path: Path, upstream: ThreadingHTTPServer) -> None:
     with Gateway(tmp_path, [upstream.server_port]) as gateway:
         config = tmp_path / "nginx.conf"
         text = config.read_text()

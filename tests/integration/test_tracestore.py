@@ -19,7 +19,7 @@ def tracestore(tmp_path: Path) -> Iterator[TraceStore]:
         yield store
 
 
-def test_what_was_answered_is_there_after_a_kill_and_what_floods_it_is_bounded(tracestore: TraceStore) -> None:
+def test_acknowledged_spans_survive_a_kill_and_a_flood_is_bounded(tracestore: TraceStore) -> None:
     first = random.randbytes(16)
     assert tracestore.post(otlp_records.traces(request_spans(first))).status_code == 200
     tracestore.process.kill()
@@ -39,17 +39,17 @@ def test_what_was_answered_is_there_after_a_kill_and_what_floods_it_is_bounded(t
     assert tracestore.has(newest)
     assert tracestore.metric("tracestore_records_evicted_total") > 1000
     size = sum(file.stat().st_size for file in tracestore.file.parent.glob("traces.db*"))
-    # in the worst case a burst in the file, and the same once more in the log ahead of it
+    # in the worst case, a burst is in the file and once more in the write-ahead log
     assert size < 40 << 20
 
 
-def test_ctrl_c_ends_it_without_a_word_and_a_port_that_is_taken_is_one_line(tracestore: TraceStore) -> None:
+def test_ctrl_c_ends_it_silently_and_a_port_in_use_is_one_line_of_error(tracestore: TraceStore) -> None:
     second = Process(
         [sys.executable, "-m", "lab", "tracestore", "--port", str(tracestore.port), "--otlp-port", str(free_port())],
         tracestore.file.parent / "second.log",
     )
     second.start()
-    wait_for(lambda: not second.is_running, 30, "the second store to give up")
+    wait_for(lambda: not second.is_running, 30, "the second store to exit")
     assert second.returncode == 2
     assert second.output().count("\n") == 1
     assert "TEMPO_PORT" in second.output()

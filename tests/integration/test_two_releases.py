@@ -14,12 +14,12 @@ import pytest
 from service.tasks.values import FORMAT
 from testbed import Postgres, RedisCluster, Replica, until
 
-# what a busy machine makes of the one second that is promised
+# the guaranteed second, with a margin for a busy machine
 LATE_SECONDS = 3.0
 GONE = 1_000_000
-"""The version of a task that is deleted: newer than all."""
+"""The version of a deleted task: newer than all others."""
 
-# The same code with another format, whose cached tasks say which release put them there.
+# The same code with another cache format, whose cached tasks contain the release that wrote them.
 RELEASE = """
 import sys
 from service.tasks import model, values
@@ -39,7 +39,7 @@ sys.exit(main())
 
 
 class Release(Replica):
-    """A replica of the release with this format."""
+    """A replica of the release with this cache format."""
 
     def __init__(self, number: int, directory: Path, name: str, **settings: str) -> None:
         self.arguments = ("-c", RELEASE.format(number=number))
@@ -49,32 +49,32 @@ class Release(Replica):
 
 @dataclass
 class Written:
-    """What was acknowledged of one task, by one writer."""
+    """The acknowledged writes of one task, by one writer."""
 
     path: str
     at: list[tuple[float, int]] = field(default_factory=list)
 
     def newest(self, before: float) -> int:
-        """The version that a read which begins later must see at least."""
+        """The minimum version for a read that begins now or later."""
         return max((version for at, version in self.at if at <= before), default=0)
 
 
 @dataclass
 class Traffic:
-    """Writers and readers at whichever replicas are `present`, and what they found wrong."""
+    """Writers and readers at the replicas in `present`, and the faults that they found."""
 
     client: httpx.AsyncClient
     present: list[Release]
     tasks: list[Written] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     reads: dict[int, int] = field(default_factory=dict)
-    """How many, by the release that answered."""
+    """The number of reads by the release that answered."""
 
     def any(self) -> Release:
         return random.choice(self.present)
 
     async def write(self) -> None:
-        """Creates a task and changes it again and again; at times deletes it and creates another."""
+        """Repeatedly changes a task; sometimes deletes it and creates another."""
         while True:
             created = await self.client.post(f"{self.any().url}/tasks", json={"task": "one"})
             assert created.status_code == 201, created.text
@@ -90,7 +90,7 @@ class Traffic:
             task.at.append((time.monotonic(), GONE))
 
     async def read(self) -> None:
-        """Reads tasks, those that were written last the most, and first pages."""
+        """Reads first pages and tasks, preferring recently written ones."""
         while True:
             await asyncio.sleep(0.005)
             if not self.tasks:
@@ -125,7 +125,7 @@ class Traffic:
 
 @asynccontextmanager
 async def traffic(*present: Release) -> AsyncIterator[Traffic]:
-    """Traffic as long as the block takes. Raises what one of its requests met."""
+    """Traffic during the block. Raises the error of a failed request."""
     async with httpx.AsyncClient(timeout=20) as client, asyncio.TaskGroup() as group:
         made = Traffic(client, list(present))
         working = [group.create_task(work()) for work in (made.write,) * 3 + (made.read,) * 4]
@@ -153,7 +153,7 @@ def start(tmp_path: Path, clean_cluster: RedisCluster, postgres: Postgres) -> As
 
 
 @pytest.mark.long
-async def test_a_deployment_that_changes_the_cache_format_causes_no_wrong_read(start: Start) -> None:
+async def test_a_deployment_that_changes_the_cache_format_causes_no_wrong_reads(start: Start) -> None:
     """A rolling update to another release, replica by replica, and then the rollback."""
     old = [start(FORMAT, "old-1"), start(FORMAT, "old-2")]
     for each in old:
@@ -161,7 +161,7 @@ async def test_a_deployment_that_changes_the_cache_format_causes_no_wrong_read(s
     async with traffic(*old) as under:
 
         async def some(number: int, count: int = 80) -> None:
-            """Waits for as many reads more by a release, with all that are present."""
+            """Waits until the release with this format has answered `count` more reads."""
             least = under.reads.get(number, 0) + count
             await until(lambda: asyncio.sleep(0, under.reads.get(number, 0) >= least), 60, "some reads")
 
@@ -175,7 +175,7 @@ async def test_a_deployment_that_changes_the_cache_format_causes_no_wrong_read(s
             under.present.remove(leaves)
             await asyncio.to_thread(leaves.stop)
         await some(FORMAT + 1)
-        # what the new release wrote meanwhile, the values that the old one had left in Redis do not know
+        # the values that the old release left in Redis lack the writes of the new one
         back = start(FORMAT, "old-3")
         await asyncio.to_thread(back.start)
         under.present.append(back)

@@ -1,6 +1,6 @@
-"""A write with an unknown outcome: reads see it within a second of its commit, and no old value comes back.
+"""A write with an unknown outcome: reads see it within a second of its commit, and no old value returns.
 
-Every test makes the moment that it is about happen, on a real PostgreSQL and a real Redis Cluster.
+Every test forces its interleaving, on a real PostgreSQL and a real Redis Cluster.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ LATE_SECONDS = 1.0
 
 @pytest.fixture(scope="module")
 def database(postgres: Postgres) -> str:
-    """The name of a database of this module's own."""
+    """The name of a database for this module."""
     return postgres.new_database().rsplit("/", 1)[1]
 
 
@@ -39,7 +39,7 @@ def pair(
 
 @pytest.fixture
 def stall(postgres: Postgres) -> Iterator[Callable[[str], None]]:
-    """With "ghost", waits for a synchronous standby that is not there: commits are neither answered nor seen."""
+    """With "ghost", waits for a synchronous standby that does not exist: commits are not acknowledged, nor visible."""
     yield lambda standby: postgres.set("synchronous_standby_names", standby)
     postgres.set("synchronous_standby_names", "")
 
@@ -51,7 +51,7 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def create(client: httpx.AsyncClient, replica: Replica) -> str:
-    """The path of a new task, "old", that is in no cache."""
+    """The path of a new task, "old", that is not cached."""
     answer = await client.post(f"{replica.url}/tasks", json={"task": "old"})
     assert answer.status_code == 201
     return str(answer.headers["location"])
@@ -63,7 +63,7 @@ async def first_page(client: httpx.AsyncClient, replica: Replica) -> set[str]:
 
 
 class Watch:
-    """Reads a task and the first page at every replica, over and over, and notes what it saw and when."""
+    """Repeatedly reads a task and the first page at every replica, and records what it saw and when."""
 
     def __init__(self, client: httpx.AsyncClient, pair: list[Replica], path: str) -> None:
         self._client = client
@@ -72,7 +72,7 @@ class Watch:
         self.seen: dict[str, list[tuple[float, str]]] = {}
 
     async def run(self) -> None:
-        """Goes on until it is cancelled."""
+        """Runs until it is cancelled."""
         await asyncio.gather(*(self._read(replica) for replica in self._pair))
 
     async def _read(self, replica: Replica) -> None:
@@ -88,7 +88,7 @@ class Watch:
             await asyncio.sleep(0.01)
 
     def old_after(self, moment: float, new: str) -> list[tuple[str, float, str]]:
-        """What was seen in reads that began later than `moment`, and was not `new`."""
+        """The texts other than `new` in reads that began after `moment`."""
         return [
             (reader, began - moment, text)
             for reader, reads in self.seen.items()
@@ -101,7 +101,7 @@ class Watch:
 
 
 async def watch_until_late(watch: Watch, committed: float) -> None:
-    """Reads go on until every reader has read some times, more than a second after the commit was seen."""
+    """Waits until every reader has read several times, more than a second after the commit became visible."""
 
     async def enough() -> bool:
         return watch.count_after(committed + LATE_SECONDS) >= 5
@@ -110,7 +110,7 @@ async def watch_until_late(watch: Watch, committed: float) -> None:
 
 
 async def visible(postgres: Postgres, database: str, task: str, text: str) -> float:
-    """When the database itself showed the new text."""
+    """The time at which the database itself returned the new text."""
 
     async def is_new() -> bool:
         found = await asyncio.to_thread(postgres.sql, f"SELECT task FROM tasks WHERE id = '{task}'", database)
@@ -190,7 +190,7 @@ async def test_a_commit_of_a_replica_that_died_is_seen_within_a_second(
     tmp_path: Path,
     stall: Callable[[str], None],
 ) -> None:
-    """The commit waits for the standby while its replica is killed: no process is left that knows of it."""
+    """The replica is killed while its commit waits for the standby: no process is left that knows of the write."""
     with Replica(tmp_path, "todo-9", DATABASE_TIMEOUT_SECONDS="60", **settings) as third:
         path = await create(client, pair[0])
         stall("ghost")
@@ -202,7 +202,7 @@ async def test_a_commit_of_a_replica_that_died_is_seen_within_a_second(
         third.kill()
         with pytest.raises(httpx.HTTPError):
             await writing
-    # long enough for all who read meanwhile to have cached the old value again
+    # long enough for all readers to have cached the old value again
     await watch_until_late(watch, time.monotonic() - LATE_SECONDS)
     assert all(text == "old" for text in [reads[-1][1] for reads in watch.seen.values()])
     stall("")
@@ -213,7 +213,7 @@ async def test_a_commit_of_a_replica_that_died_is_seen_within_a_second(
 
 
 async def is_hit(client: httpx.AsyncClient, replica: Replica, path: str, kind: str) -> bool:
-    """Whether a read of this path, now, comes from the cache."""
+    """Whether a read of this path comes from the cache now."""
     before = replica.metrics().value("cache_requests_total", cache=kind, result="hit")
     await client.get(replica.url + path)
     return replica.metrics().value("cache_requests_total", cache=kind, result="hit") > before
@@ -222,7 +222,7 @@ async def is_hit(client: httpx.AsyncClient, replica: Replica, path: str, kind: s
 async def test_replicas_that_each_lost_another_server(
     client: httpx.AsyncClient, redis_cluster: RedisCluster, postgres: Postgres, tmp_path: Path
 ) -> None:
-    """One still has the cache, the other the database: the first cannot know, and says so within a second."""
+    """One replica reaches only the cache, the other only the database: the first cannot know of writes, and warns."""
     database = postgres.new_database().rsplit("/", 1)[1]
     with Relay(postgres.port) as relay:
         through = postgres.url(database).replace(f":{postgres.port}/", f":{relay.port}/")
@@ -232,7 +232,7 @@ async def test_replicas_that_each_lost_another_server(
         ):
             path = await create(client, has_redis)
             for url, kind in ((path, "task"), ("/tasks?limit=100", "list")):
-                # a busy machine may miss the time limit for a value that is to be cached
+                # on a busy machine, filling the cache may time out
                 await until(lambda: is_hit(client, has_redis, url, kind), 10, f"the {kind} in the cache")  # noqa: B023
             relay.cut()
             lost = time.monotonic()
@@ -248,10 +248,10 @@ async def test_replicas_that_each_lost_another_server(
             await until(lambda: is_said(f"{has_redis.url}/tasks?limit=100"), 10, "the warning of the list")
             print(f"\nsaid {time.monotonic() - lost:.2f} s after the database was lost")
             assert has_redis.metrics().value("cache_unverified_reads_total") >= 2
-            # the other answers from its database, and has nothing to warn of
+            # the other answers from its database, and need not warn
             answer = await client.get(other.url + path)
             assert (answer.json()["task"], "warning" in answer.headers) == ("new", False)
-            # who reaches both again makes the invalidation that the writer could not
+            # a replica that reaches both again applies the invalidation that the writer could not
             relay.restore()
 
             async def is_new() -> bool:
@@ -275,5 +275,5 @@ async def test_a_third_replica_invalidates_for_a_writer_that_lost_redis(
         await watch_until_late(watch, committed := time.monotonic())
         watching.cancel()
     assert watch.old_after(committed + LATE_SECONDS, "new") == []
-    # and nothing else was evicted
+    # nothing else was evicted
     assert sum(replica.metrics().value("cache_epoch_raised_total") for replica in pair) == raised

@@ -16,7 +16,7 @@ from tests.stack.stacks import NativeStack
 
 
 class Installed:
-    """The command `glasshouse` of an installed wheel, run in a folder that was empty."""
+    """The command `glasshouse` of an installed wheel, run in a new folder."""
 
     def __init__(self, wheel: Path, environment: Path, folder: Path) -> None:
         self.wheel, self.folder = wheel, folder
@@ -37,7 +37,7 @@ class Installed:
 
 @pytest.fixture(scope="module")
 def installed(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
-    """The wheel in its own environment. Its dependencies come from the environment of the tests."""
+    """The wheel in an environment of its own, with its dependencies from the environment of the tests."""
     place = tmp_path_factory.mktemp("wheel")
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q"]
     build = ["wheel", "--no-index", "--no-deps", "--no-build-isolation", "-w", str(place), str(root)]
@@ -49,14 +49,14 @@ def installed(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed
     install = [f"--python={python}", "install", "--no-index", "--no-deps", str(wheel)]
     subprocess.run([*pip, *install], check=True, capture_output=True)
     (packages,) = environment.glob("lib/python*/site-packages")
-    # (a folder that is named in a .pth file has its own .pth files not read: the clone is not importable)
+    # (.pth files in a folder that is itself added by a .pth file are not read, so that the clone is not importable)
     (packages / "needed.pth").write_text("\n".join(site.getsitepackages()))
     folder = place / "an empty folder"
     folder.mkdir()
     return Installed(wheel, environment, folder)
 
 
-def test_a_wheel_carries_what_the_command_reads_and_nothing_of_the_work_on_the_repository(installed: Installed) -> None:
+def test_the_wheel_has_what_the_command_reads_and_no_developer_tools(installed: Installed) -> None:
     names = zipfile.ZipFile(installed.wheel).namelist()
     top = {name.split("/")[0] for name in names}
     assert {name for name in top if not name.endswith(".dist-info")} == {"lab", "service"}
@@ -86,7 +86,7 @@ def test_its_commands_work_from_an_empty_folder(
     assert "Traceback" not in done.stderr
 
 
-def test_its_version_is_the_projects_and_the_services(installed: Installed, root: Path) -> None:
+def test_the_version_of_the_wheel_matches_the_project_and_the_service(installed: Installed, root: Path) -> None:
     version = tomllib.loads((root / "pyproject.toml").read_text())["project"]["version"]
     assert installed("--version").stdout.strip().endswith(f"version {version}")
     assert f'"{version}"' in (root / "service/__init__.py").read_text()

@@ -17,7 +17,7 @@ FOREVER = 3600.0
 
 @dataclass(frozen=True)
 class Reply:
-    """The bytes of an answer, what comes of the connection after it, and how long the answer is held back."""
+    """The bytes of a response, what happens to the connection after it, and by how long the response is delayed."""
 
     data: bytes
     closes: bool = False
@@ -30,10 +30,10 @@ Misbehaviour = Callable[[int, str, bytes], Reply | None]
 
 
 class TodoStub:
-    """Listens on a free port of 127.0.0.1. `stall_at` is the number of the request during which all stands still.
+    """Listens on a free port of 127.0.0.1.
 
-    The first `good` requests are answered as they should be, whatever `misbehaves`; after them a connection is
-    closed once it was idle for `idle_seconds`.
+    The whole server stalls during request number `stall_at`. The first `good` requests are answered correctly, whatever
+    `misbehaves`; after them, a connection is closed once it was idle for `idle_seconds`.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class TodoStub:
 
     @property
     def total(self) -> int:
-        """All requests but the health checks."""
+        """All requests except health checks."""
         return sum(self.counts.values())
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -143,22 +143,22 @@ def response(status: str, body: bytes, headers: str = "") -> bytes:
 
 
 def head_of(right: bytes) -> bytes:
-    """Status line and headers of an answer, without those that frame the body."""
+    """Status line and headers of a response, without Content-Length."""
     lines = right.split(b"\r\n\r\n")[0].split(b"\r\n")
     return b"\r\n".join(line for line in lines if not line.startswith(b"content-length"))
 
 
 def with_body(right: bytes, body: bytes, headers: bytes = b"") -> bytes:
-    """An answer with another body."""
+    """A response with another body."""
     return head_of(right) + b"\r\n" + headers + b"content-length: %d\r\n\r\n" % len(body) + body
 
 
 def body_of(right: bytes) -> bytes:
-    """The body of an answer."""
+    """The body of a response."""
     return right.split(b"\r\n\r\n", 1)[1]
 
 
 def gzipped(right: bytes, cut: int = 0) -> bytes:
-    """An answer whose body is compressed, and the last `cut` bytes of it missing."""
+    """A response whose body is compressed, with its last `cut` bytes missing."""
     body = gzip.compress(body_of(right))
     return with_body(right, body[: len(body) - cut], b"content-encoding: gzip\r\n")

@@ -18,7 +18,7 @@ WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "Job")
 
 
 def kubectl() -> list[str] | None:
-    """The command that renders: the one that lab/stack/kubectl.sh brought, else the machine's own."""
+    """The command that renders: the kubectl that lab/stack/kubectl.sh downloaded, or the machine's own."""
     own = ROOT / ".stack/bin/kubectl"
     if own.exists():
         return [str(own), "kustomize"]
@@ -30,7 +30,7 @@ def kubectl() -> list[str] | None:
 
 
 def render(folder: Path) -> list[Object]:
-    """What `kubectl apply -k` would send, with no flag that it does not have."""
+    """The objects that `kubectl apply -k` would send; only options that `kubectl apply` has as well are used."""
     command = kubectl()
     assert command
     done = subprocess.run([*command, str(folder)], capture_output=True, text=True, check=False)
@@ -40,7 +40,7 @@ def render(folder: Path) -> list[Object]:
 
 @dataclass(frozen=True)
 class Pods:
-    """The pods of one workload. `name` is the part's, as its label says."""
+    """The pods of one workload. `name` is the part's name, from its label."""
 
     kind: str
     workload: str
@@ -71,7 +71,7 @@ class Pods:
         return [*self.spec.get("initContainers", []), *self.containers]
 
     def ports(self) -> Iterator[tuple[str, int, str]]:
-        """Name, number and protocol of each."""
+        """Name, number and protocol of each port."""
         for container in self.containers:
             for port in container.get("ports", []):
                 yield port["name"], port["containerPort"], port.get("protocol", "TCP")
@@ -98,7 +98,7 @@ def of_kind(objects: list[Object], kind: str) -> dict[str, Object]:
 
 
 def config_map(objects: list[Object], name: str) -> dict[str, str]:
-    """The data of the ConfigMap that is called so before the hash."""
+    """The data of the ConfigMap with this name, without the hash that Kustomize appends."""
     found = [
         each["data"]
         for each in objects
@@ -116,7 +116,7 @@ def _without_hash(name: str) -> str:
 
 
 def environment(objects: list[Object], box: Object) -> dict[str, str]:
-    """What a container gets as plain values, from itself and from ConfigMaps."""
+    """The plain environment variables of a container, its own and those from ConfigMaps."""
     found: dict[str, str] = {}
     for source in box.get("envFrom", []):
         found |= of_kind(objects, "ConfigMap")[source["configMapRef"]["name"]]["data"]
@@ -124,7 +124,7 @@ def environment(objects: list[Object], box: Object) -> dict[str, str]:
 
 
 def mounted(objects: list[Object], each: Pods, box: Object) -> dict[str, str]:
-    """The text of every file that ConfigMaps put into a container, by its path there."""
+    """The text of every file that is mounted into a container from a ConfigMap, by its path there."""
     maps = of_kind(objects, "ConfigMap")
     files: dict[str, str] = {}
     volumes = {volume["name"]: volume for volume in each.spec.get("volumes", [])}

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from tests.kubernetes.manifests import NAME, Object, Pods, environment, of_kind, pods
 
-# what people make by hand, since it is a secret or the cloud's
+# created by hand, because they are secrets or provided by the cloud
 BY_HAND = {
     "Secret/postgres/password",
     "Secret/database/url",
@@ -14,22 +14,22 @@ BY_HAND = {
     "Secret/object-storage/AWS_ACCESS_KEY_ID",
     "Secret/object-storage/AWS_SECRET_ACCESS_KEY",
 }
-# services of kube-prometheus-stack, as its chart calls them in the release of its own name, and their port
+# services of kube-prometheus-stack, as its chart names them in a release of the same name, and their port
 ELSEWHERE = {"kube-prometheus-stack-alertmanager.monitoring.svc": 9093}
-# settings that are for one machine where nothing is said
+# settings whose default is for a single machine
 HAS_TO_SAY = {"desk/desk": {"ALERTMANAGER_URL", "DASHBOARDS_URL"}}
 OWN_NAMESPACE = re.compile(r"\.glasshouse\.svc(\.cluster\.local)?$")
-# only Prometheus finds pods by the API
+# only Prometheus discovers pods through the API
 MAY_HAVE_TOKEN = {"prometheus"}
-# loops in a shell and listens on no port: a probe has nothing to check
+# a shell loop without a port: a probe has nothing to check
 NEEDS_NO_LIVENESS = {"redis-cluster"}
-# `kubectl apply` keeps a copy of the object in an annotation, and annotations have a limit together
+# `kubectl apply` stores a copy of the object in an annotation, and the total size of annotations is limited
 MOST_BYTES = 256 * 1024
 RESTRICTED_VOLUMES = {"configMap", "downwardAPI", "emptyDir", "persistentVolumeClaim", "projected", "secret"}
 ADDRESS = re.compile(
     r"(?:\w[\w+]*://(?:[\w.-]+@)?|(?<![\w./-]))([a-z][a-z0-9-]*(?:\.[a-z][a-z0-9-]*)*):([0-9]{2,5})(?![\w.])"
 )
-# a URL without a port, in the setting of one
+# settings that are URLs without a port
 PORTLESS = re.compile(r"(https?)://(?:[\w.-]+@)?([a-z][a-z0-9.-]*)(?:/|$)")
 DEFAULT_PORTS = {"http": "80", "https": "443"}
 
@@ -37,7 +37,7 @@ Rule = Callable[[list[Object]], Iterator[str]]
 
 
 def images(objects: list[Object]) -> Iterator[str]:
-    """A tag that does not move, or a digest."""
+    """Every image has a fixed tag or a digest."""
     for each, box in _containers(objects):
         name, _, tag = box["image"].rpartition(":")
         if "@sha256:" not in box["image"] and (not name or "/" in tag or tag in ("", "latest")):
@@ -45,7 +45,7 @@ def images(objects: list[Object]) -> Iterator[str]:
 
 
 def resources(objects: list[Object]) -> Iterator[str]:
-    """Requests and limits of CPU and memory."""
+    """Every container has requests and limits of CPU and memory."""
     for each, box in _containers(objects):
         for kind in ("requests", "limits"):
             for what in ("cpu", "memory"):
@@ -54,7 +54,7 @@ def resources(objects: list[Object]) -> Iterator[str]:
 
 
 def probes(objects: list[Object]) -> Iterator[str]:
-    """Readiness and liveness of everything that runs on."""
+    """Every long-running container has a readiness and a liveness probe."""
     for each in pods(objects):
         if each.kind == "Job":
             continue
@@ -72,7 +72,7 @@ def probes(objects: list[Object]) -> Iterator[str]:
 
 
 def confinement(objects: list[Object]) -> Iterator[str]:
-    """The restricted Pod Security Standard, and beyond it a read-only root file system and no tokens."""
+    """The restricted Pod Security Standard, and in addition a read-only root file system and no tokens."""
     for each in pods(objects):
         spec, context = each.spec, each.spec.get("securityContext", {})
         if context.get("runAsNonRoot") is not True or not context.get("runAsUser"):
@@ -104,12 +104,12 @@ def confinement(objects: list[Object]) -> Iterator[str]:
 
 
 def labels(objects: list[Object]) -> Iterator[str]:
-    """Everything says which part it is, of what."""
+    """Every object has the labels of its part and of the whole."""
     for each in objects:
         if each["metadata"].get("labels", {}).get("app.kubernetes.io/part-of") != "glasshouse":
             yield f"{each['kind']}/{each['metadata']['name']}: is part of nothing"
     for each in pods(objects):
-        # the Jobs of a load have the run's name behind theirs
+        # the names of a load's Jobs end in the name of the run
         if not f"{each.workload}-".startswith(f"{each.name}-"):
             yield f"{each.workload}: its pods are called {each.name}"
 
@@ -183,7 +183,7 @@ def references(objects: list[Object]) -> Iterator[str]:
 
 
 def selectors(objects: list[Object]) -> Iterator[str]:
-    """A selector finds pods, and a port that is named or numbered is one of theirs."""
+    """Every selector finds pods, and every port that a Service names or numbers is one of theirs."""
     everything = pods(objects)
     for each in everything:
         chosen = each.owner["spec"].get("selector", {}).get("matchLabels")
@@ -244,7 +244,7 @@ def selectors(objects: list[Object]) -> Iterator[str]:
 
 
 def addresses(objects: list[Object]) -> Iterator[str]:
-    """A URL, or a name and a port, in a setting leads to a service and its port; settings that have to be there are."""
+    """Every URL or `name:port` in a setting refers to a service and one of its ports; required settings exist."""
     services = of_kind(objects, "Service")
     hosts = {name: {port["port"] for port in each["spec"].get("ports", [])} for name, each in services.items()}
     for each in pods(objects):
@@ -272,7 +272,7 @@ def addresses(objects: list[Object]) -> Iterator[str]:
 
 
 def sizes(objects: list[Object]) -> Iterator[str]:
-    """Small enough for `kubectl apply` as it is."""
+    """Every object is small enough for a client-side `kubectl apply`."""
     for each in objects:
         size = len(json.dumps(each, separators=(",", ":")))
         if size > MOST_BYTES:
@@ -299,7 +299,7 @@ def _matches(selector: dict[str, str] | None, each: Pods) -> bool:
 
 
 def _settings(objects: list[Object]) -> Iterator[tuple[str, str]]:
-    """Texts that name other parts: settings, arguments, configuration; no rules, scripts or dashboards."""
+    """Texts that refer to other parts: settings, arguments, configuration; not rules, scripts or dashboards."""
     for each, box in _containers(objects):
         where = f"{each.workload}/{box['name']}"
         for variable in box.get("env", []):

@@ -14,12 +14,12 @@ from tests.kubernetes.manifests import KUBERNETES, kubectl, pods, render
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 
 
-def test_the_images_of_an_overlay_are_found_each_once() -> None:
+def test_each_image_of_an_overlay_is_found_once() -> None:
     text = "      - image: a:1\n        image: b/c:2\n        image: a:1\n        image: d:3@sha256:0\n"
     assert images(text) == ["a:1", "b/c:2", "d:3"]
 
 
-def test_every_image_of_production_is_named_by_the_digest_that_its_registry_says(tmp_path: Path) -> None:
+def test_every_production_image_is_pinned_by_the_digest_from_its_registry(tmp_path: Path) -> None:
     names = sorted({box["image"] for each in pods(rendered("production")) for box in each.all_containers})
     asked: list[str] = []
 
@@ -27,7 +27,7 @@ def test_every_image_of_production_is_named_by_the_digest_that_its_registry_says
         asked.append(image)
         return DIGEST
 
-    # a copy of what the overlay is made of
+    # a copy of all files of the overlay
     for folder in ("deploy", "alerts", "observability", "redis", "gateway"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
     overlay = tmp_path / KUBERNETES.relative_to(ROOT) / "overlays/production"
@@ -47,7 +47,7 @@ def test_production_is_not_applied_while_an_image_has_no_digest(tmp_path: Path) 
     command = kubectl()
     if command is None or command[-1] != "kustomize":
         pytest.skip("no kubectl here")
-    # a kubectl that renders, and has a cluster
+    # a kubectl that renders, and claims to have a cluster
     fake = tmp_path / "kubectl"
     fake.write_text(f'#!/bin/sh\n[ "$1" != config ] || {{ echo test; exit; }}\nexec {command[0]} "$@"\n')
     fake.chmod(0o755)

@@ -17,7 +17,7 @@ from lab.manifests.prometheus import PODS
 from lab.settings import ROOT
 from tests.kubernetes.manifests import Object, config_map, container, environment, mounted, of_kind, pods
 
-# workload and container, and the service of compose.yaml that they are
+# workload and container, and the corresponding service of compose.yaml
 SAME = {
     ("todo", "todo"): "todo",
     ("gateway", "gateway"): "gateway",
@@ -36,17 +36,18 @@ SAME = {
     ("tempo", "tempo"): "tempo",
     ("loki", "loki"): "loki",
 }
-# for the process exporter there are the kubelets, for the volume's owner fsGroup; the load is not there all the time
+# the kubelets replace the process exporter, and fsGroup the service that sets the volume's owner; the load runs only on
+# demand
 ONLY_COMPOSE = {"process-exporter", "load", "load-worker", "gateway-volume", *(f"redis-{n}" for n in range(2, 7))}
-# settings whose value must differ, since the parts have other names; and settings that only Kubernetes has
+# settings whose value must differ, because the parts have other names; and settings that only Kubernetes has
 OTHER_SETTINGS = {"REDIS_URL", "GATEWAY_REQUEST_LOG", "NODE", "NODES", "DESK_DATABASE", "REPLICA", "WORKERS"}
-# the counter next to a gateway has no page with links, and receives no alerts
+# the request counter beside a gateway has no page with links, and receives no alerts
 UNUSED = {("gateway", "counter"): {"DASHBOARDS_URL", "ALERTMANAGER_URL"}}
 BY_SECRET = {"PGPASSWORD", "POSTGRES_PASSWORD", "DATA_SOURCE_PASS"}
 
 
 class AsWritten(yaml.SafeLoader):
-    """Every value is a string; anchors are merged."""
+    """Environment variables with all values as strings, and with anchors merged."""
 
     yaml_implicit_resolvers = {"<": yaml.SafeLoader.yaml_implicit_resolvers["<"]}  # noqa: RUF012 (PyYAML's)
 
@@ -90,7 +91,7 @@ def differing_images(objects: list[Object]) -> list[str]:
     found = []
     for (workload, name), service in SAME.items():
         ours, theirs = container(objects, workload, name)["image"], COMPOSE[service]["image"]
-        # our own have no tag there, where they are built
+        # images that compose.yaml builds have no tag there
         if ours != (theirs if ":" in theirs else f"{theirs}:{version}"):
             found.append(f"{workload}/{name}: {ours}, and {theirs} in compose.yaml")
     return found
@@ -118,7 +119,7 @@ def differing_counts(objects: list[Object]) -> list[str]:
 
 
 def differing_files(objects: list[Object]) -> list[str]:
-    """Files that are not, byte for byte, those that compose.yaml mounts."""
+    """Files that differ from those that compose.yaml mounts, byte by byte."""
     expected = {
         "alert-rules": ROOT.glob("alerts/rules/*.yml"),
         "recording-rules": ROOT.glob("observability/prometheus/rules/*.yml"),
@@ -146,9 +147,7 @@ CHECKS: tuple[Callable[[list[Object]], list[str]], ...] = (
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-def test_kubernetes_and_compose_are_equal(
-    like_compose: list[Object], check: Callable[[list[Object]], list[str]]
-) -> None:
+def test_kubernetes_and_compose_agree(like_compose: list[Object], check: Callable[[list[Object]], list[str]]) -> None:
     assert check(like_compose) == []
 
 
@@ -173,7 +172,7 @@ DRIFTS: dict[str, Callable[[list[Object]], object]] = {
 
 
 @pytest.mark.parametrize("complaint", DRIFTS)
-def test_a_drift_is_found(small: list[Object], complaint: str) -> None:
+def test_drift_is_detected(small: list[Object], complaint: str) -> None:
     DRIFTS[complaint](small)
     assert [line for check in CHECKS for line in check(small) if line.startswith(complaint)]
 
@@ -183,7 +182,7 @@ def test_generated_files_are_what_would_be_written_now() -> None:
         assert path.read_text() == text, f"{path.relative_to(ROOT)}: run `make manifests`"
 
 
-def test_prometheus_has_the_jobs_of_compose_and_every_pod_that_it_looks_for_is_there(
+def test_prometheus_has_the_jobs_of_compose_and_finds_every_pod(
     like_compose: list[Object],
 ) -> None:
     theirs = yaml.safe_load((ROOT / "observability/prometheus/prometheus.yml").read_text())
@@ -194,7 +193,7 @@ def test_prometheus_has_the_jobs_of_compose_and_every_pod_that_it_looks_for_is_t
     assert {pair for pairs in PODS.values() for pair in pairs} <= there
 
 
-def test_prometheus_reads_every_rule_file_where_compose_has_them(like_compose: list[Object]) -> None:
+def test_prometheus_reads_every_rule_file_under_the_path_of_compose(like_compose: list[Object]) -> None:
     each = next(each for each in pods(like_compose) if each.workload == "prometheus")
     files = mounted(like_compose, each, each.containers[0])
     config = yaml.safe_load(files["/etc/prometheus/prometheus.yml"])
@@ -203,7 +202,7 @@ def test_prometheus_reads_every_rule_file_where_compose_has_them(like_compose: l
     assert sorted(read) == sorted(path.read_text() for path in sources)
 
 
-def test_grafana_finds_every_dashboard_where_its_provider_looks(like_compose: list[Object]) -> None:
+def test_every_dashboard_is_in_the_folder_of_grafanas_provider(like_compose: list[Object]) -> None:
     each = next(each for each in pods(like_compose) if each.workload == "grafana")
     files = mounted(like_compose, each, each.containers[0])
     provider = yaml.safe_load(files["/etc/grafana/provisioning/dashboards/dashboards.yml"])["providers"][0]
@@ -219,7 +218,7 @@ def test_prometheus_accepts_its_configuration(small: list[Object], tmp_path: Pat
     if not shutil.which("promtool"):
         pytest.skip("no promtool here")
     config = yaml.safe_load(config_map(small, "prometheus")["prometheus.yml"])
-    # Debian's is built without discovery by Kubernetes
+    # Debian's is built without Kubernetes service discovery
     for each in [*config["scrape_configs"], *config["alerting"]["alertmanagers"]]:
         if each.pop("kubernetes_sd_configs", None):
             each["static_configs"] = [{"targets": ["pod:80"]}]
@@ -237,5 +236,5 @@ def test_the_small_overlay_asks_for_less_than_a_laptops_4_gb(small: list[Object]
         * sum(_bytes(box["resources"]["requests"]["memory"]) for box in each.containers)
         for each in pods(small)
     )
-    # the rest is for the cluster itself
+    # the rest concerns the cluster itself
     assert asked < 3.25 * 2**30

@@ -32,19 +32,19 @@ def test_replicas_are_resolved_by_their_full_name_in_the_clusters_dns(tmp_path: 
     assert "server todo:" not in text
 
 
-def test_there_are_as_many_workers_as_cores_that_the_pod_may_use(tmp_path: Path) -> None:
+def test_there_are_as_many_workers_as_the_pod_may_use_cores(tmp_path: Path) -> None:
     assert "worker_processes 3;" in rendered(tmp_path, WORKERS="3")
 
 
-def test_a_resolver_with_an_ipv6_address_is_written_as_nginx_wants_it(tmp_path: Path) -> None:
+def test_an_ipv6_resolver_is_written_in_brackets_for_nginx(tmp_path: Path) -> None:
     assert "resolver [fd00::a] " in rendered(tmp_path, RESOLV.replace("10.96.0.10", "fd00::a"))
 
 
 @pytest.mark.parametrize("log", ["", "/var/log/gateway/requests.log"])
-def test_requests_are_logged_for_counting_only_where_somebody_counts(tmp_path: Path, log: str) -> None:
+def test_the_request_log_is_written_only_if_desk_counts_it(tmp_path: Path, log: str) -> None:
     text = rendered(tmp_path, REQUEST_LOG=log)
     assert ("requests.log counted" in text) is bool(log)
-    # people's own log is there either way
+    # the access log for people exists in either case
     assert "access_log /dev/stdout json;" in text
 
 

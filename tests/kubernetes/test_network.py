@@ -53,7 +53,7 @@ EXPECTED: dict[str, set[Flow]] = {
     - {("todo", "postgres", 5432)},
     "load": SERVING | WATCHING | {("load-worker", "load", 8089), ("load-worker", "gateway", 5000)},
 }
-# at which ports which parts reach anything
+# the ports at which parts may connect to any address
 API = {("prometheus", port) for port in ("443", "6443", "10250")}
 OUTSIDE: dict[str, set[tuple[str, str]]] = {
     "small": API,
@@ -66,7 +66,7 @@ OUTSIDE: dict[str, set[tuple[str, str]]] = {
 
 
 def flows(objects: list[Object]) -> Iterator[Flow]:
-    """From which part to which other, at which port, both ends allow a connection."""
+    """The connections (from part, to part, port) that the policies of both ends allow."""
     everything = pods(objects)
     for source in everything:
         for target in everything:
@@ -83,7 +83,7 @@ def _allows(objects: list[Object], way: str, own: Pods, other: Pods, name: str, 
         for policy in of_kind(objects, "NetworkPolicy").values()
         if way.title() in policy["spec"]["policyTypes"] and _selects(policy["spec"]["podSelector"], own)
     ]
-    # a pod that no policy is about may do all
+    # without a policy, a pod may connect to everything
     return not policies or any(
         _has_peer(rule.get("from" if way == "ingress" else "to"), other)
         and _has_port(rule.get("ports"), name, number, protocol)
@@ -124,7 +124,7 @@ def open_ends(objects: list[Object], way: str) -> set[tuple[str, str]]:
 
 
 def unfenced(objects: list[Object]) -> set[tuple[str, str]]:
-    """Parts that no policy is about, which then may do all."""
+    """Parts without a policy, which may therefore connect to everything."""
     return {
         (each.name, way)
         for each in pods(objects)
@@ -141,29 +141,29 @@ def without(objects: list[Object], name: str) -> list[Object]:
 
 
 @pytest.mark.parametrize("overlay_name", EXPECTED)
-def test_parts_reach_what_they_need_and_nothing_else(overlay_name: str) -> None:
+def test_parts_can_connect_only_to_what_they_need(overlay_name: str) -> None:
     assert set(flows(rendered(overlay_name))) == EXPECTED[overlay_name]
 
 
-def test_only_the_gateway_is_open_to_everybody(overlay: list[Object]) -> None:
+def test_only_the_gateway_accepts_connections_from_outside(overlay: list[Object]) -> None:
     assert open_ends(overlay, "ingress") == {("gateway", "http")}
 
 
 @pytest.mark.parametrize("overlay_name", OUTSIDE)
-def test_few_parts_reach_out_of_the_namespace(overlay_name: str) -> None:
+def test_only_few_parts_may_connect_outside_the_namespace(overlay_name: str) -> None:
     assert open_ends(rendered(overlay_name), "egress") == OUTSIDE[overlay_name]
 
 
-def test_every_part_is_fenced_both_ways(overlay: list[Object]) -> None:
+def test_every_part_has_network_policies_in_both_directions(overlay: list[Object]) -> None:
     assert unfenced(overlay) == set()
     assert unfenced(without(overlay, "default-deny")) != set()
 
 
 @pytest.mark.parametrize("name", ["todo", "redis", "prometheus", "gateway-scraped", "postgres-from-exporter"])
-def test_a_policy_that_is_missing_is_noticed(name: str) -> None:
+def test_a_missing_policy_is_detected(name: str) -> None:
     assert set(flows(without(rendered("small"), name))) != SERVING | WATCHING
 
 
-def test_a_rule_that_allows_everything_is_noticed(small: list[Object]) -> None:
+def test_a_policy_that_allows_everything_is_detected(small: list[Object]) -> None:
     of_kind(small, "NetworkPolicy")["desk"]["spec"]["ingress"].append({})
     assert ("desk", "any") in open_ends(small, "ingress")

@@ -14,11 +14,11 @@ from tests.kubernetes.conftest import OVERLAYS, rendered
 from tests.kubernetes.manifests import KUBERNETES, NAME, Object, container, of_kind, render
 from tests.kubernetes.rules import complaints
 
-# the oldest that the overlays are for, and the newest that there are schemas of
+# the oldest supported version, and the newest with schemas
 VERSIONS = ("1.31", kubernetes_validate.latest_version())
 
 
-# it reads the schema again for each object
+# the validator reads the schema again for each object
 kubernetes_validate.utils.schema_contents = cache(kubernetes_validate.utils.schema_contents)
 
 
@@ -35,17 +35,17 @@ def _broken(objects: list[Object], version: str) -> list[str]:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_every_object_is_what_kubernetes_schemas_say(version: str) -> None:
+def test_every_object_is_valid_by_the_kubernetes_schemas(version: str) -> None:
     # most are the same in every overlay
     each_once = {json.dumps(each): each for overlay in OVERLAYS for each in rendered(overlay) if not _is_custom(each)}
     assert _broken(list(each_once.values()), version) == []
 
 
-def test_every_object_keeps_our_own_rules(overlay: list[Object]) -> None:
+def test_every_object_follows_our_own_rules(overlay: list[Object]) -> None:
     assert complaints(overlay) == []
 
 
-def test_an_object_with_a_field_that_there_is_not_is_found(small: list[Object]) -> None:
+def test_an_object_with_an_unknown_field_is_detected(small: list[Object]) -> None:
     of_kind(small, "Deployment")["todo"]["spec"]["replica"] = 3
     assert any("replica" in line for line in _broken(small, VERSIONS[-1]))
 
@@ -143,7 +143,7 @@ BREAKS: dict[str, Callable[[list[Object]], object]] = {
         ),
     ],
 )
-def test_a_setting_that_leads_to_a_part_that_the_overlay_has_not_is_found(
+def test_a_setting_that_refers_to_a_part_missing_from_the_overlay_is_detected(
     change: Callable[[list[Object]], object], complaint: str
 ) -> None:
     objects = copy.deepcopy(rendered("operator"))
@@ -177,6 +177,6 @@ def test_the_objects_of_two_loads_keep_the_rules_and_do_not_conflict(small: list
 
 
 @pytest.mark.parametrize("complaint", BREAKS)
-def test_a_broken_object_is_found(small: list[Object], complaint: str) -> None:
+def test_an_invalid_object_is_detected(small: list[Object], complaint: str) -> None:
     BREAKS[complaint](small)
     assert any(line.startswith(complaint) for line in complaints(small)), complaints(small)

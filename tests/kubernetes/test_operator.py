@@ -21,7 +21,7 @@ FIELDS = {
     "Probe": {"interval", "scrapeTimeout", "prober", "targets"},
 }
 ENDPOINT = {"port", "interval", "scrapeTimeout", "relabelings"}
-# series of the whole cluster, or of Prometheus itself
+# series of the whole cluster or of Prometheus itself
 ELSEWHERE = ("node_", "prometheus_rule_", "process_start_time_seconds")
 needs_promtool = pytest.mark.skipif(not shutil.which("promtool"), reason="no promtool here")
 
@@ -32,7 +32,7 @@ def operator() -> list[Object]:
 
 
 def rule_files(objects: list[Object], folder: Path) -> list[str]:
-    """The rules of each object as the operator writes them for its Prometheus, one file each."""
+    """The rules of each object as the operator writes them for its Prometheus, one file per object."""
     for name, each in of_kind(objects, "PrometheusRule").items():
         (folder / f"{name}.yml").write_text(yaml.safe_dump(each["spec"]))
     return [f"{name}.yml" for name in of_kind(objects, "PrometheusRule")]
@@ -47,7 +47,7 @@ def promtool(*arguments: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_custom_resources_have_the_fields_that_they_have(objects: list[Object]) -> None:
+def test_custom_resources_use_only_fields_of_their_schemas(objects: list[Object]) -> None:
     found = [each for each in objects if each["apiVersion"] == "monitoring.coreos.com/v1"]
     assert {each["kind"] for each in found} == set(FIELDS)
     for each in found:
@@ -62,7 +62,7 @@ def test_prometheus_accepts_the_rules(objects: list[Object], tmp_path: Path) -> 
     promtool("check", "rules", *(str(tmp_path / name) for name in rule_files(objects, tmp_path)))
 
 
-def test_every_alert_is_there_but_those_that_the_operators_stack_has_itself(objects: list[Object]) -> None:
+def test_every_alert_exists_except_those_of_the_operators_own_stack(objects: list[Object]) -> None:
     ours = {rule["alert"] for group in groups(objects) for rule in group["rules"] if "alert" in rule}
     theirs = {
         rule["alert"]
@@ -75,7 +75,7 @@ def test_every_alert_is_there_but_those_that_the_operators_stack_has_itself(obje
     assert not ours & LEFT_OUT
 
 
-def test_every_series_that_is_not_recorded_here_is_asked_for_in_this_namespace(objects: list[Object]) -> None:
+def test_every_series_not_recorded_here_is_selected_by_namespace(objects: list[Object]) -> None:
     for group in groups(objects):
         for rule in group["rules"]:
             for each in selectors(rule["expr"]):
@@ -100,7 +100,7 @@ def test_an_expression_is_narrowed_to_the_namespace(promql: str, expected: str) 
 
 
 @needs_promtool
-def test_a_neighbours_target_that_is_down_raises_no_alert_of_ours(objects: list[Object], tmp_path: Path) -> None:
+def test_a_target_outside_the_stack_that_is_down_fires_no_alert(objects: list[Object], tmp_path: Path) -> None:
     def case(*namespaces: str, firing: list[dict[str, Any]]) -> dict[str, Any]:
         return {
             "interval": "5s",
@@ -129,7 +129,7 @@ def test_a_neighbours_target_that_is_down_raises_no_alert_of_ours(objects: list[
     promtool("test", "rules", str(tmp_path / "case.yml"))
 
 
-def test_monitors_are_the_jobs_of_prometheus_and_find_their_pods(objects: list[Object]) -> None:
+def test_monitors_match_prometheus_jobs_and_select_their_pods(objects: list[Object]) -> None:
     there = {(each.name, port) for each in pods(objects) for port, _, _ in each.ports()}
     jobs = set()
     for kind, endpoints in (("PodMonitor", "podMetricsEndpoints"), ("ServiceMonitor", "endpoints")):
@@ -144,7 +144,7 @@ def test_monitors_are_the_jobs_of_prometheus_and_find_their_pods(objects: list[O
     assert jobs | {"redis"} == {"todo", "gateway", "desk", "postgres", "redis"}
 
 
-def test_the_desk_asks_that_stacks_alertmanager_and_may_do_so(objects: list[Object]) -> None:
+def test_desk_queries_the_operators_alertmanager_and_its_policy_allows_it(objects: list[Object]) -> None:
     url = environment(objects, container(objects, "desk", "desk"))["ALERTMANAGER_URL"]
     assert url == "http://kube-prometheus-stack-alertmanager.monitoring.svc:9093"
     peer = {
@@ -154,7 +154,7 @@ def test_the_desk_asks_that_stacks_alertmanager_and_may_do_so(objects: list[Obje
     assert {"to": [peer], "ports": [{"port": 9093}]} in of_kind(objects, "NetworkPolicy")["desk"]["spec"]["egress"]
 
 
-def test_dashboards_carry_the_label_that_grafanas_sidecar_looks_for(objects: list[Object]) -> None:
+def test_dashboards_have_the_label_that_grafanas_sidecar_watches(objects: list[Object]) -> None:
     found = {
         name: each
         for name, each in of_kind(objects, "ConfigMap").items()

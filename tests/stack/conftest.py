@@ -18,7 +18,7 @@ def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture
 def docker_stack(stack: Stack) -> DockerStack:
-    """The stack in Docker, for what only that way has."""
+    """The stack in Docker, for tests of what exists only there."""
     if not isinstance(stack, DockerStack):
         pytest.skip("only with Docker")
     return stack
@@ -26,7 +26,7 @@ def docker_stack(stack: Stack) -> DockerStack:
 
 @pytest.fixture
 def native_stack(stack: Stack) -> NativeStack:
-    """The native stack, for what only that way has."""
+    """The native stack, for tests of what exists only there."""
     if not isinstance(stack, NativeStack):
         pytest.skip("only without Docker")
     return stack

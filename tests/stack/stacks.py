@@ -18,20 +18,20 @@ from testbed.conditions import wait_for
 from testbed.process import free_block, free_port, free_redis_block
 
 START_SECONDS = 240
-# above what the tests send
+# higher than the tests' own rate
 PASSWORD = "p@s/s%"
 RATE_LIMIT = "100000/minute"
-# what takes the spans in Docker where Tempo is not to be had
+# receives the spans in Docker if Tempo's image is not available
 TEMPO_IMAGE = re.findall(r"image: (grafana/tempo\S+)", (ROOT / "compose.yaml").read_text())[0]
 STORE_URL = "http://tracestore:4318"
 
 
 class Stack:
-    """What both ways have in common: where the parts listen, and the command `glasshouse`."""
+    """What both stacks have in common: the ports of the parts, and the command `glasshouse`."""
 
     way: str
     replicas = ("todo-1", "todo-2", "todo-3")
-    # parts that this way of running the stack does not have on this machine
+    # parts that this stack does not have on this machine
     absent_jobs: frozenset[str] = frozenset()
 
     def __init__(self, environment: Mapping[str, str]) -> None:
@@ -72,12 +72,12 @@ class Stack:
         )
 
     def begin(self, *arguments: str) -> subprocess.Popen[bytes]:
-        """Begins the command `glasshouse`, and leaves it to run."""
+        """Starts the command `glasshouse` in the background."""
         command = [sys.executable, "-m", "lab", *arguments]
         return subprocess.Popen(command, cwd=ROOT, env=self.environment, stdout=subprocess.DEVNULL)
 
     def act(self, action: str, part: str) -> None:
-        """Does something to a part: stop, start, restart, pause, resume or kill."""
+        """Runs an action on a part: stop, start, restart, pause, resume or kill."""
         done = self.glasshouse(action, part)
         assert done.returncode == 0, done.stderr
 
@@ -89,7 +89,7 @@ class Stack:
         return found
 
     def is_scraped(self) -> bool:
-        """Whether Prometheus has reached every target that this stack has."""
+        """Whether Prometheus has scraped every target of this stack."""
         try:
             jobs = {job: values for job, values in self.up().items() if job not in self.absent_jobs}
         except PrometheusError:
@@ -99,7 +99,7 @@ class Stack:
         )
 
     def health(self) -> Any:
-        """The body of `/health` through the gateway; empty where nothing answers."""
+        """The body of `/health` through the gateway; empty if nothing answers."""
         try:
             return self.http.get("/health").json()
         except (httpx.HTTPError, ValueError):
@@ -146,7 +146,7 @@ class NativeStack(Stack):
 
 
 class DockerStack(Stack):
-    """`make up`, as a project of its own, with those services whose images are to be had."""
+    """`make up`, as a separate Compose project, with the services whose images are available."""
 
     way = "docker"
 
@@ -180,11 +180,11 @@ class DockerStack(Stack):
         self.compose("--profile", "*", "down", "--volumes", "--remove-orphans")
 
     def scale(self, replicas: int) -> None:
-        """Runs another number of replicas, and waits until they are healthy."""
+        """Scales to another number of replicas, and waits until they are healthy."""
         self.compose("up", "-d", "--no-recreate", "--wait", "--scale", f"todo={replicas}", *self.services)
 
     def compose(self, *arguments: str) -> str:
-        """What `docker compose` prints."""
+        """The output of `docker compose`."""
         done = subprocess.run(
             ["docker", "compose", *arguments],
             cwd=ROOT,
@@ -203,7 +203,7 @@ class DockerStack(Stack):
 
 
 def why_no_docker() -> str:
-    """Why the Docker way cannot run here; empty where it can."""
+    """The reason why the Docker stack cannot run here; empty if it can."""
     try:
         if subprocess.run(["docker", "info"], capture_output=True, timeout=20, check=False).returncode:
             return "no Docker engine answers"

@@ -1,6 +1,6 @@
 """Drills on the running stack: each alert fires, notifies and resolves, and no unexpected alert fires.
 
-The drills are those of alerts/drills/; each prints its seconds. Three dead nodes are one notification.
+The drills are those of alerts/drills/; each prints its durations. Three dead Redis nodes cause one notification.
 """
 
 import json
@@ -25,14 +25,14 @@ from tests.stack.stacks import Stack
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(1500)]
 
 SHORT = ("RedisNodeDown",)
-# played by `make test-all`; all of them take an hour: `glasshouse drill --all`
+# run by `make test-all`; all drills take an hour: `glasshouse drill --all`
 LONG = ("GatewayDown", "DatabaseDown", "TargetDown", "ReplicaDown", "ReplicasMissing")
 INTERVAL_MS = 5000
 
 
 @contextmanager
 def steady_load(stack: Stack, folder: Path) -> Iterator[None]:
-    """A load that the stack's Prometheus sees."""
+    """A load whose requests the stack's Prometheus counts."""
     load = stack.begin("load", "steady", "--rate", "10", "--time", "30m", "--runs", str(folder))
     try:
         wait_for(lambda: stack.prometheus.value("http:requests:rate1m") > 5, 120, "traffic")
@@ -43,7 +43,7 @@ def steady_load(stack: Stack, folder: Path) -> Iterator[None]:
 
 
 def firing(stack: Stack) -> list[str]:
-    """The names of what fires, but for parts that this machine cannot run."""
+    """The names of the firing alerts, except for parts that this machine cannot run."""
     try:
         alerts = active_alerts(stack.prometheus)
     except PrometheusError:
@@ -58,12 +58,12 @@ def inbox(stack: Stack) -> list[dict[str, Any]]:
 
 
 def is_calm(stack: Stack) -> bool:
-    """Whether nothing fires, on a stack whose alerts on states no longer wait for it to come up."""
+    """Whether no alert fires, and the stack has run long enough that alerts on states no longer wait for its start."""
     return not firing(stack) and not is_starting(stack.prometheus)
 
 
 def play(stack: Stack, folder: Path, *alerts: str) -> None:
-    """Plays drills, prints what came of them, and holds each recording's backtest against Prometheus' `ALERTS`."""
+    """Runs drills, prints the results, and compares each recording's backtest with Prometheus' `ALERTS`."""
     wait_for(lambda: is_calm(stack), 600, "a stack without firing alerts")
     done = stack.glasshouse("drill", *alerts, "--runs", str(folder), timeout=1200)
     print(done.stdout)
@@ -76,7 +76,7 @@ def play(stack: Stack, folder: Path, *alerts: str) -> None:
         traced = trace(recording, watched[name])
         assert traced is not None
         found = compare(episodes_in_alerts(recording, watched[name], INTERVAL_MS), episodes(traced))
-        # what was never there fires all along: it began before the recording
+        # alerts for parts that were never there fire all the time: they began before the recording
         changes = [each for each in found if each.labels.get("job") not in stack.absent_jobs]
         assert changes
         assert all(each.then and each.now and abs(each.seconds) <= INTERVAL_MS / 1000 for each in changes), changes
@@ -98,7 +98,7 @@ def test_three_dead_nodes_are_one_notification(stack: Stack, tmp_path: Path) -> 
         wait_for(lambda: is_calm(stack), 420, "a stack without firing alerts")
         before = max((int(each["number"]) for each in inbox(stack)), default=0)
 
-        def told() -> list[dict[str, Any]]:
+        def notifications() -> list[dict[str, Any]]:
             return [
                 each["message"]
                 for each in inbox(stack)
@@ -113,10 +113,10 @@ def test_three_dead_nodes_are_one_notification(stack: Stack, tmp_path: Path) -> 
         try:
             with ThreadPoolExecutor() as pool:
                 list(pool.map(stack.act, ["stop"] * len(dead), dead))
-            wait_for(lambda: any(nodes(message) for message in told()), 120, "a notification of the nodes")
-            # what follows of it (breaker, links, failover) has fired by now, and is held back
+            wait_for(lambda: any(nodes(message) for message in notifications()), 120, "a notification of the nodes")
+            # its consequences (breaker, links, failover) have fired by now, and are inhibited
             wait_for(lambda: len(firing(stack)) > len(dead), 120, "more alerts than nodes")
-            messages = told()
+            messages = notifications()
         finally:
             for node in dead:
                 stack.act("start", node)

@@ -8,7 +8,7 @@ from lab.panels import load_dashboards
 from testbed.conditions import wait_for
 from tests.stack.stacks import Stack
 
-# and of log lines, where something keeps them
+# and log panels, if a store keeps logs
 PANELS = [
     sum(len(dashboard.panels_of(source)) for dashboard in load_dashboards() if not dashboard.parameters)
     for source in ("prometheus", "loki")
@@ -17,7 +17,7 @@ PANELS = [
 
 @pytest.fixture
 def settled(stack: Stack) -> Stack:
-    """A stack whose rules have recorded for a minute."""
+    """A stack whose recording rules have run for a minute."""
     wait_for(
         lambda: stack.prometheus.query("count_over_time(replica:process_cpu:ratio_rate1m[2m]) > 12"),
         120,

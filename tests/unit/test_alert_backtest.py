@@ -31,7 +31,7 @@ def _history(*series: Samples) -> Recording:
     return Recording("made", series)
 
 
-def test_the_backtest_follows_the_numbers_that_were_in_force_and_those_that_it_is_given() -> None:
+def test_the_backtest_uses_the_thresholds_in_force_or_those_given() -> None:
     history = _history(
         _samples("alert_threshold", [5.0] * 10 + [9.0] * 10, alert="Loud"),
         _samples("alert_signal", [7.0] * 20, 1_700, alert="Loud", unit="a"),
@@ -48,7 +48,7 @@ def test_the_backtest_follows_the_numbers_that_were_in_force_and_those_that_it_i
     assert [each.fired for each in episodes(traced, WATCHED.turned(hold=0).numbers)] == [5_000, 20_000, 40_000]
 
 
-def test_below_its_floor_of_bad_events_an_alert_has_no_say() -> None:
+def test_below_its_floor_of_bad_events_an_alert_does_not_fire() -> None:
     history = _history(
         _samples("alert_threshold", [5.0] * 8, alert="Loud"),
         _samples("alert_floor", [3.0] * 8, alert="Loud"),
@@ -78,7 +78,7 @@ def test_an_episode_is_true_during_a_fault_that_may_cause_it_and_false_elsewhere
     assert score.recall == 0.5
     assert score.delays == [12.0]
     assert (score.flaps, score.short, score.closed) == (2, 3, 4)
-    # what it may raise is not a fault that it missed, and what it must not is false
+    # an alert that a fault may fire is neither missed nor false; one that it must not fire is false
     aside = judge("Aside", [_episode(120, 130)], truth).score
     assert (aside.true, aside.missed, aside.recall) == (1, 0, None)
     assert judge("Other", [_episode(120, 130)], truth).score.false == 1
@@ -100,7 +100,7 @@ def test_now_and_then_are_paired_by_label_set_and_time() -> None:
     ]
 
 
-def test_a_fault_begins_and_ends_with_its_samples() -> None:
+def test_a_fault_lasts_from_its_first_to_its_last_sample() -> None:
     history = _history(
         _samples("fault_active", [1.0, 1.0, 1.0, 0.0], part="redis-1", kind="pause", drill="RedisNodeDown"),
         _samples("fault_active", [None] * 30 + [1.0, 1.0], part="redis-1", kind="kill"),
@@ -116,7 +116,7 @@ def test_a_fault_begins_and_ends_with_its_samples() -> None:
     assert [each for _, each in truth.faults] == [expected, None]
 
 
-def test_a_recording_is_read_as_it_was_written_and_a_broken_one_says_so(tmp_path: Path) -> None:
+def test_a_recording_survives_a_round_trip_and_a_broken_one_is_reported(tmp_path: Path) -> None:
     file = tmp_path / "a.om.xz"
     odd = _samples("alert_signal", [0.25, None, 7.0], 123, alert="Loud", path='a"b\\c\nd')
     recording.save(Recording("a", [odd], "made by a test\non two lines"), file)

@@ -59,7 +59,7 @@ def test_every_alert_has_a_drill_or_a_reason_why_it_has_none() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(DRILLS))
-def test_a_drill_names_only_alerts_that_there_are(name: str) -> None:
+def test_drills_refer_only_to_existing_alerts(name: str) -> None:
     each = DRILLS[name]
     assert {*each.may, *each.with_it} <= set(ALERTS)
     assert each.cannot or each.cause
@@ -76,7 +76,7 @@ def test_a_drill_names_only_alerts_that_there_are(name: str) -> None:
         ("A: [", "expected"),
     ],
 )
-def test_a_drill_that_is_not_well_written_says_so(tmp_path: Path, text: str, message: str) -> None:
+def test_an_invalid_drill_is_reported(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "a.yml").write_text(text)
     with pytest.raises(DrillError, match=message):
         load_drills(tmp_path)
@@ -87,14 +87,14 @@ def test_a_drill_always_ends_its_fault() -> None:
     with pytest.raises(KeyboardInterrupt), caused(stack, Cause("pause", ["redis-1"]), LabSettings()):
         raise KeyboardInterrupt
     assert stack.done == ["pause redis-1", "resume redis-1"]
-    # if the fault could be caused on only one of two parts, it is ended on that one too
+    # if the fault could be caused on only one of two parts, it is still ended on that one
     stack = RecordedStack()
     with pytest.raises(StackError), caused(stack, Cause("stop", ["redis-1", "broken"]), LabSettings()):
         pass
     assert stack.done == ["stop redis-1", "start redis-1"]
 
 
-def test_a_part_that_stutters_runs_on_at_the_end() -> None:
+def test_a_part_that_was_paused_repeatedly_runs_at_the_end() -> None:
     stack = RecordedStack()
     with caused(stack, Cause("stutter", ["redis-1"], every=0.01, pause=0.01), LabSettings()):
         deadline = time.monotonic() + 10
@@ -104,7 +104,7 @@ def test_a_part_that_stutters_runs_on_at_the_end() -> None:
     assert stack.done[-1] == "resume redis-1"
 
 
-def test_a_fault_by_hand_may_raise_what_its_drill_may_and_must_raise_nothing() -> None:
+def test_a_manual_fault_may_fire_the_alerts_of_its_drill_but_need_not() -> None:
     drills = {"A": Drill(Cause("pause", ["redis-1"]), may=["B"], clears="60s"), "C": Drill(Cause("pause", ["redis-1"]))}
     found = expectations(drills)
     by_hand = found.of(Fault("redis-1", "pause", 0, 1))
@@ -126,11 +126,11 @@ def test_drills_of_the_same_fault_are_one_fault_that_must_raise_the_alert_of_eac
 
 
 def test_desk_receives_the_end_of_its_own_fault_once_it_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[Any] = []
+    sent: list[Any] = []
 
     def put(url: str, content: bytes, **_: object) -> httpx.Response:
-        told.append(content)
-        if len(told) in {2, 3}:
+        sent.append(content)
+        if len(sent) in {2, 3}:
             raise httpx.ConnectError("away")
         return httpx.Response(204, request=httpx.Request("PUT", url))
 
@@ -139,7 +139,7 @@ def test_desk_receives_the_end_of_its_own_fault_once_it_is_back(monkeypatch: pyt
     log = FaultLog("http://desk")
     with log.during("desk", "stop"):
         pass
-    assert len(told) == 4
+    assert len(sent) == 4
     assert log.missed == 0
 
 
@@ -208,14 +208,14 @@ def test_a_report_has_a_row_for_each_drill_and_counts_what_failed(tmp_path: Path
     page = (tmp_path / "drills/report.html").read_text()
     assert "12 s" in page
     assert "inhibited" in page
-    # the alert inbox restarted before the second, and counts from 0
+    # the alert inbox restarted before the second, and its count restarted at 0
     assert re.findall(r"\d+ of \d+", page) == ["150 of 200"]
     assert "90.0% → -250.0%" in page
     assert "&lt;C&gt;" in page
     assert summary(outcomes) == "2 passed, 1 failed, 1 not played; recall 0.67"
 
 
-def test_a_drill_without_a_stack_or_of_no_alert_is_refused_in_one_line(
+def test_a_drill_without_a_stack_or_of_an_unknown_alert_is_one_line_of_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lab.alerts.drills.command.running_stack", _no_stack)
@@ -261,7 +261,7 @@ def test_a_part_that_is_still_paused_is_resumed_though_the_engine_failed(
 
 
 class QuietPlayer(Player):
-    """Of a stack in which nothing fires."""
+    """A runner on a stack without firing alerts."""
 
     def _firing(self) -> list[tuple[str, Sequence[str]]]:
         return []
@@ -270,7 +270,9 @@ class QuietPlayer(Player):
         return False
 
 
-def test_a_clock_that_is_set_back_does_not_prolong_the_calm_before_a_drill(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_setting_the_clock_back_does_not_prolong_the_quiet_period_before_a_drill(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     asked = []
 
     def wall() -> float:
@@ -287,7 +289,7 @@ def test_a_clock_that_is_set_back_does_not_prolong_the_calm_before_a_drill(monke
 
 
 class PlayingPlayer(Player):
-    """A player whose faults take no time."""
+    """A runner whose faults take no time."""
 
     def settle(self, rate: float) -> None:
         pass

@@ -17,20 +17,20 @@ STEP = 5
 
 
 def _activations(pattern: str, timing: Timing, restarts: list[int] | None = None) -> list[Activation]:
-    """Of evaluations 5 s apart: `x` has a result, `.` has none, ` ` did not take place."""
+    """The activations for evaluations 5 s apart: `x` has a result, `.` has none, ` ` was missed."""
     times = np.array([index * STEP * 1000 for index, each in enumerate(pattern) if each != " "], np.int64)
     active = np.array([each == "x" for each in pattern if each != " "])
     return activations(times, active, timing, None if restarts is None else np.array(restarts, np.int64))
 
 
-def test_an_alert_fires_at_the_first_evaluation_at_which_its_time_has_passed() -> None:
+def test_an_alert_fires_at_the_first_evaluation_after_its_for_has_passed() -> None:
     assert _activations(".xxxx.", Timing(hold=12_000)) == [Activation(5_000, 20_000, 25_000)]
     assert _activations(".xxx..", Timing(hold=12_000)) == [Activation(5_000, None, 20_000)]
     assert _activations(".x", Timing()) == [Activation(5_000, 5_000, None)]
     assert _activations("", Timing()) == []
 
 
-def test_evaluations_that_did_not_take_place_end_nothing() -> None:
+def test_missing_evaluations_do_not_end_an_episode() -> None:
     assert _activations("x   x.", Timing(hold=20_000)) == [Activation(0, 20_000, 25_000)]
 
 
@@ -76,7 +76,7 @@ def test_every_evaluation_has_the_state_that_promtool_has(cases: list[tuple[list
 
 
 def _promtool_test(number: int, patterns: list[str], timing: Timing) -> dict[str, object]:
-    """Series whose gaps are stale, and the state of each at each evaluation as the backtest has it."""
+    """Series with stale gaps, and the state of each at each evaluation according to the backtest."""
     length = max(len(pattern) for pattern in patterns)
     patterns = [pattern.ljust(length, ".") for pattern in patterns]
     found = [_activations(pattern, timing) for pattern in patterns]
@@ -90,7 +90,7 @@ def _promtool_test(number: int, patterns: list[str], timing: Timing) -> dict[str
         checks.append({"expr": f'ALERTS{{alertname="X{number}"}}', "eval_time": f"{at}s", "exp_samples": samples})
     return {
         "interval": f"{STEP}s",
-        # half of the gaps are values below the threshold, half are stale
+        # half of the gaps are values below the threshold, the other half are stale
         "input_series": [
             {
                 "series": f'signal{number}{{n="{which}"}}',

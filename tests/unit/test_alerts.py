@@ -44,8 +44,8 @@ PARTS = {
         "process-exporter",
     ),
 }
-# what Prometheus, Alertmanager and the exporters expose, named by rules and runbooks but by no dashboard;
-# all were seen at Debian 12's versions and at the newest
+# metrics of Prometheus, Alertmanager and the exporters that rules and runbooks use, but no dashboard;
+# all were found in Debian 12's versions and in the newest
 WATCHERS = {
     "prometheus_rule_group_interval_seconds",
     "prometheus_config_last_reload_successful",
@@ -63,16 +63,16 @@ WATCHERS = {
 __all__ = ["known_names"]
 
 
-# what each alert has a case for; "stays silent" is for while all is well
+# the kinds of cases that each alert has; "stays silent" is the case of a healthy system
 KINDS = {
     "fires": r"fires",
-    "silent": r"stays silent (while|on healthy|on ordinary|on a little|for a cache that is full)",
+    "silent": r"stays silent (while|without failures|on healthy|on ordinary|on occasional|for a cache that is full)",
     "near miss": r"near miss|just below its threshold",
     "one bad event": r"one bad event|low traffic",
-    "absent data": r"without data|where nothing|no signal",
+    "absent data": r"without data|no signal",
     "fresh start": r"fresh start",
 }
-# it always fires, and has nothing to miss
+# it always fires, so there is no near miss
 ALWAYS = "DeadMansSwitch"
 
 
@@ -100,7 +100,7 @@ def test_an_alert_has_texts_links_and_a_runbook(alert: Alert) -> None:
 
 @pytest.mark.parametrize("alert", [alert for alert in ALL if alert.definition.signal], ids=lambda alert: alert.name)
 def test_an_alert_with_a_threshold_has_the_common_form(alert: Alert) -> None:
-    """Only its recorded series, one comparison and, for a ratio or a quantile, its floor of bad events."""
+    """It has only its recorded series, one comparison and, for a ratio or a quantile, its floor of bad events."""
     name = re.escape(alert.name)
     side = {"above": ">", "below": "<"}[alert.definition.fires]
     form = rf'alert_signal{{alert="{name}"}} {side} on \(alert\) group_left \(\) alert_threshold{{alert="{name}"}}'
@@ -129,13 +129,13 @@ def test_an_expression_uses_only_existing_metrics(alert: Alert, known_names: set
 @pytest.mark.parametrize("alert", NAMES)
 def test_an_alert_has_a_case_of_every_kind(alert: str, cases: list[dict[str, object]]) -> None:
     own = [str(case["name"]) for case in cases if str(case["name"]).startswith(f"{alert} ")]
-    # one that always fires is never silent, and thresholds that are missing are put to the test below
+    # an alert that always fires is never silent, and missing thresholds are tested below
     wanted = {} if alert in {ALWAYS, "ThresholdsMissing"} else KINDS
     assert {kind for kind, words in wanted.items() if not any(re.search(words, name) for name in own)} == set()
     assert len(own) >= 2
 
 
-def test_every_case_is_of_an_alert(cases: list[dict[str, object]]) -> None:
+def test_every_case_belongs_to_an_alert(cases: list[dict[str, object]]) -> None:
     assert {str(case["name"]).split()[0] for case in cases} == set(NAMES)
     assert len({case["name"] for case in cases}) == len(cases)
     assert len(cases) >= 6 * len(NAMES)
@@ -166,7 +166,7 @@ def test_there_is_no_runbook_without_an_alert() -> None:
 
 @pytest.fixture(scope="module")
 def index_rows() -> list[list[str]]:
-    """The cells of each line of the index in docs/alerts.md."""
+    """The cells of each row of the index in docs/alerts.md."""
     table = PAGE.read_text().partition("<!-- index")[2].partition("<!-- /index")[0].splitlines()[3:]
     return [[cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in table]
 
@@ -200,7 +200,7 @@ def test_the_index_agrees_with_the_rule_files(alert: str, index_rows: list[list[
 
 
 def load_numbers() -> list[str]:
-    """Every threshold and floor that is recorded."""
+    """Every recorded threshold and floor."""
     return [rule["record"] for rule in RULES if rule.get("record") in {"alert_threshold", "alert_floor"}]
 
 
@@ -208,7 +208,7 @@ def test_thresholds_are_valid_used_and_complete_and_the_rule_files_are_current()
     assert list(faults()) == []
 
 
-def test_thresholds_and_floors_are_recorded_as_they_are_written() -> None:
+def test_thresholds_and_floors_are_recorded_with_their_written_values() -> None:
     recorded = {
         (rule["record"], rule["labels"]["alert"]): float(rule["expr"])
         for rule in RULES
@@ -225,7 +225,7 @@ def test_thresholds_and_floors_are_recorded_as_they_are_written() -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A copy of alerts/ to spoil."""
+    """A copy of alerts/ for changes."""
     return Path(shutil.copytree(ALERTS, tmp_path / "alerts", ignore=shutil.ignore_patterns("tests", "runbooks")))
 
 
@@ -255,7 +255,7 @@ def folder(tmp_path: Path) -> Path:
         ("LatencyP99High", "LatencyP99High: ", "ErrorRatioHigh: ", "ErrorRatioHigh is defined twice"),
     ],
 )
-def test_a_mistake_in_the_thresholds_is_reported_with_its_line(
+def test_an_error_in_the_thresholds_is_reported_with_its_line(
     folder: Path, alert: str, old: str, new: str, complaint: str
 ) -> None:
     file = folder / "thresholds.yml"
@@ -268,13 +268,13 @@ def test_a_mistake_in_the_thresholds_is_reported_with_its_line(
     assert any(complaint in fault and f"thresholds.yml:{number + 1}:" in fault for fault in found), found
 
 
-def test_an_alert_that_is_taken_out_of_the_thresholds_is_missed(folder: Path) -> None:
+def test_an_alert_removed_from_the_thresholds_is_detected(folder: Path) -> None:
     file = folder / "thresholds.yml"
     file.write_text("".join(line for line in file.read_text().splitlines(True) if not line.startswith("ScrapeSlow:")))
     assert any("ScrapeSlow is missing" in fault for fault in faults(folder))
 
 
-def test_a_changed_number_makes_the_rule_files_stale_until_they_are_written(folder: Path) -> None:
+def test_after_a_changed_threshold_the_rule_files_are_stale_until_regenerated(folder: Path) -> None:
     file = folder / "thresholds.yml"
     file.write_text(replace(file.read_text(), "ErrorRatioHigh", {"threshold": "0.07", "for": "20s"}))
     assert stale_files(folder) == ["service.yml", "thresholds.yml"]
@@ -287,7 +287,7 @@ def test_a_changed_number_makes_the_rule_files_stale_until_they_are_written(fold
     assert "above 7 %" in changed["annotations"]["description"]
 
 
-def test_a_change_by_program_keeps_comments_and_all_else() -> None:
+def test_a_programmatic_change_keeps_comments_and_everything_else() -> None:
     text = (ALERTS / "thresholds.yml").read_text()
     changed = replace(text, "LatencyP99High", {"threshold": "0.8"})
     differing = [pair for pair in zip(text.splitlines(), changed.splitlines(), strict=True) if pair[0] != pair[1]]
@@ -300,12 +300,12 @@ def test_a_change_by_program_keeps_comments_and_all_else() -> None:
 
 
 @pytest.mark.parametrize(("text", "value"), [("0s", 0.0), ("15s", 15.0), ("1m30s", 90.0), ("2h", 7200.0)])
-def test_a_duration_is_read_as_prometheus_reads_it(text: str, value: float) -> None:
+def test_durations_are_parsed_as_prometheus_does(text: str, value: float) -> None:
     assert milliseconds(text) / 1000 == value
 
 
 def test_windows_and_factors_follow_from_the_period() -> None:
-    """The factors are those of the Site Reliability Workbook for thirty days, and the windows parts of the period."""
+    """For thirty days, the factors are those of the SRE Workbook; the windows are fractions of the period."""
     assert [burn.factor for burn in slo.BURNS] == pytest.approx([14.4, 6, 3, 1])
     tunings = load_thresholds()
     for level in slo.LEVELS:

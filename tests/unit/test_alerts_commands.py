@@ -52,7 +52,7 @@ THRESHOLDS = [
 
 
 class FakePrometheus(ThreadingHTTPServer):
-    """Answers as Prometheus would, with the alerts that it was given."""
+    """Responds like Prometheus, with the given alerts."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Answer)
@@ -61,7 +61,7 @@ class FakePrometheus(ThreadingHTTPServer):
 
 
 class Answer(BaseHTTPRequestHandler):
-    """One request of the API."""
+    """One API request."""
 
     server: FakePrometheus
 
@@ -76,12 +76,12 @@ class Answer(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Nothing."""
+        """Does nothing."""
 
 
 @pytest.fixture
 def prometheus() -> Iterator[FakePrometheus]:
-    """A Prometheus whose alerts a test sets."""
+    """A fake Prometheus with the alerts that a test sets."""
     with FakePrometheus() as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()

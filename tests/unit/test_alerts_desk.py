@@ -18,7 +18,7 @@ from testbed.replica import Samples
 
 
 def notification(status: str = "firing", **labels: str) -> dict[str, Any]:
-    """What Alertmanager's webhook sends, with fields that the inbox does not read."""
+    """A notification of Alertmanager's webhook, with fields that the inbox does not read."""
     return {
         "version": "4",
         "groupKey": "{}",
@@ -49,7 +49,7 @@ def notification(status: str = "firing", **labels: str) -> dict[str, Any]:
 
 @pytest.fixture
 def log(tmp_path: Path) -> Path:
-    """Where the gateway writes."""
+    """The file that the gateway writes."""
     return tmp_path / "requests.log"
 
 
@@ -74,7 +74,7 @@ def counters(desk: TestClient[Any]) -> Samples:
 JSON = {"Content-Type": "application/json"}
 
 
-def test_a_notification_arrives_in_the_feed_and_on_the_page(desk: TestClient[Any]) -> None:
+def test_a_notification_is_in_the_feed_and_on_the_page(desk: TestClient[Any]) -> None:
     assert desk.post("/alerts", json=notification()).status_code == 204
     feed = desk.get("/inbox.json").json()
     assert feed["received"] == 1
@@ -178,7 +178,7 @@ def test_the_first_failure_of_a_replica_is_an_increase_from_zero(desk: TestClien
 
 
 def failures(log: GatewayLog) -> float:
-    """The 5xx to reads that a log has counted."""
+    """The 5xx responses to reads that a log has counted."""
     return Samples(log.exposition()).value("gateway_request_duration_seconds_count", kind="read", status_class="5xx")
 
 
@@ -220,7 +220,7 @@ def test_a_large_log_is_truncated_after_it_was_counted(log: Path) -> None:
     assert failures(follower) == 500
 
 
-def test_the_size_of_the_datas_disk_is_exposed(desk: TestClient[Any]) -> None:
+def test_the_size_of_the_data_disk_is_exposed(desk: TestClient[Any]) -> None:
     found = counters(desk)
     assert 0 < found.value("desk_disk_available_bytes") < found.value("desk_disk_size_bytes")
 
@@ -246,7 +246,7 @@ def test_an_unknown_runbook_is_404(desk: TestClient[Any], name: str) -> None:
 
 def test_a_foreign_web_page_cannot_forge_a_heartbeat_or_an_alert(desk: TestClient[Any]) -> None:
     body = json.dumps(notification())
-    # what a browser sends for another page without asking first: a form's content type, and where it comes from
+    # what a browser sends for a page of another origin without a preflight: a form's content type, and the origin
     assert desk.post("/heartbeat", content=body, headers={"Content-Type": "text/plain"}).status_code == 415
     assert desk.post("/heartbeat", content=body).status_code == 415
     assert desk.post("/heartbeat", content=body, headers={**JSON, "Origin": "http://evil.example"}).status_code == 403

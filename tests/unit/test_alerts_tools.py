@@ -19,12 +19,12 @@ RULE_FILES = [*sorted(ALERTS.glob("rules/*.yml")), *sorted((ROOT / "observabilit
 
 @dataclass(frozen=True)
 class Tools:
-    """promtool and amtool of one version: those on PATH, or those in a Docker image each."""
+    """promtool and amtool of one version: those on PATH, or each in a Docker image."""
 
     images: dict[str, str]
 
     def run(self, tool: str, *arguments: str | Path, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
-        """Runs a tool with the repo as it stands in `folder`. Paths below it are passed as they are."""
+        """Runs a tool in `folder`, a copy of the repository. Paths are relative to it."""
         command: Sequence[str | Path] = [tool, *arguments]
         if self.images:
             mounted = ["-v", f"{folder}:{folder}:ro", "-w", folder, "--network", "none", "--entrypoint", tool]
@@ -52,7 +52,7 @@ def _has(image: str) -> bool:
     scope="module", params=["installed", pytest.param("images", marks=[pytest.mark.docker, pytest.mark.long])]
 )
 def tools(request: pytest.FixtureRequest) -> Tools:
-    """The tools that are installed, and those of the images that compose.yaml names."""
+    """The installed tools, and those of the images in compose.yaml."""
     if request.param == "installed":
         missing = [tool for tool in ("promtool", "amtool") if not shutil.which(tool)]
         if missing:
@@ -65,12 +65,12 @@ def tools(request: pytest.FixtureRequest) -> Tools:
     return Tools(images)
 
 
-def test_promtool_finds_nothing_to_complain_of(tools: Tools) -> None:
+def test_promtool_lints_the_alert_rules(tools: Tools) -> None:
     done = tools.run("promtool", "check", "rules", "--lint=all", "--lint-fatal", *RULE_FILES)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_amtool_takes_the_configuration(tools: Tools) -> None:
+def test_amtool_accepts_the_configuration(tools: Tools) -> None:
     done = tools.run("amtool", "check-config", ROUTES)
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -85,14 +85,16 @@ def test_amtool_takes_the_configuration(tools: Tools) -> None:
         (("alertname=SomebodysOwn", "severity=critical"), "inbox"),
     ],
 )
-def test_an_alert_goes_to_the_receiver_of_its_severity(tools: Tools, labels: tuple[str, ...], receiver: str) -> None:
+def test_an_alert_is_routed_to_the_receiver_of_its_severity(
+    tools: Tools, labels: tuple[str, ...], receiver: str
+) -> None:
     done = tools.run(
         "amtool", "config", "routes", "test", f"--config.file={ROUTES}", f"--verify.receivers={receiver}", *labels
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_no_inhibition_names_an_alert_that_there_is_not() -> None:
+def test_inhibitions_refer_only_to_existing_alerts() -> None:
     rules = "".join(file.read_text() for file in ALERTS.glob("rules/*.yml"))
     alerts = set(re.findall(r"- alert: (\w+)", rules))
     matchers = [
@@ -101,14 +103,14 @@ def test_no_inhibition_names_an_alert_that_there_is_not() -> None:
         for matcher in (*inhibition["source_matchers"], *inhibition["target_matchers"])
         if matcher.startswith("alertname")
     ]
-    # each alternative of a regular expression, the branches of its groups too
+    # each alternative of a regular expression, including those in its groups
     names = {name for matcher in matchers for name in _alternatives(matcher.partition("=")[2].strip(' ~"'))}
     assert len(names) > 10
     assert names - alerts == set()
 
 
 def _alternatives(pattern: str) -> set[str]:
-    """All that a pattern of names, `|` and groups matches."""
+    """All strings that a pattern of names, `|` and groups matches."""
     if group := re.search(r"\(([^()]*)\)", pattern):
         before, after = pattern[: group.start()], pattern[group.end() :]
         return set().union(*(_alternatives(f"{before}{branch}{after}") for branch in group[1].split("|")))

@@ -30,7 +30,7 @@ def test_a_request_meets_the_layers_in_the_order_of_the_picture(drawing: ModuleT
     assert places == sorted(places, reverse=True)
 
 
-def test_what_the_picture_names_exists(drawing: ModuleType, root: Path) -> None:
+def test_everything_named_in_the_picture_exists(drawing: ModuleType, root: Path) -> None:
     paths = [path for _, path in drawing.REPLICA.values()]
     paths += [note for _, note, _ in drawing.SIGNAL if "/" in note and " " not in note]
     assert len(paths) > 10

@@ -10,7 +10,7 @@ from service.coding import coding_of
 from service.requests import CODING
 
 
-async def test_a_file_is_encoded_once_and_in_a_thread_however_many_ask() -> None:
+async def test_concurrent_requests_for_a_file_compress_it_once_in_a_thread() -> None:
     threads: list[int] = []
 
     def load() -> bytes:
@@ -26,7 +26,7 @@ async def test_a_file_is_encoded_once_and_in_a_thread_however_many_ask() -> None
                 bodies.append(message["body"])
 
         async def receive() -> Any:
-            raise AssertionError("nothing is asked")
+            raise AssertionError("no Accept-Encoding")
 
         scope: Any = {"headers": [], CODING: coding_of(accepted)}
         await asset(scope, receive, send)

@@ -30,8 +30,8 @@ Transfer/sec:      2.31MB
 """
 
 
-def test_what_wrk_prints_is_read_with_latencies_in_milliseconds():
-    # wrk pads a unit of one letter
+def test_the_output_of_wrk_is_parsed_with_latencies_in_milliseconds():
+    # wrk pads one-letter units
     assert wrk.parse(PRINTED.replace("1.20s", "1.20s ")) == wrk.Outcome(12198, 4063.52, 0.812, 1200.0)
 
 
@@ -71,7 +71,7 @@ def test_a_spread_of_one_value_is_that_value():
     assert spread([7.0]).text(0) == "7 (7 to 7)"
 
 
-def test_ratios_are_taken_within_pairs_so_that_a_slow_moment_falls_out():
+def test_ratios_are_computed_within_pairs_so_that_slow_moments_cancel_out():
     off = [100.0, 50.0, 200.0]
     on = [90.0, 45.0, 180.0]
     found = ratios(on, off)
@@ -92,15 +92,15 @@ def test_a_percentile_is_a_value_of_the_sample():
     assert percentile([3.0], 0.99) == 3.0
 
 
-def test_growth_looks_at_the_second_half_alone():
+def test_growth_is_computed_from_the_second_half_only():
     filling = [float(value) for value in range(50)]
     assert growth(filling + [50.0] * 50) == 0.0
     assert growth([0.0] * 50 + filling) == pytest.approx(37.5, abs=1.0)
-    # one peak is no rise
+    # a single peak is not growth
     assert growth([50.0] * 90 + [90.0] + [50.0] * 9) == 0.0
 
 
-def test_a_figure_is_met_at_its_target_and_on_the_right_side_of_it():
+def test_a_figure_meets_its_target_at_it_and_on_the_better_side():
     assert Figure("ratio", 0.9, 0.9).is_met
     assert not Figure("ratio", 0.89, 0.9).is_met
     assert Figure("memory", 119.0, 120, " MB", is_ceiling=True).is_met
@@ -108,12 +108,12 @@ def test_a_figure_is_met_at_its_target_and_on_the_right_side_of_it():
     assert Figure("memory", 1, 120, " MB", is_ceiling=True).wanted == "at most 120 MB"
 
 
-def test_latencies_are_summed_up():
+def test_latencies_are_summarized():
     found = summary([1.0] * 99 + [101.0])
     assert (found.requests, found.average_ms, found.p50_ms, found.p99_ms, found.max_ms) == (100, 2.0, 1.0, 1.0, 101.0)
 
 
-def test_the_tree_is_printed_as_the_guide_prints_it():
+def test_the_tree_is_printed_as_in_the_guide():
     assert tree({"Create Task": summary([1.0, 2.0]), "Delete Task": summary([3.0])}).splitlines() == [
         "├── Create Task",
         "│   └── 2 requests: Avg 1.50ms, p99 2.00ms, Max 2.00ms",
@@ -123,7 +123,7 @@ def test_the_tree_is_printed_as_the_guide_prints_it():
 
 
 class Machine:
-    """A stand-in for wrk: records the order of the legs; in the given rounds the machine is busy."""
+    """A fake of wrk: records the order of the legs; in the given rounds the machine is busy."""
 
     def __init__(self, busy_rounds: set[int], warm_up_legs: int) -> None:
         self.order: list[str] = []
@@ -149,36 +149,34 @@ def test_rounds_alternate_their_order_after_a_warm_up(monkeypatch: pytest.Monkey
     assert machine.order == ["off", "on", "off", "on", "on", "off", "off", "on"]
 
 
-def test_a_disturbed_round_is_measured_again(monkeypatch: pytest.MonkeyPatch, targets: list[Target]):
+def test_a_disturbed_round_is_repeated(monkeypatch: pytest.MonkeyPatch, targets: list[Target]):
     monkeypatch.setattr("benchmarks.legs.run_leg", Machine({1}, 2).run_leg)
     legs = interleaved(targets, 3, 1)
-    # both legs of a round go or stay together
+    # both legs of a round are dropped or kept together
     assert [leg.per_second for leg in legs["off"]] == [leg.per_second for leg in legs["on"]] == [0.0, 2.0, 3.0]
 
 
-def test_a_machine_that_is_never_calm_gives_its_calmest_rounds(monkeypatch: pytest.MonkeyPatch, targets: list[Target]):
+def test_on_a_busy_machine_the_least_disturbed_rounds_are_used(monkeypatch: pytest.MonkeyPatch, targets: list[Target]):
     monkeypatch.setattr("benchmarks.legs.run_leg", Machine(set(range(100)), 2).run_leg)
     legs = interleaved(targets, 2, 1)
     assert [leg.per_second for leg in legs["on"]] == [0.0, 1.0]
     assert max(leg.busy for leg in legs["on"]) < CALM
 
 
-def test_a_program_that_is_missing_is_named_in_one_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
+def test_a_missing_program_is_one_line_of_error(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     monkeypatch.setattr(bench.shutil, "which", lambda program: None if program == "wrk" else f"/usr/bin/{program}")
     assert command.main(["price", "--quick"]) == 2
     assert capsys.readouterr().err == "benchmarks: wrk is not installed: apt install wrk\n"
 
 
-def test_one_core_is_too_few(monkeypatch: pytest.MonkeyPatch):
+def test_one_core_is_not_enough(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(bench.shutil, "which", lambda program: f"/usr/bin/{program}")
     monkeypatch.setattr(bench.os, "sched_getaffinity", lambda _: {0})
     with pytest.raises(CannotRun, match="two cores"):
         Bench()
 
 
-def test_a_part_that_is_unknown_lists_those_there_are(capsys: pytest.CaptureFixture[str]):
+def test_an_unknown_part_is_reported_with_the_list_of_parts(capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit) as stopped:
         command.main(["speed"])
     assert stopped.value.code == 2

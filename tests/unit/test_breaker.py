@@ -19,7 +19,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def breaker(clock: Clock) -> Breaker:
-    """Three failures in a row open it, for a second."""
+    """A breaker that three consecutive failures open for a second."""
     return Breaker("redis", 3, 1.0, lambda _: None, clock)
 
 
@@ -28,7 +28,7 @@ def fail(breaker: Breaker, times: int = 1) -> None:
         breaker.failed(breaker.admit(), TimeoutError())
 
 
-def test_it_opens_after_failures_in_a_row_and_refuses_until_its_time_is_over(breaker: Breaker, clock: Clock) -> None:
+def test_it_opens_after_consecutive_failures_and_rejects_calls_while_open(breaker: Breaker, clock: Clock) -> None:
     fail(breaker, 2)
     breaker.succeeded(breaker.admit())
     fail(breaker, 2)
@@ -45,7 +45,7 @@ def test_it_opens_after_failures_in_a_row_and_refuses_until_its_time_is_over(bre
 
 
 @pytest.mark.parametrize(("is_answered", "state"), [(True, CLOSED), (False, OPEN)])
-def test_one_trial_decides(breaker: Breaker, clock: Clock, is_answered: bool, state: int) -> None:
+def test_one_trial_call_decides(breaker: Breaker, clock: Clock, is_answered: bool, state: int) -> None:
     fail(breaker, 3)
     clock.now = 2.0
     trial = breaker.admit()
@@ -56,7 +56,7 @@ def test_one_trial_decides(breaker: Breaker, clock: Clock, is_answered: bool, st
 
 
 @pytest.mark.case("clock")
-def test_a_wall_clock_that_is_set_back_does_not_keep_it_open(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_setting_the_wall_clock_back_does_not_keep_it_open(monkeypatch: pytest.MonkeyPatch) -> None:
     breaker = Breaker("redis", 1, 0.0, lambda _: None)
     fail(breaker)
     monkeypatch.setattr("time.time", lambda: 0.0)
@@ -73,7 +73,7 @@ def test_a_cancelled_trial_neither_closes_the_breaker_nor_blocks_the_next_trial(
     assert breaker.state == CLOSED
 
 
-def test_an_old_calls_late_end_decides_nothing(breaker: Breaker, clock: Clock) -> None:
+def test_the_late_end_of_an_old_call_does_not_change_the_state(breaker: Breaker, clock: Clock) -> None:
     old = breaker.admit()
     fail(breaker, 3)
     clock.now = 2.0
@@ -89,7 +89,7 @@ def test_an_old_calls_late_end_decides_nothing(breaker: Breaker, clock: Clock) -
     assert breaker.state == CLOSED
 
 
-def test_a_ping_that_is_answered_closes_it(breaker: Breaker, clock: Clock) -> None:
+def test_a_successful_ping_closes_it(breaker: Breaker, clock: Clock) -> None:
     fail(breaker, 3)
     breaker.answered()
     assert breaker.state == CLOSED

@@ -1,7 +1,4 @@
-"""Each row of ../shared/cases.md, inputs that failed on the product once, has a cause and a test.
-
-`python -m tests.cases` prints them.
-"""
+"""Each row of ../shared/cases.md has a cause and a test; `python -m tests.cases` prints them."""
 
 from pathlib import Path
 
@@ -10,7 +7,7 @@ import pytest
 from tests.cases import CAUSES, named_tests, rows
 
 
-def test_every_kind_has_a_cause_that_is_a_file_and_a_test(root: Path) -> None:
+def test_every_kind_has_a_cause_with_an_existing_file_and_a_test(root: Path) -> None:
     assert {kind: cause for kind, cause in CAUSES.items() if not (root / cause).is_file()} == {}
     assert named_tests(root).keys() == CAUSES.keys()
 
@@ -24,7 +21,7 @@ def test_every_row_of_the_table_has_a_cause_and_every_cause_a_row(root: Path) ->
     assert set(kinds) == CAUSES.keys()
 
 
-def test_the_tests_that_are_named_are_there(root: Path) -> None:
+def test_every_test_of_a_case_exists(root: Path) -> None:
     for kind, names in named_tests(root).items():
         for name in names:
             file, _, test = name.partition("::")
@@ -38,7 +35,7 @@ def test_rows_are_distinguished_by_their_input() -> None:
     assert rows("\n".join(page)) == [("a", "`x`"), ("a", "y"), (".b", "z")]
 
 
-def test_a_mark_is_found_in_a_table_of_parameters(tmp_path: Path) -> None:
+def test_a_marker_is_found_in_a_parametrize_table(tmp_path: Path) -> None:
     (tmp_path / "tests").mkdir()
     (tmp_path / "tests/test_x.py").write_text(
         "import pytest\n"

@@ -32,7 +32,7 @@ WINDOW = Window.of(1_000, 2_000)
         (Answer("A", "up or vector(0)", series=1, points=3, missing=("up",)), "no series up, only its fallback"),
     ],
 )
-def test_a_query_is_at_fault_when_it_fails_or_is_empty_or_slow(answer: Answer, fault: str) -> None:
+def test_a_query_is_faulty_if_it_fails_or_is_empty_or_slow(answer: Answer, fault: str) -> None:
     assert answer.fault == fault
 
 
@@ -50,7 +50,7 @@ def test_selectors_are_found_in_a_query(query: str, exact: list[str]) -> None:
 
 
 class WithExemplars(Prometheus):
-    """Answers every query with two exemplars, the newer of them `newest`."""
+    """Responds to every query with two exemplars, of which `newest` is the newer."""
 
     def __init__(self, newest: str) -> None:
         super().__init__("http://127.0.0.1:1")
@@ -84,7 +84,7 @@ def test_an_unavailable_tempo_is_distinguished_from_a_missing_trace() -> None:
         find_traces(prometheus, f"http://127.0.0.1:{free_port()}", load_dashboards(), WINDOW)
 
 
-def test_panels_of_log_lines_are_asked_of_what_keeps_them(tmp_path: Path) -> None:
+def test_log_panels_query_the_store_that_has_the_logs(tmp_path: Path) -> None:
     dashboards = load_dashboards()
     with TraceStore(tmp_path) as store:
         store.post(otlp_records.logs([otlp_records.log_record("request", route="/tasks", status=503)]), "logs")
@@ -92,7 +92,7 @@ def test_panels_of_log_lines_are_asked_of_what_keeps_them(tmp_path: Path) -> Non
         checked = list(
             check_log_panels(Logs(str(store.api.base_url).rstrip("/")), dashboards, Window(now - 60, now + 60, 5))
         )
-    # whether the answer was quick is a matter of the machine's speed
+    # how fast the response was depends on the machine
     assert [
         (item.panel.title, answer.points, answer.error, answer.missing) for item in checked for answer in item.answers
     ] == [("Failed and slow requests", 1, "", ())]

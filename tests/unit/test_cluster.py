@@ -13,12 +13,12 @@ from service.telemetry.instruments import Durations
 
 
 class OddNode(ClusterNode):
-    """A node that behaves as `behaviour` says."""
+    """A fake node with a configurable behaviour."""
 
     behaviour = "answer"
 
     async def execute_command(self, *args: Any, asking: bool = False, **kwargs: Any) -> Any:
-        """An answer, or the error of a connection that another task has closed."""
+        """Responds, or raises the error of a connection that another task has closed."""
         if self.behaviour == "cancel":
             raise asyncio.CancelledError
         if self.behaviour == "hang":
@@ -26,7 +26,7 @@ class OddNode(ClusterNode):
         return True
 
     async def execute_pipeline(self, commands: list[Any]) -> bool:
-        """As one command, for each."""
+        """The response of `ask` for each command."""
         for command in commands:
             command.result = await self.execute_command()
         return False
@@ -34,7 +34,7 @@ class OddNode(ClusterNode):
 
 @pytest.fixture
 async def lane() -> Lane:
-    """The only lane of a client whose breakers open at the first failure, and at once let one call try."""
+    """The only lane of a client whose breakers open at the first failure, and allow a trial call at once."""
 
     def new_breaker(name: str) -> Breaker:
         return Breaker(name, 1, 0, lambda _state: None)
@@ -46,7 +46,7 @@ async def lane() -> Lane:
 
 
 @pytest.mark.parametrize("behaviour", ["cancel", "hang"])
-async def test_a_probe_that_fails_oddly_leaves_the_next_one_to_succeed(lane: Lane, behaviour: str) -> None:
+async def test_after_an_unexpected_error_in_a_probe_the_next_one_can_succeed(lane: Lane, behaviour: str) -> None:
     client = lane._client
     lane.breaker.failed(lane.breaker.admit(), TimeoutError())
     assert lane.breaker.state == OPEN
@@ -59,14 +59,14 @@ async def test_a_probe_that_fails_oddly_leaves_the_next_one_to_succeed(lane: Lan
 
 
 @pytest.mark.parametrize("behaviour", ["cancel", "hang"])
-async def test_a_batch_that_fails_oddly_is_an_answer_for_who_waits(lane: Lane, behaviour: str) -> None:
+async def test_an_unexpected_failure_of_a_batch_is_reported_to_its_callers(lane: Lane, behaviour: str) -> None:
     lane.node.behaviour = behaviour  # type: ignore[attr-defined]
     with pytest.raises(Unavailable):
         await asyncio.wait_for(lane.submit(("GET", "a")), 5)
     assert lane.breaker.state == OPEN
 
 
-async def test_a_process_that_was_held_up_does_not_blame_the_node(lane: Lane) -> None:
+async def test_a_stalled_process_does_not_open_the_nodes_breaker(lane: Lane) -> None:
     lane.node.behaviour = "hang"  # type: ignore[attr-defined]
     waiting = lane.submit(("GET", "a"))
     await asyncio.sleep(0)

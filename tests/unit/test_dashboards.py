@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 JSON_FOLDER = ROOT / "observability" / "grafana" / "dashboards"
 COMMITTED = load_dashboards()
 (COMMITTED_TRACE,) = (dashboard for dashboard in COMMITTED if dashboard.uid == "trace")
-# those that Grafana 9 has and that we use
+# the panel types of Grafana 9 that we use
 KINDS = {
     "timeseries",
     "stat",
@@ -56,11 +56,11 @@ UIDS = {
 # Metrics of Prometheus, Alertmanager, Tempo and Grafana themselves, and series that Prometheus generates.
 WATCHERS = {
     "ALERTS",
-    # of the alert inbox, while a fault is active
+    # of desk, while a fault is active
     "fault_active",
-    # and while an alert is inhibited or silenced
+    # of desk, while an alert is inhibited or silenced
     "alert_held",
-    # of a candidate's rules, while it runs
+    # of a shadow's rules, while it runs
     "shadow_threshold",
     "up",
     "scrape_duration_seconds",
@@ -98,13 +98,13 @@ def _targets(datasource: str = "prometheus") -> Iterator[tuple[Dashboard, Panel,
 
 
 def metric_names(promql: str) -> set[str]:
-    """The metrics that a query names."""
+    """The metrics in a query."""
     return {selector.name for selector in selectors(promql)}
 
 
 @pytest.fixture(scope="module")
 def known_names() -> set[str]:
-    """Every metric that something in the stack exposes or records."""
+    """Every metric that a part of the stack exposes or records."""
     names = set(WATCHERS) | idle_stack.load_metric_names()
     for page in idle_stack.pages().values():
         for line in page().decode().splitlines():
@@ -116,23 +116,23 @@ def known_names() -> set[str]:
     return names
 
 
-def test_the_dashboards_are_there() -> None:
+def test_the_dashboards_are_listed() -> None:
     assert {dashboard.uid for dashboard in COMMITTED} == UIDS
     assert {file.stem for file in JSON_FOLDER.glob("*.json")} == UIDS
 
 
 @pytest.mark.parametrize("dashboard", DASHBOARDS, ids=lambda dashboard: dashboard.uid)
-def test_json_is_what_the_source_builds(dashboard: Any) -> None:
+def test_dashboard_json_is_up_to_date_with_its_source(dashboard: Any) -> None:
     assert (JSON_FOLDER / f"{dashboard.uid}.json").read_text() == render(dashboard), "run `make dashboards`"
 
 
 @pytest.mark.parametrize("uid", sorted(UIDS))
-def test_json_has_only_what_grafanas_model_knows(uid: str) -> None:
-    """Read into the SDK's model of Grafana's schema and written again, nothing is lost; it only adds its defaults."""
+def test_dashboard_json_has_only_fields_of_grafanas_model(uid: str) -> None:
+    """The JSON survives a round trip through the SDK's model of Grafana's schema, which only adds defaults."""
     plugins.register_default_plugins()
     data = json.loads((JSON_FOLDER / f"{uid}.json").read_text())
     for annotation in data["annotations"]["list"]:
-        # fields of the Prometheus data source, which the model leaves out
+        # fields of the Prometheus data source, which the model does not have
         for name in ("titleFormat", "textFormat", "tagKeys", "target", "useValueForTime"):
             del annotation[name]
     again = json.loads(json.dumps(Model.from_json(data), cls=JSONEncoder))
@@ -173,7 +173,7 @@ def test_data_sources_are_provisioned() -> None:
     assert used <= provisioned
 
 
-def test_every_panel_says_what_it_is() -> None:
+def test_every_panel_has_a_description() -> None:
     for dashboard, panel in _panels():
         place = f"{dashboard.uid} / {panel.title}"
         assert panel.title, place
@@ -219,18 +219,18 @@ def test_panels_side_by_side_fill_the_width() -> None:
         for panel in dashboard.source["panels"]:
             place = panel["gridPos"]
             widths[place["y"]] = widths.get(place["y"], 0) + place["w"]
-        # the signals of the alerts are as many as there are alerts
+        # there are as many signals as alerts
         assert dashboard.uid == "alert-tuning" or set(widths.values()) == {COLUMNS}, f"{dashboard.uid}: {widths}"
 
 
-def test_a_heatmap_asks_for_its_format() -> None:
+def test_a_heatmap_queries_the_heatmap_format() -> None:
     formats = {(panel.kind == "heatmap", target.format == "heatmap") for _, panel, target in _targets()}
     assert formats == {(True, True), (False, False)}
 
 
-def test_dashboards_refresh_link_and_carry_the_same_variables() -> None:
+def test_dashboards_have_the_same_refresh_links_and_variables() -> None:
     for dashboard in COMMITTED:
-        # a dashboard of one trace, run or alert does not refresh while it is read
+        # a dashboard of a single trace, run or alert does not refresh while someone reads it
         assert dashboard.source["refresh"] == ("" if dashboard.parameters else "5s")
         (link,) = dashboard.source["links"]
         assert link["keepTime"]
@@ -254,8 +254,8 @@ def test_a_variable_is_shown_exactly_where_a_panel_uses_it() -> None:
             assert variable.is_hidden != (f"${variable.name}" in asked), f"{dashboard.uid}: {variable.name}"
 
 
-def test_log_queries_are_known_to_the_store_of_traces_too() -> None:
-    """What the viewer shows natively is what Grafana shows of Loki."""
+def test_log_queries_are_supported_by_the_trace_store_too() -> None:
+    """The viewer shows the same log lines as Grafana shows from Loki."""
     asked = [
         expand(target.query, dashboard.variables, {}, WINDOW).replace("$", "")
         for dashboard, _, target in _targets("loki")
@@ -267,8 +267,8 @@ def test_log_queries_are_known_to_the_store_of_traces_too() -> None:
     assert all(target.query.endswith(LINE_FORMAT) for _, _, target in _targets("loki"))
 
 
-def test_a_viewer_without_explore_is_led_to_the_dashboard_of_a_trace() -> None:
-    """By exemplars, by log lines, and by what a search found."""
+def test_without_explore_an_exemplar_links_to_the_trace_dashboard() -> None:
+    """Exemplars, log lines and search results link to it."""
     file = ROOT / "observability/grafana/provisioning/datasources/datasources.yml"
     sources = {source["uid"]: source["jsonData"] for source in yaml.safe_load(file.read_text())["datasources"]}
     (exemplar,) = sources["prometheus"]["exemplarTraceIdDestinations"]
@@ -276,7 +276,7 @@ def test_a_viewer_without_explore_is_led_to_the_dashboard_of_a_trace() -> None:
     (parameter,) = (
         variable for variable in COMMITTED_TRACE.source["templating"]["list"] if variable["type"] == "textbox"
     )
-    # with two dollars, since provisioning fills in the environment's variables
+    # two dollar signs, because provisioning substitutes environment variables
     address = f"/d/{COMMITTED_TRACE.uid}?var-{parameter['name']}=$${{__value.raw}}"
     assert exemplar["name"] == derived["matcherRegex"] == "trace_id"
     assert exemplar["url"] == derived["url"] == address
@@ -307,7 +307,7 @@ def test_metric_names_are_found_in_promql() -> None:
     assert metric_names(query) == {"a:b_total", "c_info", "d"}
 
 
-def test_exemplars_are_asked_of_a_series_that_has_them() -> None:
+def test_exemplars_are_queried_on_a_series_that_has_them() -> None:
     """A recorded series has no exemplars: a panel that shows them queries the service's own buckets."""
     shown = [
         target
@@ -325,7 +325,7 @@ def test_threshold_lines_are_thresholds_that_exist() -> None:
         alert for _, _, target in _targets() for alert in re.findall(r'alert_threshold\{alert="([^"]+)"', target.query)
     }
     assert drawn <= turned
-    assert turned <= drawn, "every threshold is drawn on Alert tuning at least"
+    assert turned <= drawn, "every threshold is drawn at least on Alert tuning"
 
 
 def test_every_dashboard_has_a_page() -> None:
@@ -337,7 +337,7 @@ def test_every_dashboard_has_a_page() -> None:
             assert f"## {heading}" in text, f"{page.name}: {heading}"
 
 
-def test_a_page_names_panels_that_are_there() -> None:
+def test_a_page_names_only_existing_panels() -> None:
     for dashboard in COMMITTED:
         text = (ROOT / "docs" / "dashboards" / f"{dashboard.uid}.md").read_text()
         section = text.split("## Look first at")[1].split("\n## ")[0]
@@ -358,7 +358,7 @@ WINDOW = Window.of(1_000_000, 1_000_900)
         (["todo-1"], "todo-1"),
     ],
 )
-def test_variables_are_filled_in_as_grafana_does(chosen: list[str], filled: str) -> None:
+def test_variables_are_interpolated_as_in_grafana(chosen: list[str], filled: str) -> None:
     variables = COMMITTED[0].variables
     assert expand('m{r=~"$route"}', variables, {"route": chosen}, WINDOW) == f'm{{r=~"{filled}"}}'
     assert expand('m{r=~"${route}"}', variables, {"route": chosen}, WINDOW) == f'm{{r=~"{filled}"}}'
@@ -376,7 +376,7 @@ def test_intervals_are_filled_in(query: str, filled: str) -> None:
     assert expand(query, (), {}, WINDOW) == filled
 
 
-def test_a_reference_to_a_regular_expressions_group_is_left_alone() -> None:
+def test_a_reference_to_a_regex_group_is_not_expanded() -> None:
     assert expand('label_replace(a, "b", "$1", "c", "(.+)")', (), {}, WINDOW).count("$1") == 1
 
 

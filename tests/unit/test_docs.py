@@ -24,7 +24,7 @@ def test_the_telemetry_page_lists_every_metric(root: Path) -> None:
     assert metrics_table() in page
 
 
-def test_no_link_in_the_documents_is_dead(root: Path) -> None:
+def test_no_link_in_the_docs_is_broken(root: Path) -> None:
     pages = [*root.glob("*.md"), *root.glob("docs/**/*.md"), *root.glob("alerts/**/*.md")]
     links = [
         (page, target.partition("#")[0])
@@ -36,7 +36,7 @@ def test_no_link_in_the_documents_is_dead(root: Path) -> None:
     assert [f"{page.name}: {target}" for page, target in links if not (page.parent / target).exists()] == []
 
 
-def test_what_the_pages_about_dashboards_name_in_italics_is_on_a_dashboard(root: Path) -> None:
+def test_panel_names_in_italics_in_the_docs_exist_on_a_dashboard(root: Path) -> None:
     seen = {
         text
         for dashboard in load_dashboards()
@@ -50,5 +50,5 @@ def test_what_the_pages_about_dashboards_name_in_italics_is_on_a_dashboard(root:
 
 
 def _prose(page: Path) -> str:
-    """A page without its code and what is bold in it."""
+    """A page without code and bold text."""
     return re.sub(r"```.*?```|`[^`]*`|\*\*[^*]*\*\*", "", page.read_text(), flags=re.DOTALL)

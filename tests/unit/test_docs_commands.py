@@ -32,7 +32,7 @@ class Command(NamedTuple):
 
 
 def commands() -> Iterator[Command]:
-    """The commands of all pages, those of a pipe or a list one by one. What history says of older ones is left out."""
+    """The commands of all pages; those of a pipeline or list separately. Sections about older versions are skipped."""
     for page in PAGES:
         if page.name == "CHANGELOG.md":
             continue
@@ -43,7 +43,7 @@ def commands() -> Iterator[Command]:
                 try:
                     words = shlex.split(part)
                 except ValueError:
-                    # an apostrophe of prose
+                    # an apostrophe in prose
                     continue
                 while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
                     del words[0]
@@ -56,10 +56,10 @@ def _of(program: str) -> list[Command]:
 
 
 def _unknown_of(words: list[str]) -> str:
-    """The first subcommand or option that `glasshouse` does not have; empty where it has them all."""
+    """The first subcommand or option that `glasshouse` does not have; empty if it has all of them."""
     context = click.Context(main)
     if words[0].startswith("--kubernetes"):
-        # what follows is the command's own
+        # the following words belong to the subcommand
         words = list(dropwhile(lambda word: word not in COMMANDS, words)) or words
     command = main.get_command(context, words[0]) if not words[0].startswith("-") else main
     if command is None:
@@ -73,7 +73,7 @@ def _unknown_of(words: list[str]) -> str:
 def test_every_subcommand_and_option_of_glasshouse_exists() -> None:
     found = _of("glasshouse")
     assert len(found) > 60
-    # `glasshouse COMMAND` and its like stand for any
+    # `glasshouse COMMAND` and similar are placeholders
     named = [each for each in found if re.match(r"[a-z-]", each.words[1])]
     assert [f"{each.page}: {unknown}" for each in named if (unknown := _unknown_of(each.words[1:]))] == []
 
@@ -85,12 +85,12 @@ def test_every_target_of_make_exists() -> None:
     assert [f"{page}: make {target}" for page, target in found if target not in targets] == []
 
 
-def test_every_module_that_python_is_to_run_exists() -> None:
+def test_every_module_run_with_python_m_exists() -> None:
     modules = [(each.page, each.words[2]) for each in _of("python") if each.words[1] == "-m"]
     assert len(modules) > 5
     assert [f"{page}: {name}" for page, name in modules if importlib.util.find_spec(name) is None] == []
 
 
 @pytest.mark.parametrize("words", [["nothing"], ["tune", "--nothing"], ["--kubernetes", "load", "--nothing"]])
-def test_what_does_not_exist_is_noticed(words: list[str]) -> None:
+def test_references_to_missing_things_are_detected(words: list[str]) -> None:
     assert _unknown_of(words) == words[-1]

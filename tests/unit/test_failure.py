@@ -53,13 +53,13 @@ def test_every_5xx_says_why(error: Exception, reason: str, dependency: str, aske
     assert (failure.reason, failure.dependency, failure.asked) == (reason, dependency, asked)
 
 
-def test_a_breaker_says_once_that_it_opened_and_once_that_it_closed() -> None:
+def test_a_breaker_logs_once_that_it_opened_and_once_that_it_closed() -> None:
     states: list[int] = []
     breaker = Breaker("database", 2, 0, states.append)
     with capture_logs() as said:
         for _ in range(3):
             breaker.failed(breaker.permit, TimeoutError("too late"))
-        # a try that fails again is no news
+        # a failed retry is not logged again
         breaker.failed(breaker.admit(), TimeoutError("too late"))
         breaker.succeeded(breaker.admit())
     assert states == [OPEN, HALF_OPEN, OPEN, HALF_OPEN, CLOSED]

@@ -1,4 +1,4 @@
-"""Answers of a collector that are not as they should be: each span is counted once, and as taken only where it was."""
+"""Fuzzed responses of a collector: each span is counted once, and as exported only if the collector accepted it."""
 
 import random
 import socket
@@ -16,7 +16,7 @@ TAKEN = ExportTraceServiceResponse().SerializeToString()
 
 
 class Collector:
-    """Answers each request with `answer`, whatever it is, and closes the connection."""
+    """Responds to each request with the bytes `answer`, and closes the connection."""
 
     def __init__(self) -> None:
         self.answer = b""
@@ -35,7 +35,7 @@ class Collector:
                 try:
                     read_request(connection)
                     connection.sendall(self.answer)
-                    # so that the end is no reset, which may overtake the answer
+                    # so that the connection is not reset, which could discard the response
                     connection.shutdown(socket.SHUT_WR)
                     while connection.recv(65536):
                         pass
@@ -69,7 +69,7 @@ def partial(rejected: int, message: str) -> bytes:
     return answer.SerializeToString()
 
 
-# whether the span was taken, and the answer
+# whether the span was accepted, and the response
 KNOWN = [
     (True, response("200 OK", TAKEN)),
     (True, response("200 OK", b"{}", "Content-Type: application/json")),
@@ -101,7 +101,7 @@ def collector() -> Iterator[Collector]:
 
 
 def odd(chance: random.Random) -> bytes:
-    """An answer with one to three changes."""
+    """A response with one to three mutations."""
     answer = bytearray(chance.choice(KNOWN)[1])
     for _ in range(chance.randint(1, 3)):
         at = chance.randrange(len(answer) + 1)
@@ -111,7 +111,7 @@ def odd(chance: random.Random) -> bytes:
 
 @pytest.fixture
 def source(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Source]:
-    """Telemetry to the collector, with so many seconds for an export."""
+    """Telemetry that exports to the collector with this timeout in seconds."""
 
     def make(seconds: str) -> Source:
         variables = {
@@ -127,8 +127,8 @@ def source(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> Callable[[s
     return make
 
 
-def told(made: Source, collector: Collector, answer: bytes) -> tuple[float, float]:
-    """How many spans are counted as exported and as dropped once a request's span has met this answer."""
+def outcome(made: Source, collector: Collector, answer: bytes) -> tuple[float, float]:
+    """How many spans are counted as exported and as dropped when the collector responds to a span like this."""
 
     def counted() -> tuple[float, float]:
         return made.value("telemetry_spans_exported_total"), made.value("telemetry_spans_dropped_total")
@@ -141,22 +141,22 @@ def told(made: Source, collector: Collector, answer: bytes) -> tuple[float, floa
     return exported - before[0], dropped - before[1]
 
 
-def test_a_span_counts_as_taken_only_where_the_collector_said_so(
+def test_a_span_counts_as_exported_only_if_the_collector_accepted_it(
     collector: Collector, source: Callable[[str], Source]
 ) -> None:
-    # what fails is tried again until the time is over, and what is taken may take a slow machine long
+    # failed exports are retried until the timeout, and a slow machine needs time for accepted ones
     patient, hasty = source("60"), source("0.5")
     for is_taken, answer in KNOWN:
-        assert told(patient if is_taken else hasty, collector, answer) == ((1, 0) if is_taken else (0, 1)), answer
+        assert outcome(patient if is_taken else hasty, collector, answer) == ((1, 0) if is_taken else (0, 1)), answer
     patient.close()
     hasty.close()
 
 
-def test_each_span_is_counted_once_whatever_a_collector_answers(
+def test_each_span_is_counted_once_for_every_fuzzed_collector_response(
     collector: Collector, source: Callable[[str], Source]
 ) -> None:
     chance, made = random.Random(SEED), source("0.5")
     for _ in range(COUNT):
         answer = odd(chance)
-        assert sum(told(made, collector, answer)) == 1, answer
+        assert sum(outcome(made, collector, answer)) == 1, answer
     made.close()

@@ -1,4 +1,4 @@
-"""What others send to the desk, write into the gateway's log or keep in its inbox: nothing of it loses the counts."""
+"""Fuzzed requests, gateway logs and inbox files of `desk`: none of them loses the counts."""
 
 import asyncio
 import json
@@ -50,7 +50,7 @@ def statuses(desk: Desk) -> list[int]:
 
 @pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Asia/Tokyo"])
 @pytest.mark.parametrize("starts", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "2026-01-02T03:04:05+14:00"])
-def test_the_page_shows_any_time_in_any_zone(
+def test_the_page_shows_any_time_in_any_time_zone(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, zone: str, starts: str
 ) -> None:
     message = notification()
@@ -65,7 +65,7 @@ def test_the_page_shows_any_time_in_any_zone(
         time.tzset()
 
 
-def test_a_heartbeat_that_stopped_is_late_whatever_the_clock_is_set_to(
+def test_a_missing_heartbeat_is_detected_even_if_the_clock_is_changed(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert desk.post("/heartbeat", json=notification()).status_code == 204
@@ -76,7 +76,7 @@ def test_a_heartbeat_that_stopped_is_late_whatever_the_clock_is_set_to(
     assert 'class="late">Last heartbeat' in desk.get("/").text
 
 
-def test_a_time_without_an_offset_is_refused_and_not_kept(desk: Desk) -> None:
+def test_a_time_without_a_utc_offset_is_rejected_and_not_stored(desk: Desk) -> None:
     message = notification()
     message["alerts"][0]["startsAt"] = "2026-01-02T03:04:05"
     for _ in range(2):
@@ -84,18 +84,18 @@ def test_a_time_without_an_offset_is_refused_and_not_kept(desk: Desk) -> None:
     assert desk.get("/inbox.json").json()["received"] == 0
 
 
-def test_a_verdict_on_a_number_that_no_row_can_have_is_400(desk: Desk) -> None:
+def test_a_verdict_on_an_impossible_id_is_400(desk: Desk) -> None:
     for number in ("0", "-1", "9223372036854775808", "9" * 40, "9" * 5000):
         assert desk.post(f"/notifications/{number}/useful").status_code == 400, number
 
 
-def test_whatever_is_posted_is_taken_or_refused_and_every_page_still_answers(desk: Desk) -> None:
-    chance, told = random.Random(SEED), json.dumps(notification()).encode()
+def test_fuzzed_posts_are_accepted_or_rejected_and_every_page_still_answers(desk: Desk) -> None:
+    chance, message = random.Random(SEED), json.dumps(notification()).encode()
     fault = b'{"part":"redis-1","kind":"pause","begin":1.5,"end":null,"drill":""}'
     odd = (b"", b"\xff", b"\\ud800", b"\x00", b"1e999", b"1e308", b"null", b"[]", b"{", b'"', b"-", b"9" * 400)
     bodies = [b"[" * 100_000, b'{"a":' * 100_000]
     for _ in range(700):
-        body = bytearray(chance.choice((told, fault)))
+        body = bytearray(chance.choice((message, fault)))
         for _ in range(chance.randint(1, 3)):
             at = chance.randrange(len(body))
             body[at : at + chance.choice((0, 1, 8))] = chance.choice(odd)
@@ -106,7 +106,7 @@ def test_whatever_is_posted_is_taken_or_refused_and_every_page_still_answers(des
     assert statuses(desk) == [200] * len(PATHS)
 
 
-def test_rows_of_another_version_are_passed_over(new_desk: Callable[[Inbox], Desk], tmp_path: Path) -> None:
+def test_rows_of_another_version_are_skipped(new_desk: Callable[[Inbox], Desk], tmp_path: Path) -> None:
     file = tmp_path / "inbox.sqlite"
     desk = new_desk(Inbox(file=file))
     assert desk.post("/alerts", json=notification()).status_code == 204
@@ -119,7 +119,7 @@ def test_rows_of_another_version_are_passed_over(new_desk: Callable[[Inbox], Des
     assert desk.get("/verdicts.json").json() == {"RedisNodeDown": {"useful": 0, "noise": 1}}
 
 
-def test_an_inbox_whose_file_is_broken_is_503_and_the_counts_go_on(
+def test_an_inbox_with_a_corrupt_database_is_503_and_counting_continues(
     new_desk: Callable[[Inbox], Desk], tmp_path: Path
 ) -> None:
     file = tmp_path / "inbox.sqlite"
@@ -129,18 +129,18 @@ def test_an_inbox_whose_file_is_broken_is_503_and_the_counts_go_on(
         desk.post("/alerts", json=notification())
     first._database.close()
     content = file.read_bytes()
-    # the head and the table's definition stay
+    # the file header and the table's definition are kept
     file.write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))
     try:
         desk = new_desk(Inbox(file=file))
     except sqlite3.Error:
-        # said at its start
+        # reported at startup
         return
     assert {desk.get("/").status_code, desk.post("/alerts", json=notification()).status_code} == {503}
     assert desk.get("/metrics").status_code == 200
 
 
-def test_a_table_that_is_another_programs_is_said_at_the_start(tmp_path: Path) -> None:
+def test_a_foreign_table_of_the_same_name_is_reported_at_startup(tmp_path: Path) -> None:
     file = tmp_path / "inbox.sqlite"
     with sqlite3.connect(file) as other:
         other.execute("CREATE TABLE notification (x)")
@@ -150,7 +150,7 @@ def test_a_table_that_is_another_programs_is_said_at_the_start(tmp_path: Path) -
 
 @contextmanager
 def alertmanager(body: bytes, trickles: bool = False) -> Iterator[str]:
-    """Answers one request with a body, at once or a byte at a time for as long as somebody reads; its address."""
+    """Responds to one request with a body, at once or endlessly byte by byte; yields the address."""
     ends = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
@@ -181,28 +181,28 @@ def alertmanager(body: bytes, trickles: bool = False) -> Iterator[str]:
     ],
     ids=lambda body: repr(body[:20]),
 )
-def test_whatever_alertmanager_answers_the_metrics_are_there(body: bytes) -> None:
+def test_fuzzed_alertmanager_responses_never_break_the_metrics(body: bytes) -> None:
     with alertmanager(body) as address:
-        told = Notified(address, ["A"])
-        assert 'alert_told_total{alertname="A"} 0.0' in asyncio.run(told.exposition())
+        notified = Notified(address, ["A"])
+        assert 'alert_notifications_total{alertname="A"} 0.0' in asyncio.run(notified.exposition())
 
 
-def test_a_scrape_waits_no_longer_for_an_alertmanager_that_trickles() -> None:
+def test_a_trickling_alertmanager_does_not_delay_a_scrape() -> None:
     with alertmanager(b"[", trickles=True) as address:
-        # without a limit it would read for ever
+        # without a limit it would read forever
         assert "alert_held{" not in asyncio.run(asyncio.wait_for(Notified(address).exposition(), 20))
 
 
 @pytest.mark.parametrize("address", ["http://[", "http://a:99999", "ftp://a", "nonsense"])
-def test_an_address_that_is_none_costs_no_metrics(address: str) -> None:
-    assert "alert_told" in asyncio.run(Notified(address, ["A"]).exposition())
+def test_an_invalid_alertmanager_address_does_not_affect_the_metrics(address: str) -> None:
+    assert "alert_notifications" in asyncio.run(Notified(address, ["A"]).exposition())
 
 
 def counted(log: GatewayLog, name: str = "count") -> float:
     return Samples(log.exposition()).value(f"gateway_request_duration_seconds_{name}", kind="read", status_class="2xx")
 
 
-def test_what_is_no_line_of_nginx_is_not_counted_nor_keeps_a_good_one_from_it(tmp_path: Path) -> None:
+def test_an_invalid_log_line_is_not_counted_and_does_not_affect_valid_ones(tmp_path: Path) -> None:
     chance, file = random.Random(SEED), tmp_path / "requests.log"
     log, good = GatewayLog(file), 0
     for seconds in ("nan", "inf", "-1", "1e999", ""):
@@ -219,7 +219,7 @@ def test_what_is_no_line_of_nginx_is_not_counted_nor_keeps_a_good_one_from_it(tm
     assert counted(log, "sum") == pytest.approx(good * 0.25)
 
 
-def test_a_line_without_an_end_takes_no_more_memory_than_one_may(tmp_path: Path) -> None:
+def test_an_endless_line_uses_bounded_memory(tmp_path: Path) -> None:
     file = tmp_path / "requests.log"
     log = GatewayLog(file, most_bytes=1 << 30)
     with file.open("ab") as writer:
@@ -231,7 +231,7 @@ def test_a_line_without_an_end_takes_no_more_memory_than_one_may(tmp_path: Path)
     assert counted(log) == 1
 
 
-def test_the_last_lines_of_a_log_that_was_rotated_are_counted(tmp_path: Path) -> None:
+def test_the_last_lines_of_a_rotated_log_are_counted(tmp_path: Path) -> None:
     file = tmp_path / "requests.log"
     file.write_text(line(200))
     log = GatewayLog(file)
@@ -239,7 +239,7 @@ def test_the_last_lines_of_a_log_that_was_rotated_are_counted(tmp_path: Path) ->
         gateway.write(line(200) * 2)
         gateway.flush()
         file.rename(tmp_path / "requests.log.1")
-        # nginx writes on into the file that it has open until it is told otherwise
+        # nginx keeps writing to its open file until it gets SIGUSR1
         assert counted(log) == 2
         gateway.write(line(200) * 3)
     file.write_text(line(200) * 5)

@@ -1,4 +1,4 @@
-"""What strangers send to the store of traces: each is answered, and none with a 500."""
+"""Fuzzed requests to the trace store: each is answered, and none with 500."""
 
 import logging
 import random
@@ -72,12 +72,12 @@ def ids(client: Client) -> list[str]:
         (LOGS, {"query": SELECTOR, "limit": "9" * 5000}),
         (LOGS, {"query": f'{SELECTOR} |~ "a{{99999999999}}"'}),
         (LOGS, {"query": f'{SELECTOR} |~ "{"(" * 1500}{")" * 1500}"'}),
-        # what this means would depend on the zone of the machine
+        # its meaning would depend on the machine's time zone
         (LOGS, {"query": SELECTOR, "start": "2026-01-02T03:04:05"}),
     ],
     ids=lambda each: str(each)[:40],
 )
-def test_a_question_that_is_too_much_is_refused_with_the_reason(
+def test_a_query_over_the_limits_is_rejected_with_a_reason(
     client: Client, path: str, parameters: dict[str, str]
 ) -> None:
     answer = client.get(path, params=parameters)
@@ -86,7 +86,7 @@ def test_a_question_that_is_too_much_is_refused_with_the_reason(
     assert "Traceback" not in answer.text
 
 
-def test_a_time_beyond_all_times_ends_the_search_there(client: Client) -> None:
+def test_a_time_beyond_the_representable_range_ends_the_search(client: Client) -> None:
     assert [each["traceID"] for each in client.get(SEARCH, params={"end": "9999999999"}).json()["traces"]]
     assert client.get(SEARCH, params={"start": "9999999999"}).json()["traces"] == []
 
@@ -115,7 +115,7 @@ BETWEEN = (
 
 
 def query(chance: random.Random) -> str:
-    """One that is mostly well formed."""
+    """A mostly well-formed query."""
     begin, end = chance.choice((("{", "}"), ("{", "}"), (f"{SELECTOR} | ", ""), ("{", ""), ("", ")")))
     text = begin
     for number in range(chance.choice((1, 1, 1, 2, 3))):
@@ -124,7 +124,7 @@ def query(chance: random.Random) -> str:
     return text + end
 
 
-def test_whatever_a_query_is_made_of_it_is_answered_or_refused(client: Client) -> None:
+def test_fuzzed_queries_are_answered_or_rejected(client: Client) -> None:
     chance, statuses = random.Random(SEED), []
     for _ in range(1500):
         text = query(chance)
@@ -136,7 +136,7 @@ def test_whatever_a_query_is_made_of_it_is_answered_or_refused(client: Client) -
     assert statuses.count(400) > 500
 
 
-def test_whatever_is_posted_is_taken_or_refused_and_harms_nothing(client: Client) -> None:
+def test_fuzzed_posts_are_accepted_or_rejected_without_side_effects(client: Client) -> None:
     chance = random.Random(SEED)
     whole = otlp_records.traces(request_spans(OTHER))
     for _ in range(800):
@@ -152,11 +152,11 @@ def test_whatever_is_posted_is_taken_or_refused_and_harms_nothing(client: Client
         assert client.get(path).status_code == 200
 
 
-def test_a_file_whose_pages_are_broken_is_set_aside_with_the_first_write_that_meets_them(file: Path) -> None:
+def test_a_corrupt_database_file_is_set_aside_at_the_first_write_that_finds_it(file: Path) -> None:
     with client_of(file) as client:
         assert put(client, TRACE) == 200
     content = file.read_bytes()
-    # the head of the file stays, so that it opens as a store
+    # the file header is kept, so that it opens as a store
     file.write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))
     with client_of(file) as client:
         statuses = [put(client, OTHER), put(client, OTHER)]
@@ -177,7 +177,7 @@ def test_a_file_of_another_version_is_kept_beside_the_new_one(file: Path, caplog
         assert kept.execute("SELECT x FROM later").fetchall() == [(7,)]
 
 
-def test_what_is_kept_survives_a_start_on_a_disk_that_is_full(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stored_data_survives_a_start_on_a_full_disk(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with client_of(file) as client:
         assert put(client, TRACE) == 200
     content = file.read_bytes()
@@ -193,7 +193,7 @@ def test_what_is_kept_survives_a_start_on_a_disk_that_is_full(file: Path, monkey
     assert file.read_bytes() == content
 
 
-def test_a_read_of_a_broken_file_is_503_with_the_reason(file: Path) -> None:
+def test_reading_a_corrupt_database_file_is_503_with_the_reason(file: Path) -> None:
     with client_of(file) as client:
         for name in ("", "-wal", "-shm"):
             file.with_name(file.name + name).unlink(missing_ok=True)
@@ -205,7 +205,7 @@ def test_a_read_of_a_broken_file_is_503_with_the_reason(file: Path) -> None:
 
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
 @pytest.mark.parametrize("name", ["TRACESTORE_MOST_MEGABYTES", "TRACESTORE_MOST_HOURS"])
-def test_a_bound_that_is_no_number_is_refused(name: str, value: str) -> None:
+def test_a_bound_that_is_not_a_number_is_rejected(name: str, value: str) -> None:
     done = CliRunner().invoke(tracestore, [], env={name: value})
     assert done.exit_code == 2
     assert re.search(r"'--most-(megabytes|hours)'", done.output)

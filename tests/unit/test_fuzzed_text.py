@@ -1,4 +1,4 @@
-"""Text that others write, made at random from a fixed seed: `.env` files and what `docker compose ps` prints."""
+"""Fuzzed text from a fixed seed: `.env` files and the output of `docker compose ps`."""
 
 import json
 import os
@@ -15,13 +15,13 @@ from lab.stack.native import StackError
 
 SEED = 16
 NAMES = ("GH_A", "GH_B", "GH_LONG_NAME")
-# what has a meaning somewhere in such a file
+# text with a meaning somewhere in such a file
 BITS = ("x", "p@s/s%", " ", "#", " #c", "'", '"', "\\", "\\n", "$GH_A", "${GH_A}", "${GH_B:-d}", "${GH_B+e}", "$$")
 BITS += ("=", ":", "1", "\t", "\u00e4", "${", "}", "$", "${GH_A", "\r")
 
 
 def env_line(chance: random.Random) -> str:
-    """A line as somebody might write it, or nearly."""
+    """A line that is valid or nearly so."""
     if not chance.randrange(10):
         return chance.choice(("# comment", "", "   ", "\t# c", "GH_A", "no name"))
     value = "".join(chance.choice(BITS) for _ in range(chance.randrange(5)))
@@ -36,7 +36,7 @@ def env_text(chance: random.Random) -> str:
 
 
 def read(file: Path) -> dict[str, str] | None:
-    """What the native way reads; None where it refuses the file."""
+    """The settings that the native stack reads; None if it rejects the file."""
     try:
         return read_env_file(file)
     except EnvFileError as error:
@@ -45,7 +45,7 @@ def read(file: Path) -> dict[str, str] | None:
         return None
 
 
-def test_any_env_file_is_read_or_its_line_named(tmp_path: Path) -> None:
+def test_fuzzed_env_files_are_parsed_or_reported_with_their_line(tmp_path: Path) -> None:
     chance, file, refused = random.Random(SEED), tmp_path / ".env", 0
     for number in range(3000):
         content = env_text(chance).encode()
@@ -58,7 +58,7 @@ def test_any_env_file_is_read_or_its_line_named(tmp_path: Path) -> None:
 
 
 def compose_reads(folder: Path) -> dict[str, str] | None:
-    """What Docker Compose makes of `.env` in a folder; None where it refuses the file."""
+    """The settings that Docker Compose reads from `.env` in a folder; None if it rejects the file."""
     done = subprocess.run(
         ["docker", "compose", "--project-directory", str(folder), "config", "--format", "json"],
         cwd=folder,
@@ -70,14 +70,14 @@ def compose_reads(folder: Path) -> dict[str, str] | None:
     if done.returncode:
         return None
     values = json.loads(done.stdout)["services"]["one"]["environment"]
-    # between brackets, so that nothing is stripped; printed so that it can be read again
+    # in brackets, so that no blank is stripped, and in JSON, so that any value can be parsed
     return {name: value[1:-1].replace("$$", "$") for name, value in values.items() if value != "[unset]"}
 
 
 @pytest.mark.parametrize(
     "count", [15, pytest.param(250, marks=[pytest.mark.long, pytest.mark.timeout(900)])], ids=["few", "many"]
 )
-def test_an_env_file_means_what_it_means_to_compose(tmp_path: Path, count: int) -> None:
+def test_an_env_file_has_the_same_values_as_in_compose(tmp_path: Path, count: int) -> None:
     if not shutil.which("docker") or subprocess.run(["docker", "compose", "version"], check=False).returncode:
         pytest.skip("docker compose is not here")
     lines = [f'      {name}: "[${{{name}-unset}}]"' for name in NAMES]
@@ -88,13 +88,13 @@ def test_an_env_file_means_what_it_means_to_compose(tmp_path: Path, count: int) 
         text = env_text(chance).replace("\r", "").replace("no name\n", "")
         (tmp_path / ".env").write_text(text)
         here, there = read(tmp_path / ".env"), compose_reads(tmp_path)
-        # a name alone is taken from the environment, which is empty here
+        # the value of a name alone comes from the environment, which is empty here
         if here != there:
             differ.append((text, here, there))
     assert differ == []
 
 
-def test_whatever_compose_prints_of_its_containers_is_read_or_refused() -> None:
+def test_fuzzed_compose_output_is_read_or_rejected() -> None:
     rows = [
         {
             "Name": "g-todo-2",
@@ -107,7 +107,7 @@ def test_whatever_compose_prints_of_its_containers_is_read_or_refused() -> None:
         {"Name": "g-gateway-1", "Service": "gateway", "State": "exited", "Publishers": None, "Labels": {"a": [1]}},
     ]
     valid = [json.dumps(rows), "\n".join(map(json.dumps, rows)) + "\n", json.dumps(rows, indent=2), ""]
-    telling = ["\n", "[", "]", "{", "}", '"', ",", "null", "3", "\x00", "\u2028", "time=x level=warning\n", "{}", "[]"]
+    special = ["\n", "[", "]", "{", "}", '"', ",", "null", "3", "\x00", "\u2028", "time=x level=warning\n", "{}", "[]"]
     chance, refused = random.Random(SEED), 0
     for text in valid:
         assert set(compose_containers(text)) == ({"todo-2", "gateway"} if text else set())
@@ -115,7 +115,7 @@ def test_whatever_compose_prints_of_its_containers_is_read_or_refused() -> None:
         text = chance.choice(valid)
         for _ in range(chance.randint(1, 3)):
             at = chance.randrange(len(text) + 1)
-            text = text[:at] + chance.choice(("", *telling)) + text[at + chance.choice((0, 0, 1, 8, 300)) :]
+            text = text[:at] + chance.choice(("", *special)) + text[at + chance.choice((0, 0, 1, 8, 300)) :]
         try:
             found = compose_containers(text)
         except StackError:

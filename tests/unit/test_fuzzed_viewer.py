@@ -1,4 +1,4 @@
-"""What a browser, or somebody else, may ask of the viewer, and what Tempo, Loki and Prometheus may answer it."""
+"""Fuzzed requests to the viewer, and fuzzed responses of Tempo, Loki and Prometheus to it."""
 
 import json
 import random
@@ -39,7 +39,7 @@ def viewer() -> Iterator[Client]:
 
 @pytest.fixture
 def answers(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], None]:
-    """Sets what Tempo and Loki answer to everything."""
+    """Sets the response of Tempo and Loki to every request."""
     body = [b""]
     monkeypatch.setattr(tracing.httpx, "get", lambda *_, **__: httpx.Response(200, content=body[0]))
 
@@ -56,7 +56,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], None]:
         *("a%0d%0aSet-Cookie:x", "", ".", "~", "js"),
     ],
 )
-def test_a_name_that_is_no_file_of_the_viewer_is_not_found(viewer: Client, name: str) -> None:
+def test_an_unknown_file_of_the_viewer_is_404(viewer: Client, name: str) -> None:
     for folder in ("static", "library"):
         answer = viewer.get(f"/{folder}/{name}")
         assert answer.status_code == 404, (folder, name)
@@ -64,7 +64,7 @@ def test_a_name_that_is_no_file_of_the_viewer_is_not_found(viewer: Client, name:
         assert "set-cookie" not in answer.headers
 
 
-def test_whatever_an_address_says_it_is_answered_or_refused(viewer: Client) -> None:
+def test_fuzzed_urls_are_answered_or_rejected(viewer: Client) -> None:
     chance = random.Random(SEED)
     times = (
         "now",
@@ -106,7 +106,7 @@ PATHS = ("/api/tracing/search", "/api/tracing/routes", f"/api/tracing/traces/{ID
 
 
 @pytest.mark.parametrize("body", BODIES, ids=lambda body: repr(body[:40]))
-def test_an_answer_that_is_not_tempos_is_said_to_be_none(
+def test_a_response_that_is_not_tempo_is_reported_as_invalid(
     viewer: Client, answers: Callable[[bytes], None], body: bytes
 ) -> None:
     answers(body)
@@ -119,7 +119,7 @@ def test_an_answer_that_is_not_tempos_is_said_to_be_none(
     assert "500" not in str(shown.json()["results"][0]["problem"])
 
 
-def test_whatever_tempo_answers_is_shown_or_said(viewer: Client, answers: Callable[[bytes], None]) -> None:
+def test_fuzzed_tempo_responses_are_shown_or_reported(viewer: Client, answers: Callable[[bytes], None]) -> None:
     chance, statuses = random.Random(SEED), []
     span = {"spanId": "AAAAAAAAAAE=", "name": "GET", "startTimeUnixNano": "5", "endTimeUnixNano": "9"}
     span |= {"attributes": [{"key": "a", "value": {"intValue": "1"}}], "status": {"code": 2}, "events": [{"name": "e"}]}
@@ -142,14 +142,14 @@ def test_whatever_tempo_answers_is_shown_or_said(viewer: Client, answers: Callab
 @pytest.mark.parametrize(
     "content", [b"[]", b"7", b"\xef\xbb\xbf{}", b"\xff", b"[" * 100_000, b'{"uid":"a","title":"t","panels":null}']
 )
-def test_a_dashboard_that_is_none_is_named(tmp_path: Path, content: bytes) -> None:
+def test_an_invalid_dashboard_file_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "odd.json").write_bytes(content)
     with pytest.raises(DashboardError, match=r"odd\.json"):
         load_dashboard(tmp_path / "odd.json")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
-def test_on_any_loopback_only_its_names_are_answered(host: str) -> None:
+def test_on_every_loopback_address_only_loopback_host_names_are_accepted(host: str) -> None:
     app = create_app(Folder(DASHBOARDS), Prometheus("http://127.0.0.1:1"), "http://127.0.0.1:1", hosts_of(host, 8050))
     with TestClient(app, base_url="http://testserver.local") as client:
         for name, status in (("127.0.0.1", 200), ("localhost", 200), ("[::1]", 200), ("evil.example", 400)):

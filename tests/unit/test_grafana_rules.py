@@ -10,16 +10,16 @@ from lab.panels import Dashboard, Panel, load_dashboards
 from tests.inter import width_of
 
 COMMITTED = load_dashboards()
-# of a window 1,440 pixels wide, what Grafana's docked menu and the page's padding take
+# of a window 1,440 pixels wide, the width of Grafana's docked menu and the page's padding
 SCREEN, MENU, PADDING = 1440, 300, 32
 GAP = 8
-# what Grafana 13.2 leaves of a panel's header for the title, beside the description's icon
+# how much of a panel's header Grafana 13.2 uses for other things than the title, such as the description's icon
 HEADER = 66
 GRAFANA_ROW = 30
 
 
 def _panels(*kinds: str) -> Iterator[tuple[str, Panel]]:
-    """Panels of Prometheus, and of text."""
+    """Prometheus panels and text panels."""
     for dashboard in COMMITTED:
         for panel in dashboard.panels:
             is_of_others = panel.targets and panel.targets[0].datasource != "prometheus"
@@ -37,7 +37,7 @@ def _pixels(columns: int) -> float:
 
 
 def test_a_merged_table_aggregates_each_query_by_the_label_that_joins_the_rows() -> None:
-    """`merge` joins rows whose labels are all alike, and a bare metric brings its own name as one of them."""
+    """`merge` joins rows whose labels are all equal, and the name of a bare metric is one of its labels."""
     tables = list(_panels("table"))
     assert tables
     for place, panel in tables:
@@ -54,7 +54,7 @@ def test_a_table_fits_its_columns() -> None:
 
 
 def test_merged_states_keep_their_names() -> None:
-    """Grafana drops the mappings of merged values where the colour mode is `thresholds`."""
+    """Grafana drops the mappings of merged values if the colour mode is `thresholds`."""
     timelines = list(_panels("state-timeline"))
     assert timelines
     for place, panel in timelines:
@@ -64,9 +64,9 @@ def test_merged_states_keep_their_names() -> None:
         assert all(state["text"] and state["color"] for state in mapping["options"].values()), place
 
 
-def test_no_state_is_on_a_second_page() -> None:
+def test_every_row_of_states_is_on_the_first_page() -> None:
     for place, panel in _panels("state-timeline"):
-        # without the option, it is 20 rows a page
+        # without the option there are 20 rows per page
         assert panel.source["options"]["perPage"] == 0, place
 
 
@@ -89,7 +89,7 @@ def test_a_stacked_series_at_zero_draws_no_line() -> None:
             assert all(item["id"] != "custom.lineWidth" for item in override["properties"]), place
 
 
-def test_no_title_is_cut_at_1440_pixels() -> None:
+def test_no_title_is_truncated_at_1440_pixels() -> None:
     cut = {
         place: f"{width_of(panel.title):.0f} of {_pixels(panel.grid.w) - HEADER:.0f} px"
         for place, panel in _panels()
@@ -98,14 +98,14 @@ def test_no_title_is_cut_at_1440_pixels() -> None:
     assert not cut
 
 
-def test_a_title_names_and_does_not_judge() -> None:
-    """Good and bad belong to colours and the description."""
+def test_a_title_names_its_subject_without_judging_it() -> None:
+    """Colours and the description say what is good and bad."""
     judged = [place for place, panel in _panels() if re.search(r"\b(good|bad)\b", panel.title)]
     assert not judged
 
 
-def test_an_axis_of_zeros_does_not_run_to_a_hundred() -> None:
-    """Grafana ends an axis of nothing but zeros at 100, which is 10,000 % where the unit is a ratio."""
+def test_the_axis_of_an_all_zero_panel_does_not_extend_to_100() -> None:
+    """Grafana ends an axis of only zeros at 100, which is 10,000 % if the unit is a ratio."""
     for place, panel in _panels("timeseries"):
         defaults = _defaults(panel)
         is_log = defaults["custom"].get("scaleDistribution", {}).get("type") == "log"
@@ -120,7 +120,7 @@ def test_durations_with_a_threshold_have_a_logarithmic_axis() -> None:
             assert _defaults(panel)["custom"]["scaleDistribution"]["type"] == "log", place
 
 
-def test_a_bound_says_its_figure_in_the_legend() -> None:
+def test_the_legend_of_a_bound_has_its_value() -> None:
     bounds = [
         (place, target.legend)
         for place, panel in _panels("timeseries")
@@ -140,15 +140,15 @@ def _dashed(panel: Panel) -> set[str]:
     }
 
 
-def test_a_hard_limit_is_drawn_only_near_the_signal() -> None:
-    """A limit of 256 above a signal of 1 makes a flat line of the signal."""
+def test_a_hard_limit_is_drawn_only_if_the_signal_is_near() -> None:
+    """A limit of 256 above a signal of 1 would make the signal a flat line."""
     for place, panel in _panels("timeseries"):
         for target in panel.targets:
             if target.legend.startswith("limit"):
                 assert "> bool" in target.query, place
 
 
-def test_series_of_a_panel_have_colours_by_name() -> None:
+def test_series_have_fixed_colours_by_name() -> None:
     for place, panel in _panels("timeseries"):
         if all("{{" not in target.legend or target.ref_id in _dashed(panel) for target in panel.targets):
             continue
@@ -195,13 +195,13 @@ def test_budgets_read_as_unmeasured_before_there_is_data() -> None:
         assert _defaults(panel)["noValue"], place
 
 
-def test_a_share_needs_traffic() -> None:
+def test_shares_of_replicas_are_shown_only_with_traffic() -> None:
     shares = [target.query for _, panel in _panels() for target in panel.targets if "share1m" in target.query]
     assert len(shares) >= 3
     assert all("[15s])) > 0.5" in query for query in shares)
 
 
-def test_joins_by_replica_survive_two_names_for_one_address() -> None:
+def test_joins_by_replica_work_with_two_names_for_one_address() -> None:
     for place, panel in _panels():
         for target in panel.targets:
             if "group_left (replica)" in target.query:
@@ -209,14 +209,14 @@ def test_joins_by_replica_survive_two_names_for_one_address() -> None:
 
 
 def test_annotations_mark_starts_and_ends() -> None:
-    """A series that lasts would fill every plot with colour for as long."""
+    """A long-lasting series would fill every plot with colour for as long."""
     for dashboard in COMMITTED:
         for annotation in dashboard.annotations:
             assert " unless " in annotation.target.query or " != " in annotation.target.query, annotation.name
             assert "offset $__interval" in annotation.target.query, annotation.name
 
 
-def test_annotations_are_written_as_schema_42_has_them() -> None:
+def test_annotations_have_the_form_of_schema_42() -> None:
     for dashboard in COMMITTED:
         assert dashboard.source["schemaVersion"] == 42
         for annotation in dashboard.source["annotations"]["list"]:
@@ -235,12 +235,12 @@ def _height(dashboard: Dashboard) -> int:
     return max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in dashboard.source["panels"])
 
 
-def test_the_overview_fits_a_wall_of_1080_pixels() -> None:
+def test_the_overview_fits_a_height_of_1080_pixels() -> None:
     overview = next(dashboard for dashboard in COMMITTED if dashboard.uid == "overview")
     assert _height(overview) * (GRAFANA_ROW + GAP) + 2 * GAP <= 1080
 
 
 @pytest.mark.parametrize("word", ["RED", "USE"])
-def test_rows_are_found_by_the_names_of_the_methods(word: str) -> None:
+def test_rows_are_found_by_method_name(word: str) -> None:
     rows = {panel["title"] for dashboard in COMMITTED for panel in dashboard.source["panels"] if panel["type"] == "row"}
     assert any(row.startswith(word) for row in rows)

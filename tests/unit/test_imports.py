@@ -3,5 +3,5 @@
 from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
 
 
-def test_no_room_imports_one_that_it_must_not_know() -> None:
+def test_no_package_imports_one_that_its_contract_forbids() -> None:
     assert lint_imports(no_cache=True) == EXIT_STATUS_SUCCESS

@@ -44,7 +44,7 @@ def test_the_file_is_bounded_and_numbering_continues(tmp_path: Path, monkeypatch
     assert [each.number for each in inbox.newest()] == [12, 11, 10, 9, 8]
 
 
-def test_a_verdict_can_be_taken_back_and_counts_only_what_fired(tmp_path: Path) -> None:
+def test_a_verdict_can_be_withdrawn_and_only_fired_alerts_count(tmp_path: Path) -> None:
     desk = _desk(tmp_path, Inbox())
     desk.post("/alerts", json=notification())
     desk.post("/alerts", json=notification("resolved"))
@@ -69,7 +69,7 @@ def test_a_verdict_can_be_taken_back_and_counts_only_what_fired(tmp_path: Path) 
         ({}, 303),
     ],
 )
-def test_a_page_of_another_origin_cannot_say_it(tmp_path: Path, headers: dict[str, str], status: int) -> None:
+def test_a_page_of_another_origin_cannot_send_a_verdict(tmp_path: Path, headers: dict[str, str], status: int) -> None:
     desk = _desk(tmp_path, Inbox())
     desk.post("/alerts", json=notification())
     done = desk.post("/notifications/1/noise", headers=headers, follow_redirects=False)

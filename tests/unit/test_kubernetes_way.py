@@ -36,7 +36,7 @@ def run(*arguments: str) -> Result:
 
 
 @pytest.mark.parametrize("way", [["--kubernetes"], ["--kubernetes", "glasshouse"], ["--kubernetes=glasshouse"]])
-def test_status_names_parts_as_the_other_ways_do(cluster: FakeCluster, way: list[str]) -> None:
+def test_status_uses_the_same_part_names_as_the_other_stacks(cluster: FakeCluster, way: list[str]) -> None:
     done = run(*way, "status")
     assert done.exit_code == 0, done.output
     lines = dict(line.split(maxsplit=1) for line in done.output.splitlines())
@@ -46,13 +46,13 @@ def test_status_names_parts_as_the_other_ways_do(cluster: FakeCluster, way: list
     assert lines["gateway"].count("running") == 2
 
 
-def test_another_namespace_and_another_command_are_refused(cluster: FakeCluster) -> None:
+def test_unsupported_commands_and_an_unknown_namespace_are_rejected(cluster: FakeCluster) -> None:
     done = run("--kubernetes", "elsewhere", "status")
     assert (done.exit_code, 'namespaces "elsewhere" not found' in done.output) == (2, True)
     assert run("--kubernetes", "up").exit_code == 2
 
 
-def test_a_killed_replica_is_another_pod_and_a_killed_part_is_all_of_its_pods(
+def test_killing_a_replica_deletes_its_pod_and_killing_another_part_deletes_all_its_pods(
     cluster: FakeCluster, stack: KubernetesStack
 ) -> None:
     before = cluster.pods("todo")
@@ -66,9 +66,7 @@ def test_a_killed_replica_is_another_pod_and_a_killed_part_is_all_of_its_pods(
     assert cluster.calls("delete")[-1] == "delete pod redis-1 --wait=true"
 
 
-def test_a_stopped_replica_is_the_one_that_was_named_and_comes_back(
-    cluster: FakeCluster, stack: KubernetesStack
-) -> None:
+def test_stop_and_start_of_a_replica_affect_the_named_one(cluster: FakeCluster, stack: KubernetesStack) -> None:
     before = cluster.pods("todo")
     stack.act("stop", "todo-2")
     assert cluster.pods("todo") == [before[0], before[2]]
@@ -90,7 +88,7 @@ def test_a_stopped_part_comes_back_with_as_many_pods(cluster: FakeCluster, stack
     assert len(cluster.pods("gateway")) == 2
 
 
-def test_a_cold_run_empties_every_node_of_the_cluster(cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cold_run_sends_flushall_to_every_node(cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(NAMESPACE, "glasshouse")
     empty_cache(LabSettings(), GATEWAY)
     assert sorted(cluster.calls("exec")) == [
@@ -104,7 +102,7 @@ def test_a_cold_run_empties_every_node_of_the_cluster(cluster: FakeCluster, monk
 @pytest.mark.parametrize(
     ("action", "part", "said"), [("pause", "todo-1", "paused"), ("stop", "redis-1", "StatefulSet")]
 )
-def test_what_kubernetes_cannot_do_is_refused_with_the_reason(
+def test_actions_that_kubernetes_cannot_do_are_rejected_with_the_reason(
     cluster: FakeCluster, stack: KubernetesStack, action: str, part: str, said: str
 ) -> None:
     with pytest.raises(StackError, match=said):
@@ -112,11 +110,11 @@ def test_what_kubernetes_cannot_do_is_refused_with_the_reason(
     assert not cluster.calls("scale")
 
 
-def test_a_forwarded_port_is_there_again_after_its_pod_has_gone_and_ends_with_the_command(cluster: FakeCluster) -> None:
+def test_a_port_is_forwarded_again_after_its_pod_was_replaced_until_the_command_ends(cluster: FakeCluster) -> None:
     def children() -> list[psutil.Process]:
         found = []
         for each in psutil.Process().children(recursive=True):
-            # one that ends just now, or has ended and was not waited for yet
+            # a process that ends just now, or is a zombie
             with suppress(psutil.NoSuchProcess):
                 found += [each] if "port-forward" in each.cmdline() else []
         return found
@@ -134,7 +132,7 @@ def test_a_forwarded_port_is_there_again_after_its_pod_has_gone_and_ends_with_th
             pass
 
 
-def test_a_part_that_a_stack_may_lack_has_a_port_that_refuses(cluster: FakeCluster) -> None:
+def test_the_forwarded_port_of_an_absent_optional_part_refuses_connections(cluster: FakeCluster) -> None:
     with chosen("glasshouse", ("prometheus", "tempo", "loki")):
         settings = load_settings()
         assert settings.prometheus_port == 22001

@@ -29,7 +29,7 @@ def test_a_quantile_is_at_most_one_percent_too_high() -> None:
         latencies.add(value)
     for q in (0.5, 0.95, 0.99):
         truth = sorted(values)[int(q * len(values)) - 1]
-        # a microsecond is what is counted in
+        # latencies are counted in microseconds
         assert truth - 1e-6 <= latencies.quantile(q) <= truth * (1 + ERROR) + 1e-6
         assert quantile_of_counts(latencies.histogram.counts, q) == latencies.histogram.quantile(q)
 
@@ -46,7 +46,7 @@ def test_merged_latencies_are_as_if_counted_together_and_survive_being_sent() ->
     assert apart[0].longest == together.longest
 
 
-def test_a_latency_on_a_bound_is_within_it_as_in_prometheus() -> None:
+def test_a_latency_equal_to_a_bucket_bound_is_in_that_bucket_as_in_prometheus() -> None:
     latencies = Latencies()
     latencies.add(0.1)
     assert latencies.within(0.1) == 1
@@ -72,7 +72,7 @@ def test_a_profile_keeps_within_its_time_and_rate(name: str) -> None:
 
 
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
-def test_every_profile_says_what_it_is_for(profile: type[Profile]) -> None:
+def test_every_profile_has_a_description(profile: type[Profile]) -> None:
     assert profile.__doc__
     assert abs(sum(profile.traffic.mix.values()) - 1) < 1e-9
 
@@ -90,7 +90,7 @@ def test_the_same_seed_draws_the_same_requests_and_another_seed_others() -> None
     assert first != other
 
 
-def test_a_request_never_speaks_of_a_task_before_it_was_created_or_after_it_was_deleted() -> None:
+def test_a_request_never_uses_a_task_before_its_creation_or_after_its_deletion() -> None:
     created: dict[int, float] = {}
     deleted: set[int] = set()
     for request in RequestStream(Ramp.traffic, 3).draw(due_times(Ramp().phases())):
@@ -104,7 +104,7 @@ def test_a_request_never_speaks_of_a_task_before_it_was_created_or_after_it_was_
     assert deleted
 
 
-def test_the_hot_key_takes_half() -> None:
+def test_the_hot_key_gets_half_of_the_reads() -> None:
     requests = list(RequestStream(HotKey.traffic, 1).draw(islice(due_times([Phase("", 1e6, 1, 1)]), 4000)))
     assert sum(each.task == 0 for each in requests) / len(requests) == pytest.approx(0.5, abs=0.03)
 
@@ -133,19 +133,19 @@ def test_breakpoint_finds_the_rate_at_which_service_levels_break(capacity: float
     assert found.collapsed is None
 
 
-def test_breakpoint_takes_no_single_bad_step_for_the_limit() -> None:
+def test_breakpoint_repeats_a_failed_step_before_it_counts() -> None:
     found = BreakpointSearch(2000, 300)
     search(200, found, flukes=1)
     assert found.held == pytest.approx(200, rel=0.034)
 
 
-def test_breakpoint_says_none_when_the_first_step_breaks() -> None:
+def test_breakpoint_reports_no_rate_if_the_first_step_fails() -> None:
     found = BreakpointSearch(2000, 300)
     assert search(1, found) == 2
     assert found.held is None
 
 
-def test_breakpoint_stops_at_the_highest_rate_it_may_try() -> None:
+def test_breakpoint_stops_at_the_upper_bound_of_its_rate() -> None:
     found = BreakpointSearch(300, 300)
     search(1e9, found)
     assert found.held == 300
@@ -191,19 +191,17 @@ def measured(*samples: Sample) -> Measured:
         ("p99>500ms", second(oldest=6.0), True),
     ],
 )
-def test_a_condition_is_measured_on_all_that_ended_and_on_what_never_does(
-    text: str, sample: Sample, holds: bool
-) -> None:
+def test_a_condition_includes_requests_that_never_end(text: str, sample: Sample, holds: bool) -> None:
     assert Condition.parse(text).holds(measured(sample).seconds) == holds
 
 
 @pytest.mark.parametrize("text", ["p99", "p99<250", "p98<1s", "errors>5ms", "rate>1%", "p99<250ms for", "", "p99=1s"])
-def test_a_condition_that_cannot_be_read_says_how_one_is_written(text: str) -> None:
+def test_an_invalid_condition_is_reported_with_the_syntax(text: str) -> None:
     with pytest.raises(ConditionError, match="must be like"):
         Condition.parse(text)
 
 
-def test_a_load_is_aborted_only_once_the_condition_held_all_the_time() -> None:
+def test_a_load_is_aborted_only_after_the_condition_held_for_its_whole_duration() -> None:
     abort = Abort(Condition.parse("p99>500ms for 3s"))
     slow, fast = second(10, latency=1.0), second(10)
     samples = [slow, slow, fast, slow, slow, slow, slow]
@@ -224,7 +222,7 @@ def test_auto_starts_as_many_workers_as_the_rate_needs_and_cores_are_idle(
     assert capacity.workers_for(define("steady", rate)) == workers
 
 
-def test_of_several_addresses_the_one_that_is_listened_on_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_several_addresses_one_with_a_listener_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         both = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, port)) for host in ("127.0.0.2", "127.0.0.1")]
@@ -248,7 +246,7 @@ mix = { read = 0.9, create = 0.1 }
 """
 
 
-def test_a_profile_of_ones_own_is_a_file_of_ten_lines(tmp_path: Path) -> None:
+def test_a_custom_profile_is_a_file_of_ten_lines(tmp_path: Path) -> None:
     file = tmp_path / "reads.toml"
     file.write_text(TEN_LINES)
     load = define(str(file))

@@ -30,7 +30,7 @@ def sample(elapsed: float, answered: int, failed: int = 0, dropped: int = 0) -> 
     )
 
 
-def test_a_run_has_every_counter_from_its_beginning() -> None:
+def test_every_counter_of_a_run_exists_from_its_start() -> None:
     measured = Measured()
     measured.add(sample(1, 3, 1))
     before = values(list(metrics(Measured(), "ramp", "prepare")))
@@ -41,7 +41,7 @@ def test_a_run_has_every_counter_from_its_beginning() -> None:
     assert (info, frozenset({("profile", "ramp"), ("phase", "prepare")})) in before
 
 
-def test_counters_add_up_and_preparation_is_in_none_of_them() -> None:
+def test_counters_add_up_and_exclude_the_preparation() -> None:
     measured = Measured()
     measured.add(sample(1, 3, 1))
     measured.add(sample(2, 5, dropped=2))
@@ -61,7 +61,7 @@ def test_counters_add_up_and_preparation_is_in_none_of_them() -> None:
     assert (measured.answered, measured.failed, measured.dropped) == (8, 1, 2)
 
 
-def test_samples_that_were_added_are_not_changed_by_later_ones() -> None:
+def test_added_samples_are_not_changed_by_later_ones() -> None:
     measured = Measured()
     first = sample(1, 3)
     measured.add(first)
@@ -98,7 +98,5 @@ def seconds(count: int, late_dispatch: int = 0, late_start: int = 0, cpu: float 
     ],
     ids=["on time", "one late start", "one bad second", "no user free", "late itself", "no core left", "nothing"],
 )
-def test_what_holds_the_load_up_is_named_and_a_single_late_start_is_nothing(
-    measured: list[Second], limit: str | None
-) -> None:
+def test_the_bottleneck_is_named_and_a_single_late_start_is_none(measured: list[Second], limit: str | None) -> None:
     assert limit_of(measured) == limit

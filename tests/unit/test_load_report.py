@@ -87,7 +87,7 @@ def run(seed: int = 1, slower: float = 1.0, hit_ratio: float = 0.9, **changes: A
     return Run(**{**values, **changes})
 
 
-def test_two_runs_of_the_same_thing_differ_by_nothing_beyond_noise() -> None:
+def test_two_runs_of_the_same_code_do_not_differ_beyond_noise() -> None:
     false_alarms = [
         change.name for seed in range(6) for change in compare(run(seed), run(seed + 100)) if change.is_real
     ]
@@ -115,7 +115,7 @@ def test_a_run_that_was_saved_is_read_again(tmp_path: Path) -> None:
     assert msgspec.json.decode((folder / "run.json").read_bytes())["format"] == FORMAT
 
 
-def test_a_run_of_an_earlier_version_is_named_as_such(tmp_path: Path) -> None:
+def test_a_run_of_an_older_version_is_reported_as_such(tmp_path: Path) -> None:
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "run.json").write_text('{"format": 1}')
     with pytest.raises(UnreadableRunError, match="old: was written by an earlier version"):
@@ -123,7 +123,7 @@ def test_a_run_of_an_earlier_version_is_named_as_such(tmp_path: Path) -> None:
 
 
 @pytest.mark.case("time")
-def test_runs_sort_by_time_in_whatever_zone_they_were_made_and_none_has_the_name_of_another(
+def test_run_ids_sort_by_time_across_time_zones_and_are_unique(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     made = []
@@ -156,7 +156,7 @@ def test_runs_sort_by_time_in_whatever_zone_they_were_made_and_none_has_the_name
         ),
     ],
 )
-def test_the_report_says_where_the_three_counts_differ(changes: dict[str, Any], said: str) -> None:
+def test_the_report_explains_differences_between_the_three_counts(changes: dict[str, Any], said: str) -> None:
     inside = Inside(**{"gateway_requests": 2000, "requests": 2000, **changes})
     lines = count_lines(run(inside=inside))
     assert any(said in line for line in lines), lines
@@ -186,7 +186,7 @@ def test_failures_are_grouped_and_lost_workers_and_limits_are_named() -> None:
     assert "missed: dropped requests 3 (none)" in lines
 
 
-def test_a_run_that_lost_a_worker_or_was_cut_short_has_not_met_anything() -> None:
+def test_a_run_that_lost_a_worker_or_was_cut_short_is_not_met() -> None:
     assert run().met
     assert not run(lost_workers=["worker 1 of 2 was lost at 3 s"]).met
     assert not run(cut_short="stopped by SIGINT").met
@@ -202,7 +202,7 @@ def test_a_run_that_lost_a_worker_or_was_cut_short_has_not_met_anything() -> Non
         ({"cut_short": "stopped by SIGINT"}, "ended before any rate held"),
     ],
 )
-def test_a_search_says_at_which_rate_the_service_last_held(changes: dict[str, Any], said: str) -> None:
+def test_a_search_reports_the_last_rate_that_held(changes: dict[str, Any], said: str) -> None:
     assert re.search(said, breakpoint_fact(run(is_search=True, **changes)))
 
 
@@ -216,7 +216,7 @@ def test_a_search_says_at_which_rate_the_service_last_held(changes: dict[str, An
         ({"limit": "generator"}, "measured the generator"),
     ],
 )
-def test_reasons_against_a_comparison_are_reported(other: dict[str, Any], said: str) -> None:
+def test_reasons_that_runs_are_not_comparable_are_reported(other: dict[str, Any], said: str) -> None:
     (line,) = oddities(run(1), run(2, **other))
     assert said in line
     assert not oddities(run(1), run(2))
@@ -238,7 +238,7 @@ def test_junit_and_json_have_a_case_for_each_check(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [None, "{", "{}"])
-def test_a_run_that_is_none_is_named(tmp_path: Path, content: str | None) -> None:
+def test_an_invalid_run_is_named(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / "broken").mkdir()
         (tmp_path / "broken" / "run.json").write_text(content)

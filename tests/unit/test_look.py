@@ -9,7 +9,7 @@ from lab.stack import look
     ("is_terminal", "display", "has_browser", "offered"),
     [(True, ":0", True, True), (False, ":0", True, False), (True, "", True, False), (True, ":0", False, False)],
 )
-def test_a_browser_is_offered_only_where_one_can_be_opened(
+def test_opening_a_browser_is_offered_only_if_one_can_be_opened(
     monkeypatch: pytest.MonkeyPatch, is_terminal: bool, display: str, has_browser: bool, offered: bool
 ) -> None:
     def get() -> None:

@@ -21,7 +21,7 @@ def _parts(config: str, command: str) -> list[str]:
 
 
 @pytest.mark.parametrize("folder", ["plain", "a b", "it's 1.0", "x+y"])
-def test_a_native_stack_knows_its_own_processes_and_not_a_neighbours(tmp_path: Path, folder: str) -> None:
+def test_a_native_stack_matches_its_own_processes_and_not_those_of_another_stack(tmp_path: Path, folder: str) -> None:
     mine, other = Home(tmp_path / folder), Home(tmp_path / "other")
     config = processes_config(mine)
     commands = {
@@ -34,7 +34,7 @@ def test_a_native_stack_knows_its_own_processes_and_not_a_neighbours(tmp_path: P
         assert _parts(config, command.format(config=other.config, data=postgres_data(other))) == []
 
 
-def test_the_docker_way_knows_the_command_lines_of_its_containers() -> None:
+def test_the_process_exporter_matches_the_command_lines_of_the_containers() -> None:
     config = (ROOT / "observability/exporters/processes.yml").read_text()
     redis = "redis-server /etc/redis.conf --maxmemory 64mb --cluster-announce-hostname redis-6 --port 6379"
     assert _parts(config, redis) == ["redis-6"]

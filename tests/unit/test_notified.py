@@ -30,26 +30,26 @@ def test_each_start_of_an_alert_counts_as_one_notification(tmp_path: Path) -> No
     runbooks = Runbooks("http://127.0.0.1:3000")
     app = create_app(Inbox(), GatewayLog(tmp_path / "none"), Disk(tmp_path), runbooks, notified)
     desk = TestClient[Any](app, base_url="http://127.0.0.1:8060")
-    assert 'alert_told_total{alertname="Other"} 0.0' in desk.get("/metrics").text
+    assert 'alert_notifications_total{alertname="Other"} 0.0' in desk.get("/metrics").text
     message = notification(node="redis-1")
     message["alerts"] += [{**message["alerts"][0], "labels": {"alertname": "RedisNodeDown", "node": "redis-2"}}]
     desk.post("/alerts", json=message)
-    # sent again with others of its group, then resolved
+    # repeated with others of its group, then resolved
     desk.post("/alerts", json=message)
     desk.post("/alerts", json=notification("resolved"))
-    assert 'alert_told_total{alertname="RedisNodeDown"} 1.0' in desk.get("/metrics").text
+    assert 'alert_notifications_total{alertname="RedisNodeDown"} 1.0' in desk.get("/metrics").text
     message["alerts"][0]["startsAt"] = "2026-01-02T04:00:00Z"
     desk.post("/alerts", json=message)
-    assert 'alert_told_total{alertname="RedisNodeDown"} 2.0' in desk.get("/metrics").text
+    assert 'alert_notifications_total{alertname="RedisNodeDown"} 2.0' in desk.get("/metrics").text
 
 
-def test_an_alert_is_held_back_where_all_of_it_is() -> None:
+def test_an_alert_counts_as_held_back_only_if_all_its_series_are() -> None:
     alerts = [_alert("A", inhibited="x"), _alert("A"), _alert("B", inhibited="x"), _alert("C", silenced="s")]
     assert held([]) == {}
     assert held(msgspec.convert(alerts, list[HeldAlert])) == {"B": "inhibition", "C": "silence"}
 
 
-def test_what_alertmanager_holds_back_is_exposed_while_it_does_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_inhibited_and_silenced_alerts_are_exposed_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = [
         httpx.Response(200, json=[_alert("A", inhibited="x")]),
         httpx.Response(200, json=[_alert("A")]),
@@ -69,9 +69,9 @@ def test_names_are_bounded() -> None:
     for number in range(module.MOST_NAMES + 10):
         alert = SentAlert("firing", {"alertname": f"A{number}"}, {}, now, now)
         notified.count(Message("firing", "ticket", {}, [alert]))
-    assert asyncio.run(notified.exposition()).count("alert_told_total{") == module.MOST_NAMES
+    assert asyncio.run(notified.exposition()).count("alert_notifications_total{") == module.MOST_NAMES
 
 
-def test_every_alert_is_counted_from_0_on(tmp_path: Path) -> None:
+def test_the_counter_of_every_alert_starts_at_0(tmp_path: Path) -> None:
     assert {"ErrorRatioHigh", "DeadMansSwitch"} <= {*known_alerts()}
     assert known_alerts(tmp_path) == []

@@ -1,4 +1,4 @@
-"""Files, addresses and answers that the lab's commands are given: read as they are meant, or refused with one line."""
+"""Odd files, addresses and responses that the lab's commands get: parsed as meant, or rejected with one line."""
 
 import io
 import json
@@ -53,7 +53,7 @@ SEED = 19
 
 
 def invoke(command: click.Command, *arguments: str) -> Result:
-    """A command's result, which is one of its own exits and no exception."""
+    """A command's result; it must have exited on its own, without an exception."""
     done = CliRunner().invoke(command, arguments)
     assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
     return done
@@ -63,7 +63,7 @@ def invoke(command: click.Command, *arguments: str) -> Result:
 
 
 def write_run(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    """A run with one change to its record."""
+    """Writes a run with one change to its record."""
     folder.mkdir(parents=True)
     save(run(), folder)
     written = json.loads((folder / "run.json").read_bytes())
@@ -72,7 +72,7 @@ def write_run(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "AAAA", "!!!", "é", "HISTFAAAACx42pNpmSzMwMDAxAABzFCaEUoz2X+AsUAA"])
-def test_a_run_whose_histogram_is_broken_is_named_and_the_others_are_listed(tmp_path: Path, text: str) -> None:
+def test_a_run_with_an_invalid_histogram_is_named_and_the_others_are_listed(tmp_path: Path, text: str) -> None:
     write_run(tmp_path / "a-good", lambda written: None)
     write_run(tmp_path / "b-bad", lambda written: written["seconds"][0].update(reads=text))
     listed = invoke(runs_command, "--runs", str(tmp_path)).output
@@ -82,20 +82,20 @@ def test_a_run_whose_histogram_is_broken_is_named_and_the_others_are_listed(tmp_
         load("b-bad", tmp_path)
 
 
-def test_a_run_of_a_later_version_is_named_as_such(tmp_path: Path) -> None:
+def test_a_run_of_a_newer_version_is_reported_as_such(tmp_path: Path) -> None:
     write_run(tmp_path / "later", lambda written: written.update(format=99))
     with pytest.raises(UnreadableRunError, match="a later version"):
         load("later", tmp_path)
 
 
 @pytest.mark.parametrize("began", [1e300, -1e14])
-def test_a_time_that_no_calendar_has_is_shown_as_a_number(tmp_path: Path, began: float) -> None:
+def test_a_time_outside_the_calendar_is_shown_as_a_number(tmp_path: Path, began: float) -> None:
     write_run(tmp_path / "odd", lambda written: written.update(began=began))
     assert f"{began:g}" in invoke(runs_command, "--runs", str(tmp_path)).output
     assert invoke(report, "odd", "--draw", "--runs", str(tmp_path)).exit_code == 0
 
 
-def test_a_run_without_a_second_compares_with_nothing() -> None:
+def test_a_run_without_a_complete_second_cannot_be_compared() -> None:
     assert compare(run(), run(seconds=[])) == []
 
 
@@ -107,9 +107,7 @@ def test_a_name_with_brackets_is_shown_as_it_is(tmp_path: Path) -> None:
     assert "[red]x" in invoke(report, "[red]x", "--runs", str(tmp_path)).output.replace("\n", "")
 
 
-def test_pruning_removes_nothing_of_that_name_in_the_current_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pruning_does_not_touch_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for folder in ("runs", "backup"):
         write_run(tmp_path / folder / "one", lambda written: None)
     monkeypatch.chdir(tmp_path / "backup")
@@ -118,7 +116,7 @@ def test_pruning_removes_nothing_of_that_name_in_the_current_folder(
     assert not (tmp_path / "runs/one").exists()
 
 
-def test_junit_is_well_formed_whatever_a_server_answered(tmp_path: Path) -> None:
+def test_junit_is_well_formed_for_any_server_response(tmp_path: Path) -> None:
     failures = {"GET /tasks: status 500": Failure(1, "\x00\x1b[31m\ufffe \U0001f600 <&>")}
     write_junit(run(failures=failures), tmp_path / "junit.xml")
     said = ElementTree.parse(tmp_path / "junit.xml").getroot().findtext("testsuite/system-out")
@@ -144,7 +142,7 @@ def test_junit_is_well_formed_whatever_a_server_answered(tmp_path: Path) -> None
         *(f"http://{'a' * 300}", "http://\u00e9..x", "file:///etc/passwd", "127.0.0.1:5000", ""),
     ],
 )
-def test_an_address_that_is_no_base_of_requests_is_refused(host: str) -> None:
+def test_a_host_that_is_not_a_base_url_is_rejected(host: str) -> None:
     with pytest.raises(CannotRunError, match=r"--host|has no address"):
         check_target(host, allow_remote=True)
 
@@ -162,7 +160,7 @@ def test_an_address_that_is_no_base_of_requests_is_refused(host: str) -> None:
         'time = "\u0661s"\nx = 1',
     ],
 )
-def test_a_profile_of_no_numbers_is_refused(tmp_path: Path, text: str) -> None:
+def test_a_profile_file_with_invalid_numbers_is_rejected(tmp_path: Path, text: str) -> None:
     file = tmp_path / "odd.toml"
     file.write_text(text, encoding="utf-8")
     with pytest.raises(CannotRunError, match=r"odd\.toml"):
@@ -179,7 +177,7 @@ def test_a_profile_of_no_numbers_is_refused(tmp_path: Path, text: str) -> None:
         (tune, ["CacheHitRatioLow", "--floor", "inf"]),
     ],
 )
-def test_an_option_that_is_no_number_is_refused(command: click.Command, arguments: list[str]) -> None:
+def test_an_option_that_is_not_a_number_is_rejected(command: click.Command, arguments: list[str]) -> None:
     done = invoke(command, *arguments)
     assert done.exit_code == 2
     assert "is no number" in done.output
@@ -189,7 +187,7 @@ def test_an_option_that_is_no_number_is_refused(command: click.Command, argument
     ("host", "runs", "emptied"),
     [
         ("http://127.0.0.1:5000", True, {("127.0.0.1", 7000 + node) for node in range(6)}),
-        # names of the Compose network, which outside of it may be anybody's
+        # names of the Compose network, which may belong to anybody outside it
         ("http://127.0.0.1:5000", False, set()),
         ("http://gateway:5000", False, {(f"redis-{node + 1}", 6379) for node in range(6)}),
         ("http://192.0.2.1:5000", True, set()),
@@ -209,7 +207,7 @@ def test_only_the_cache_behind_the_load_is_emptied(
 
 @contextmanager
 def server(answer: bytes) -> Iterator[str]:
-    """Answers every connection's first request with these bytes; its address."""
+    """Responds to every connection's first request with these bytes; yields the address."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
@@ -230,14 +228,14 @@ def server(answer: bytes) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("wait", ["9" * 5000, "-1", "nan", "\u00b2", "Wed, 21 Oct 2015 07:28:00 GMT"])
-def test_an_odd_retry_after_is_a_long_wait(wait: str) -> None:
+def test_an_invalid_retry_after_counts_as_a_long_wait(wait: str) -> None:
     head = f"HTTP/1.1 429 Too Many Requests\r\nRetry-After: {wait}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
     with server(head.encode()) as url, pytest.raises(CannotRunError, match="rate limit"):
         prepare(url, 1, 1)
 
 
-@pytest.mark.parametrize("is_told", [False, True], ids=["stalls", "is stopped"])
-def test_a_server_that_trickles_holds_up_no_preparation(monkeypatch: pytest.MonkeyPatch, is_told: bool) -> None:
+@pytest.mark.parametrize("stops", [False, True], ids=["stalls", "is stopped"])
+def test_a_trickling_server_does_not_block_the_preparation(monkeypatch: pytest.MonkeyPatch, stops: bool) -> None:
     monkeypatch.setattr(module, "STALL_SECONDS", 0.5)
     ends = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -247,7 +245,7 @@ def test_a_server_that_trickles_holds_up_no_preparation(monkeypatch: pytest.Monk
             with connection, suppress(OSError):
                 connection.recv(65536)
                 connection.sendall(b"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n")
-                # some ten seconds, for as long as somebody reads
+                # about ten seconds, while the client reads
                 for _ in range(200):
                     connection.sendall(b"1\r\nx\r\n")
                     if ends.wait(0.05):
@@ -260,16 +258,16 @@ def test_a_server_that_trickles_holds_up_no_preparation(monkeypatch: pytest.Monk
 
         def is_stopped() -> bool:
             asked.append(1)
-            return is_told and len(asked) > 2
+            return stops and len(asked) > 2
 
-        with pytest.raises(CannotRunError, match="stopped before" if is_told else "no task was created within"):
+        with pytest.raises(CannotRunError, match="stopped before" if stops else "no task was created within"):
             prepare(address, 1, 1, is_stopped)
         assert thread.is_alive()
         ends.set()
         thread.join(10)
 
 
-def test_a_line_that_is_none_of_the_generators_is_logged_and_its_messages_are_read(tmp_path: Path) -> None:
+def test_output_that_is_not_a_message_is_logged_and_later_messages_are_read(tmp_path: Path) -> None:
     class Ended:
         stdin = None
         stdout = io.BytesIO(b"warning: something\n" + encode(End(found=7.0)) + b"\n\xff\n")
@@ -284,7 +282,7 @@ def test_a_line_that_is_none_of_the_generators_is_logged_and_its_messages_are_re
     assert made._log.read_bytes() == b"warning: something\n\xff\n"
 
 
-def test_a_generator_that_has_said_its_end_has_not_failed_whatever_it_says_later(tmp_path: Path) -> None:
+def test_nothing_after_the_generators_last_message_counts_as_a_failure(tmp_path: Path) -> None:
     class Ended:
         stdin = io.BytesIO()
         stdout = io.BytesIO(encode(End(found=7.0)) + b"\n" + encode(Sample()) + b"\n")
@@ -308,7 +306,7 @@ def test_a_generator_that_has_said_its_end_has_not_failed_whatever_it_says_later
         ("memory.max", b"-1"),
     ],
 )
-def test_a_cgroup_of_odd_files_has_the_machines_limits(tmp_path: Path, name: str, content: bytes) -> None:
+def test_with_unreadable_cgroup_files_the_machines_limits_apply(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / "cgroup.controllers").touch()
     (tmp_path / name).write_bytes(content)
     found = Cgroup(tmp_path)
@@ -324,25 +322,25 @@ def test_a_cgroup_of_odd_files_has_the_machines_limits(tmp_path: Path, name: str
     "text",
     [
         *("a 1 inf", "a 1 1e300", "a 1 1e17", "a 1 nan", "a 1 -1", "a x 1", "a{ 1 1", "\ufeffa 1 1", "a 1"),
-        # a search in times that go back finds anything
+        # a binary search in unsorted times would return a random result
         *("a 1 5\na 2 1", "a 1 1\na 2 1"),
     ],
 )
-def test_a_recording_with_a_line_that_is_none_is_refused_with_its_number(tmp_path: Path, text: str) -> None:
+def test_an_invalid_line_of_a_recording_is_reported_with_its_number(tmp_path: Path, text: str) -> None:
     file = tmp_path / "odd.om.xz"
     file.write_bytes(lzma.compress(f"{text}\n# EOF\n".encode()))
     with pytest.raises(HistoryError, match=f"line {text.count(chr(10)) + 1} "):
         load_recording(file)
 
 
-def test_a_label_of_a_recording_may_have_any_character(tmp_path: Path) -> None:
+def test_label_values_of_a_recording_may_contain_any_character(tmp_path: Path) -> None:
     file = tmp_path / "odd.om.xz"
     file.write_bytes(lzma.compress('a{x="p\u2028\x85\x0b\\"}q"} 1 1\r\n# EOF\r\n'.encode()))
     (series,) = load_recording(file).series
     assert series.labels == {"x": 'p\u2028\x85\x0b"}q'}
 
 
-def test_whatever_a_recording_is_it_is_read_or_refused(tmp_path: Path) -> None:
+def test_fuzzed_recordings_are_read_or_rejected(tmp_path: Path) -> None:
     chance, file, refused = random.Random(SEED), tmp_path / "odd.om.xz", 0
     whole = 'alert_signal{alert="A",node="x\\"y"} 0.5 1.000\nalert_signal{alert="A"} NaN 2\nALERTS 1 3\n# EOF\n'
     for number in range(1500):
@@ -363,7 +361,7 @@ def test_whatever_a_recording_is_it_is_read_or_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("text", "days"), [("1w", 7), ("1y", 365), ("1w1d", 8), ("0", 0), ("0s", 0)])
-def test_a_duration_is_one_as_prometheus_reads_it(text: str, days: int) -> None:
+def test_a_duration_is_valid_if_prometheus_accepts_it(text: str, days: int) -> None:
     assert milliseconds(text) == days * 86_400_000
 
 
@@ -383,7 +381,7 @@ RULE = "groups: [{rules: [{alert: A, expr: x}]}]\n"
     ],
     ids=lambda content: repr(content[:30]),
 )
-def test_a_rule_file_that_is_none_is_one_line(tmp_path: Path, content: bytes) -> None:
+def test_an_invalid_rule_file_is_one_line_of_error(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "rules.yml"
     file.write_bytes(content)
     done = invoke(tune, "--rules", str(file), "--alert", "A", "--prometheus", "http://127.0.0.1:1")
@@ -392,7 +390,7 @@ def test_a_rule_file_that_is_none_is_one_line(tmp_path: Path, content: bytes) ->
     assert done.output.count("\n") == 1
 
 
-def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path: Path) -> None:
+def test_a_byte_order_mark_is_ignored(tmp_path: Path) -> None:
     file = tmp_path / "rules.yml"
     file.write_bytes(b"\xef\xbb\xbf" + RULE.encode())
     assert (
@@ -413,9 +411,7 @@ ONE = "A: {severity: page, for: 1m, threshold: 1, floor: 1}\n"
         (None, "No such file"),
     ],
 )
-def test_thresholds_that_cannot_be_read_are_said_by_both_readers(
-    tmp_path: Path, content: bytes | None, said: str
-) -> None:
+def test_both_parsers_report_invalid_thresholds(tmp_path: Path, content: bytes | None, said: str) -> None:
     if content is not None:
         (tmp_path / "thresholds.yml").write_bytes(content)
     with pytest.raises(ThresholdsError, match=said):
@@ -424,13 +420,13 @@ def test_thresholds_that_cannot_be_read_are_said_by_both_readers(
         load_watched(tmp_path)
 
 
-def test_a_drill_that_is_there_twice_in_a_file_is_refused(tmp_path: Path) -> None:
+def test_a_duplicate_drill_in_a_file_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "a.yml").write_text("A: {cannot: x}\nB: {cannot: x}\nA: {cannot: y}\n")
     with pytest.raises(DrillError, match="A is there twice"):
         load_drills(tmp_path)
 
 
-# --- answers of Prometheus, or of what stands in its place
+# --- responses of Prometheus, or of another server at its address
 
 OK = b'{"status":"success","data":%b}'
 BODIES = [
@@ -459,7 +455,9 @@ def respond(body: bytes) -> bytes:
     [(check, "--url"), (alerts, "--url"), (tune, "--prometheus")],
     ids=["check", "alerts", "tune"],
 )
-def test_an_answer_that_is_not_prometheus_is_one_line(command: click.Command, option: str, body: bytes) -> None:
+def test_a_response_that_is_not_prometheus_is_one_line_of_error(
+    command: click.Command, option: str, body: bytes
+) -> None:
     more = ["--no-corpus"] if command is tune else []
     with server(respond(body)) as url:
         done = invoke(command, option, url, *more)
@@ -467,7 +465,7 @@ def test_an_answer_that_is_not_prometheus_is_one_line(command: click.Command, op
     assert url in done.output
 
 
-def test_the_time_of_an_alert_is_read_in_any_zone() -> None:
+def test_the_time_of_an_alert_is_parsed_in_any_time_zone() -> None:
     class Canned(Prometheus):
         def query(self, promql: str, at: float | None = None) -> list[Any]:
             return []
@@ -482,7 +480,7 @@ def test_the_time_of_an_alert_is_read_in_any_zone() -> None:
     assert (one.since.hour, one.since.minute) == (3, 4)
 
 
-def test_an_alert_without_a_time_is_no_answer_of_prometheus() -> None:
+def test_an_alert_without_a_time_is_an_invalid_prometheus_response() -> None:
     class Canned(Prometheus):
         def query(self, promql: str, at: float | None = None) -> list[Any]:
             return []
@@ -494,15 +492,15 @@ def test_an_alert_without_a_time_is_no_answer_of_prometheus() -> None:
         active_alerts(Canned("http://127.0.0.1:1"))
 
 
-# --- at random
+# --- fuzzed
 
 
-def test_whatever_a_record_of_a_run_is_it_is_listed_or_named(tmp_path: Path) -> None:
+def test_fuzzed_run_records_are_listed_or_named(tmp_path: Path) -> None:
     chance, readable = random.Random(SEED), 0
     odd: tuple[Any, ...] = (None, [], {}, -1, 0, 1e300, 10**30, "", "[/red]", "\x00", True, ["x"], {"a": 1})
 
     def change(written: dict[str, Any]) -> None:
-        """Another value, or none, at a random place."""
+        """A value at a random place changed or removed."""
         place: Any = written
         while True:
             key = chance.choice(list(place) if isinstance(place, dict) else range(len(place)))
@@ -530,7 +528,7 @@ def test_whatever_a_record_of_a_run_is_it_is_listed_or_named(tmp_path: Path) -> 
     assert listed.count("run.json is not readable") >= 1
 
 
-def test_whatever_thresholds_are_both_readers_take_them_or_refuse_them(tmp_path: Path) -> None:
+def test_both_parsers_agree_on_fuzzed_thresholds(tmp_path: Path) -> None:
     chance, taken = random.Random(SEED), 0
     whole = (ROOT / "alerts/thresholds.yml").read_bytes()
     odd = (
@@ -562,7 +560,7 @@ def test_whatever_thresholds_are_both_readers_take_them_or_refuse_them(tmp_path:
         except FormError as error:
             assert not checked, (str(error), content[at - 20 : at + 20])  # noqa: PT017
             watched = {}
-        # what the stricter one takes means the same to the other
+        # the other parser reads the same from a file that the stricter one accepts
         assert {name: (each.threshold, each.floor) for name, each in checked.items()} == {
             name: (watched[name].numbers.threshold, watched[name].numbers.floor) for name in checked
         }

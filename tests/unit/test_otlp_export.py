@@ -26,12 +26,12 @@ from testbed import OtlpReceiver, wait_for
 from testbed.replica import Samples
 
 ROUTE = "/tasks/{task_id}"
-# one span rejected, and the message `full`
+# one rejected span, and the message `full`
 ONE_REJECTED = bytes.fromhex("0a0808011204" + b"full".hex())
 
 
 class Source:
-    """Telemetry as the service builds it from the environment: requests make spans, and log lines records."""
+    """Telemetry as the service configures it from the environment: requests create spans, and log lines log records."""
 
     def __init__(self, environment: dict[str, str]) -> None:
         settings = load_settings({"TRACE_SAMPLE_RATIO": "1"} | environment)
@@ -41,7 +41,7 @@ class Source:
         self.logs = LogExport(settings, resource, self.metrics)
 
     def request(self, count: int = 1, status: int = 200, **scope: Any) -> str:
-        """Handles requests; the trace id of the last."""
+        """Handles requests, and returns the trace id of the last."""
         for _ in range(count):
             trace_id = contextvars.copy_context().run(self._request, status, scope)
         return trace_id
@@ -63,11 +63,11 @@ class Source:
         return Samples(generate_latest(self.metrics.registry).decode()).value(name, **labels)
 
     def exemplars(self) -> str:
-        """Everything that names a trace."""
+        """Everything that contains a trace id."""
         return str([row for row in self.metrics.request("GET", ROUTE, 200).buckets() if len(row) > 2])
 
     def close(self) -> None:
-        """Sends all that is queued."""
+        """Exports everything in the queues."""
         self.tracing.close()
         self.logs.close()
 
@@ -98,7 +98,7 @@ def source(**variables: str) -> Source:
 
 
 def sent(receiver: OtlpReceiver, environment: pytest.MonkeyPatch, **variables: str) -> Source:
-    """One request with these variables set, after all of it has been sent."""
+    """Handles one request with these variables set, and exports its telemetry."""
     for name, value in variables.items():
         environment.setenv(name, value)
     made = source()
@@ -107,7 +107,7 @@ def sent(receiver: OtlpReceiver, environment: pytest.MonkeyPatch, **variables: s
     return made
 
 
-def test_a_span_and_its_log_line_carry_the_same_ids_and_resource(
+def test_a_span_and_its_log_line_have_the_same_ids_and_resource(
     receiver: OtlpReceiver, environment: pytest.MonkeyPatch
 ) -> None:
     made = source()
@@ -136,7 +136,7 @@ def test_a_late_span_has_the_ids_that_its_log_line_named(
     made.close()
     (span,) = receiver.spans
     line = receiver.logs[-1]
-    # it was written before the request had failed
+    # the log line was written before the request failed
     assert not line.is_sampled
     assert (span.trace_id, span.parent_id) == (trace_id, "")
     assert (line.trace_id, line.span_id) == (trace_id, span.span_id)
@@ -197,7 +197,7 @@ def test_each_signal_can_have_its_own_endpoint(receiver: OtlpReceiver, environme
 
 
 @pytest.mark.parametrize("name", ["OTEL_EXPORTER_OTLP_{}", "OTEL_EXPORTER_OTLP_TRACES_{}"])
-def test_certificates_are_those_that_are_named(tmp_path: Path, environment: pytest.MonkeyPatch, name: str) -> None:
+def test_the_configured_certificates_are_used(tmp_path: Path, environment: pytest.MonkeyPatch, name: str) -> None:
     certificate, key = _self_signed(tmp_path)
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(certificate, key)
@@ -214,7 +214,7 @@ def test_certificates_are_those_that_are_named(tmp_path: Path, environment: pyte
         assert len(receiver.spans) == 1
 
 
-def test_resource_and_service_name_are_what_the_environment_says(
+def test_resource_and_service_name_come_from_the_environment(
     receiver: OtlpReceiver, environment: pytest.MonkeyPatch
 ) -> None:
     sent(
@@ -249,7 +249,7 @@ def test_nothing_is_sent_with_exporting_off(
 def test_batches_have_the_configured_size(receiver: OtlpReceiver, environment: pytest.MonkeyPatch) -> None:
     made = source(OTEL_BSP_MAX_EXPORT_BATCH_SIZE="3", OTEL_BSP_SCHEDULE_DELAY="60000")
     made.request(7)
-    # two whole batches at once, and the rest when its time has come
+    # two full batches at once, and the rest after the delay
     wait_for(lambda: len(receiver.spans) == 6, what="two batches")
     made.close()
     assert len(receiver.spans) == 7
@@ -262,7 +262,9 @@ def test_a_span_is_sent_within_the_configured_delay(receiver: OtlpReceiver, envi
     made.close()
 
 
-def test_what_does_not_fit_into_the_queue_is_counted(receiver: OtlpReceiver, environment: pytest.MonkeyPatch) -> None:
+def test_spans_that_do_not_fit_into_the_queue_are_counted(
+    receiver: OtlpReceiver, environment: pytest.MonkeyPatch
+) -> None:
     receiver.be_slow()
     sizes = {f"OTEL_{which}_{name}": "5" for which in ("BSP", "BLRP") for name in SIZES}
     made = source(**sizes)
@@ -287,7 +289,7 @@ SIZES = ("MAX_QUEUE_SIZE", "MAX_EXPORT_BATCH_SIZE")
         ("OTEL_EXPORTER_OTLP_TIMEOUT", "-1"),
     ],
 )
-def test_a_variable_that_makes_no_sense_is_named(name: str, value: str) -> None:
+def test_an_invalid_environment_variable_is_named(name: str, value: str) -> None:
     with pytest.raises(SettingError, match=name):
         load_settings({name: value})
 
@@ -334,7 +336,7 @@ def test_failures_are_logged_once_a_minute_and_so_is_their_end(
 
 
 @pytest.mark.case("export limit")
-def test_a_collector_that_trickles_is_cut_off_in_time(receiver: OtlpReceiver, environment: pytest.MonkeyPatch) -> None:
+def test_an_export_to_a_trickling_collector_times_out(receiver: OtlpReceiver, environment: pytest.MonkeyPatch) -> None:
     receiver.trickles = True
     made = source(OTEL_EXPORTER_OTLP_TIMEOUT="0.5", OTEL_BSP_SCHEDULE_DELAY="5")
     made.request()
@@ -345,21 +347,19 @@ def test_a_collector_that_trickles_is_cut_off_in_time(receiver: OtlpReceiver, en
     assert made.value("telemetry_spans_exported_total") == 0
 
 
-def test_a_collector_that_hangs_does_not_hold_up_the_end(
-    receiver: OtlpReceiver, environment: pytest.MonkeyPatch
-) -> None:
+def test_a_hung_collector_does_not_block_shutdown(receiver: OtlpReceiver, environment: pytest.MonkeyPatch) -> None:
     receiver.be_slow()
     made = source(OTEL_EXPORTER_OTLP_TIMEOUT="0.3", OTEL_BSP_MAX_EXPORT_BATCH_SIZE="1", OTEL_LOGS_EXPORTER="none")
     made.request(50)
     began = time.monotonic()
     made.close()
     assert made.value("telemetry_spans_dropped_total", reason="export_failed") == 50
-    # fifty exports of their own would have had fifty limits
+    # fifty separate exports would have had fifty timeouts
     assert time.monotonic() - began < 50 * 0.3
 
 
 def _self_signed(directory: Path) -> tuple[Path, Path]:
-    """A certificate of 127.0.0.1, and its key."""
+    """A self-signed certificate for 127.0.0.1, and its key."""
     certificate, key = directory / "certificate.pem", directory / "key.pem"
     subprocess.run(
         f"openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1 "

@@ -14,13 +14,13 @@ def _promtool(root: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def test_rules_are_clean(root: Path) -> None:
+def test_promtool_lints_the_recording_rules(root: Path) -> None:
     files = sorted(str(file.relative_to(root)) for file in (root / RULES).glob("*.yml"))
     assert _promtool(root, "check", "rules", "--lint=all", "--lint-fatal", *files).count("SUCCESS") == len(files)
 
 
 @pytest.mark.case("no data")
-def test_rules_record_what_traffic_and_silence_are(root: Path) -> None:
+def test_recording_rules_pass_their_promtool_cases(root: Path) -> None:
     _promtool(root, "test", "rules", "tests/rules/recording.yml")
 
 

@@ -18,7 +18,7 @@ def test_lab_and_alerts_have_the_same_objectives() -> None:
     assert objectives == {"availability": AVAILABILITY, "latency": FAST_READS}
 
 
-def test_the_alerts_count_as_fast_what_the_lab_does() -> None:
+def test_alerts_and_lab_use_the_same_bound_for_fast_reads() -> None:
     good = next(level.good for level in LEVELS if level.name == "latency")
     assert f'le="{FAST_SECONDS}"' in good
 
@@ -34,7 +34,7 @@ def tally(method: str, answered: int, failed: int, dropped: int, latency: float)
     return made
 
 
-def test_service_levels_are_over_what_was_offered() -> None:
+def test_service_levels_are_computed_over_offered_requests() -> None:
     levels = service_levels([tally("GET", 99, 0, 0, 0.01), tally("POST", 899, 1, 1, 0.5)])
     assert levels.fast_reads == 1.0
     assert levels.availability == pytest.approx(0.998)
@@ -45,5 +45,5 @@ def test_service_levels_are_over_what_was_offered() -> None:
     assert service_levels([]).met
 
 
-def test_a_read_that_failed_at_once_was_not_fast() -> None:
+def test_a_read_that_failed_quickly_does_not_count_as_fast() -> None:
     assert service_levels([tally("GET", 50, 50, 0, 0.001)]).fast_reads == 0.5

@@ -36,12 +36,12 @@ def test_a_shadow_is_the_candidate_with_its_numbers_until_its_end(tmp_path: Path
         subprocess.run(["promtool", "check", "rules", str(tmp_path / "ErrorRatioHigh.yml")], check=True)
 
 
-def test_one_that_is_bad_below_is_compared_so(tmp_path: Path) -> None:
+def test_a_lower_is_worse_signal_is_compared_in_that_direction(tmp_path: Path) -> None:
     shadow.start(ALERTS["CacheHitRatioLow"].turned(threshold=0.4), "below 0.4", 60, tmp_path)
     assert '{alert="CacheHitRatioLow"} < 0.4' in (tmp_path / "CacheHitRatioLow.yml").read_text()
 
 
-def test_what_can_have_no_shadow_says_so(tmp_path: Path) -> None:
+def test_an_alert_that_cannot_have_a_shadow_is_reported(tmp_path: Path) -> None:
     with pytest.raises(HistoryError, match="has no threshold"):
         shadow.start(ALERTS["RedisNodeDown"].turned(hold=0), "", 60, tmp_path)
     (tmp_path / "X.yml").write_text("groups: []")

@@ -37,7 +37,7 @@ def test_every_page_is_in_the_site(site: Path, root: Path) -> None:
     assert missing == []
 
 
-def test_no_page_loads_anything_from_elsewhere(site: Path) -> None:
+def test_no_page_loads_anything_from_other_hosts(site: Path) -> None:
     pages = list(site.rglob("*.html"))
     assert len(pages) > 70
     assert [page.name for page in pages if LOADED.search(page.read_text())] == []

@@ -37,7 +37,7 @@ GATEWAY_PORT = 5055
 
 
 @pytest.mark.case(".env")
-def test_an_env_file_is_read_as_compose_reads_it(tmp_path: Path) -> None:
+def test_an_env_file_is_parsed_as_compose_does(tmp_path: Path) -> None:
     file = tmp_path / ".env"
     file.write_bytes(EXPORTED)
     assert read_env_file(file) == {
@@ -59,7 +59,7 @@ def test_an_env_file_is_read_as_compose_reads_it(tmp_path: Path) -> None:
         (b"A B=1\n", "line 1"),
     ],
 )
-def test_a_line_that_cannot_be_read_is_named(tmp_path: Path, content: bytes, said: str) -> None:
+def test_an_invalid_line_is_named(tmp_path: Path, content: bytes, said: str) -> None:
     file = tmp_path / ".env"
     file.write_bytes(content)
     with pytest.raises(EnvFileError, match=said):
@@ -76,7 +76,7 @@ def test_a_line_that_cannot_be_read_is_named(tmp_path: Path, content: bytes, sai
         (LabSettings(todo_port=65534), "TODO_PORT=65534: would need port 65536"),
     ],
 )
-def test_ports_that_collide_are_refused_and_both_settings_named(settings: LabSettings, said: str) -> None:
+def test_colliding_ports_are_rejected_and_both_settings_named(settings: LabSettings, said: str) -> None:
     with pytest.raises(StackError) as refused:
         check_ports(settings, {"viewer"})
     assert said in str(refused.value) or said in _swapped(str(refused.value))
@@ -100,14 +100,14 @@ def test_a_second_start_prints_what_runs_and_how_to_apply_what_changed(
     assert "http://127.0.0.1:5055" not in said
 
 
-def test_a_setting_that_the_service_refuses_is_named_before_anything_starts() -> None:
+def test_an_invalid_service_setting_is_reported_before_anything_starts() -> None:
     check_service_settings({"RATE_LIMIT": "5/second"})
     with pytest.raises(StackError, match=r"^RATE_LIMIT='x': must be limits"):
         check_service_settings({"RATE_LIMIT": "x"})
 
 
 def _swapped(message: str) -> str:
-    """The message with its two settings the other way round: which comes first says nothing."""
+    """The message with its two settings swapped, because their order has no meaning."""
     names, _, rest = message.partition(" both")
     return " and ".join(reversed(names.split(" and "))) + " both" + rest
 
@@ -125,7 +125,9 @@ def test_settings_that_changed_since_the_start_are_named(tmp_path: Path) -> None
 
 
 @pytest.mark.case("old data")
-def test_data_of_another_major_version_is_named_with_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_of_another_major_version_is_reported_with_both_versions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     installed, data = tmp_path / "postgresql", tmp_path / "data"
     for major in ("15", "17"):
         (installed / major / "bin").mkdir(parents=True)
@@ -141,7 +143,7 @@ def test_data_of_another_major_version_is_named_with_both(tmp_path: Path, monkey
 
 
 @pytest.mark.case("path of the clone")
-def test_a_path_with_a_space_and_an_umlaut_stays_one_argument(tmp_path: Path) -> None:
+def test_a_path_with_a_space_and_an_umlaut_remains_one_argument(tmp_path: Path) -> None:
     home = Home(tmp_path / "a b/h\u00e4user %s")
     text = configuration([Program("todo-1", f"{shlex.quote(str(home.config))}/run -x", "")], home, tmp_path)
     parser = RawConfigParser()
@@ -152,7 +154,7 @@ def test_a_path_with_a_space_and_an_umlaut_stays_one_argument(tmp_path: Path) ->
 
 
 @pytest.mark.case("path of the clone")
-def test_no_command_of_the_native_stack_breaks_a_path_at_a_space(tmp_path: Path) -> None:
+def test_no_command_of_the_native_stack_splits_a_path_at_a_space(tmp_path: Path) -> None:
     home = Home(tmp_path / "a b")
     words = [word for each in native.programs(LabSettings(), home, {}) for word in shlex.split(each.command)]
     named = [word for word in words if str(tmp_path / "a") in word]
@@ -185,7 +187,7 @@ def test_a_clone_made_with_autocrlf_has_no_carriage_return(root: Path, tmp_path:
 
 
 @pytest.mark.case("links")
-def test_what_links_to_prometheus_and_alertmanager_opens_here_in_either_way(root: Path, tmp_path: Path) -> None:
+def test_links_to_prometheus_and_alertmanager_work_in_both_stacks(root: Path, tmp_path: Path) -> None:
     services = yaml.safe_load((root / "compose.yaml").read_text())["services"]
     natively = {each.name: each.command for each in native.programs(LabSettings(), Home(tmp_path), {})}
     for name, port in {"prometheus": 9090, "alertmanager": 9093}.items():
@@ -195,7 +197,7 @@ def test_what_links_to_prometheus_and_alertmanager_opens_here_in_either_way(root
 
 
 @pytest.mark.case("passwords")
-def test_a_password_is_in_no_address_of_compose(root: Path) -> None:
+def test_no_url_in_compose_contains_a_password(root: Path) -> None:
     services = yaml.safe_load((root / "compose.yaml").read_text())["services"]
     values = {str(value) for each in services.values() for value in (each.get("environment") or {}).values()}
     assert {value for value in values if "POSTGRES_PASSWORD" in value} == {"${POSTGRES_PASSWORD:-todo}"}
@@ -226,7 +228,7 @@ def test_invalid_output_of_compose_is_reported(output: str) -> None:
 
 @contextmanager
 def sleeping() -> Iterator["subprocess.Popen[bytes]"]:
-    """A process that does nothing, and is killed after the block."""
+    """A process that only sleeps, and is killed after the block."""
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
     try:
         yield child
@@ -236,7 +238,7 @@ def sleeping() -> Iterator["subprocess.Popen[bytes]"]:
 
 
 @pytest.mark.case("supervisor gone")
-def test_what_a_killed_supervisor_left_is_found_by_its_log_and_stopped(tmp_path: Path) -> None:
+def test_leftovers_of_a_killed_supervisor_are_found_by_its_log_and_stopped(tmp_path: Path) -> None:
     with sleeping() as ours, sleeping() as reused:
         log = tmp_path / "supervisord.log"
         began = datetime.fromtimestamp(psutil.Process(ours.pid).create_time(), UTC)
@@ -245,7 +247,7 @@ def test_what_a_killed_supervisor_left_is_found_by_its_log_and_stopped(tmp_path:
             f"2020-01-01 00:00:00,000 INFO spawned: 'redis-1' with pid {reused.pid}\n"
         )
         found = leftovers(log)
-        # a process id that was used again by another program is not ours
+        # a process id that another program has reused is not ours
         assert {name: [process.pid for process in group] for name, group in found.items()} == {"todo-1": [ours.pid]}
         stop_leftovers(found)
         wait_for(lambda: ours.poll() is not None, 10, "the end")
@@ -280,7 +282,7 @@ def test_the_gateway_listens_on_both_loopbacks(tmp_path: Path, monkeypatch: pyte
         assert text.count("listen [::1]:5055;") == listens
 
 
-def test_a_gateway_port_that_is_taken_on_either_loopback_is_refused() -> None:
+def test_a_gateway_port_in_use_on_either_loopback_is_reported() -> None:
     if not has_ipv6_loopback():
         pytest.skip("this machine has no ::1")
     with socket.socket(socket.AF_INET6) as other:

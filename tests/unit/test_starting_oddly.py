@@ -1,4 +1,4 @@
-"""Odd files, paths, names, zones and tools around the native stack: read as meant, or refused with one line."""
+"""Odd files, paths, names, time zones and tools around the native stack: parsed as meant, or rejected with one line."""
 
 import errno
 import json
@@ -42,8 +42,8 @@ def home(tmp_path: Path) -> Home:
 # --- files
 
 
-def test_an_env_file_that_is_a_folder_is_one_line(tmp_path: Path) -> None:
-    # what Docker makes where a file that is mounted is not there
+def test_an_env_file_that_is_a_directory_is_one_line_of_error(tmp_path: Path) -> None:
+    # Docker creates a directory if a file to mount does not exist
     (tmp_path / ".env").mkdir()
     with pytest.raises(SettingError, match=r"\.env: Is a directory"):
         load_settings(tmp_path)
@@ -56,20 +56,20 @@ def test_a_null_byte_is_named_with_its_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["9" * 5000, "\u0665\u0660\u0660\u0660", "5_000", "+5000", "5000.0", "0", "65536"])
-def test_a_port_that_is_none_is_named(tmp_path: Path, text: str) -> None:
+def test_an_invalid_port_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / ".env").write_text(f"GATEWAY_PORT={text}\n", encoding="utf-8")
     with pytest.raises(SettingError, match="GATEWAY_PORT="):
         load_settings(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"7", b'{"GATEWAY_PORT":7}', b"\xff", b"[" * 100_000])
-def test_a_record_of_settings_that_is_broken_is_none(tmp_path: Path, content: bytes) -> None:
+def test_an_unreadable_settings_record_is_ignored(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "settings.json").write_bytes(content)
     assert started.recorded(tmp_path / "settings.json") == {}
     assert started.ports({"GATEWAY_PORT": "x", "TODO_PORT": "9000"}, LabSettings()) == LabSettings(todo_port=9000)
 
 
-def test_what_carries_passwords_is_neither_printed_nor_readable_to_others(
+def test_settings_with_passwords_are_neither_printed_nor_readable_by_others(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name, secret = "OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer s3cret"
@@ -131,7 +131,7 @@ def test_a_setting_reaches_its_program_as_it_was_written(home: Home, value: str)
     assert (environment["A"], environment["B"]) == (value, "2")
 
 
-def test_any_value_reaches_its_program_or_is_refused_by_name(home: Home) -> None:
+def test_fuzzed_setting_values_reach_their_program_or_are_rejected_by_name(home: Home) -> None:
     chance, refused = random.Random(SEED), 0
     for _ in range(400):
         value = "".join(
@@ -147,7 +147,7 @@ def test_any_value_reaches_its_program_or_is_refused_by_name(home: Home) -> None
     assert 50 < refused < 350
 
 
-def test_a_socket_is_as_near_as_its_bytes_allow(tmp_path: Path) -> None:
+def test_the_sockets_path_is_short_enough_in_bytes(tmp_path: Path) -> None:
     # 45 letters, and 90 bytes
     far = Home(Path("/") / ("\u00e4" * 45))
     assert len(os.fsencode(socket_of(far))) < 108
@@ -157,7 +157,7 @@ def test_a_socket_is_as_near_as_its_bytes_allow(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["a #b", "a;b", "100%", 'a"b', "a\\b", "a$b", "a[1]", "a*", "{a}", "a: b", "a\tb", "a?"]
 )
-def test_a_path_that_a_configuration_cannot_carry_is_refused_at_once(tmp_path: Path, name: str) -> None:
+def test_a_path_that_no_configuration_can_contain_is_rejected_at_once(tmp_path: Path, name: str) -> None:
     home = Home(tmp_path / name)
     with pytest.raises(StackError, match="use another path"):
         native.check_paths(home)
@@ -173,7 +173,7 @@ def in_zone(zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.case("supervisor gone")
-def test_what_a_killed_supervisor_left_is_found_in_another_time_zone(
+def test_leftovers_of_a_killed_supervisor_are_found_in_another_time_zone(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = Supervisor(home)
@@ -184,7 +184,7 @@ def test_what_a_killed_supervisor_left_is_found_in_another_time_zone(
         made.start()
         wait_for(lambda: made.programs()[0]["statename"] == "RUNNING", 20, "the program")
         (process,) = (psutil.Process(each["pid"]) for each in made.programs())
-        # its own zone is not supervisor's
+        # the part's time zone is not supervisor's
         assert process.environ()["TZ"] == "America/New_York"
         os.kill(int((home.path / "supervisord.pid").read_text()), signal.SIGKILL)
         in_zone("Asia/Tokyo", monkeypatch)
@@ -199,7 +199,7 @@ def test_what_a_killed_supervisor_left_is_found_in_another_time_zone(
 
 
 @pytest.mark.parametrize("name", [b"b) T (c", b"T", b"\xff\xfe) T 1", b"(((", b") T"])
-def test_a_program_of_any_name_is_paused_only_if_it_is(tmp_path: Path, name: bytes) -> None:
+def test_whether_a_process_is_paused_does_not_depend_on_its_name(tmp_path: Path, name: bytes) -> None:
     program = os.path.join(os.fsencode(tmp_path), name)
     shutil.copy(str(shutil.which("sleep")), program)
     child = subprocess.Popen([program, "60"])
@@ -212,7 +212,9 @@ def test_a_program_of_any_name_is_paused_only_if_it_is(tmp_path: Path, name: byt
         child.wait(10)
 
 
-def test_only_folders_of_a_version_are_postgresqls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_version_directories_count_as_postgresql_installations(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for major in ("15", "9.6", "common", "15.bak"):
         (tmp_path / major / "bin").mkdir(parents=True)
         (tmp_path / major / "bin/postgres").touch()
@@ -220,7 +222,7 @@ def test_only_folders_of_a_version_are_postgresqls(tmp_path: Path, monkeypatch: 
     assert native.find_postgres("postgres", tmp_path / "new").endswith("/15/bin/postgres")
 
 
-def test_a_log_and_data_of_another_user_are_one_line(
+def test_a_log_or_data_of_another_user_is_one_line_of_error(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refused(file: Path, **_: str) -> str:
@@ -236,7 +238,7 @@ def test_a_log_and_data_of_another_user_are_one_line(
         native.find_postgres("postgres", tmp_path)
 
 
-def test_a_home_that_cannot_be_written_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unwritable_home_directory_is_one_line_of_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     home = Home(tmp_path / "file" / "home")
     monkeypatch.setattr(up, "HOME", home)
@@ -247,7 +249,7 @@ def test_a_home_that_cannot_be_written_is_one_line(tmp_path: Path, monkeypatch: 
     assert "Not a directory" in done.output.splitlines()[-1]
 
 
-def test_a_line_of_the_log_that_has_no_time_is_none_of_a_start(tmp_path: Path) -> None:
+def test_a_log_line_without_a_valid_time_is_not_a_start(tmp_path: Path) -> None:
     log = tmp_path / "supervisord.log"
     log.write_text("x y,1 INFO spawned: 'a' with pid 1\n2026-99-99 99:99:99,1 INFO spawned: 'b' with pid 9\n")
     assert leftovers(log) == {}
@@ -256,7 +258,7 @@ def test_a_line_of_the_log_that_has_no_time_is_none_of_a_start(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("program", "said"), [("echo no >&2; echo; exit 3", "postgres: no"), ("exit 3", "postgres: no output")]
 )
-def test_a_server_that_is_elsewhere_and_says_little_is_named(tmp_path: Path, program: str, said: str) -> None:
+def test_a_failed_postgres_command_is_reported_with_its_last_line(tmp_path: Path, program: str, said: str) -> None:
     server = tmp_path / "postgres"
     server.write_text(f"#!/bin/sh\n{program}\n")
     server.chmod(0o755)
@@ -265,7 +267,7 @@ def test_a_server_that_is_elsewhere_and_says_little_is_named(tmp_path: Path, pro
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
-def test_what_a_terminal_cannot_show_is_no_traceback(tmp_path: Path, root: Path, encoding: str) -> None:
+def test_characters_that_a_terminal_cannot_encode_cause_no_traceback(tmp_path: Path, root: Path, encoding: str) -> None:
     (tmp_path / "\u2192\u00b5").mkdir()
     (tmp_path / "\u2192\u00b5/run.json").write_text("{}")
     command = [sys.executable, "-m", "lab", "runs", f"--runs={tmp_path}"]
@@ -280,7 +282,7 @@ def test_what_a_terminal_cannot_show_is_no_traceback(tmp_path: Path, root: Path,
 
 @pytest.fixture
 def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Puts a tool on PATH that prints bytes and ends with a status."""
+    """Puts a tool on PATH that prints bytes and exits with a status."""
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
 
     def make(name: str, output: bytes = b"", error: bytes = b"", status: int = 0) -> None:
@@ -299,7 +301,7 @@ def no_native_stack(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("no_native_stack")
-def test_why_docker_tells_of_no_stack_is_said(tool: Callable[..., None]) -> None:
+def test_the_reason_why_docker_shows_no_stack_is_reported(tool: Callable[..., None]) -> None:
     tool("docker", error=b"line\npermission denied: /var/run/docker.sock \xff\n", status=1)
     with pytest.raises(StackError, match=r"no stack is running.*permission denied: /var/run/docker\.sock"):
         faults.running_stack()
@@ -309,7 +311,7 @@ def test_why_docker_tells_of_no_stack_is_said(tool: Callable[..., None]) -> None
 
 
 @pytest.mark.usefixtures("no_native_stack")
-def test_bytes_that_are_no_utf_8_in_what_docker_prints_are_no_traceback(tool: Callable[..., None]) -> None:
+def test_output_of_docker_that_is_not_utf_8_causes_no_traceback(tool: Callable[..., None]) -> None:
     tool("docker", b'{"Name":"g-\xff-1","Service":"gateway","State":"running"}\n')
     assert faults.running_stack().parts() == {"gateway": "running"}
     with pytest.raises(StackError, match="no such container any more"):
@@ -319,7 +321,7 @@ def test_bytes_that_are_no_utf_8_in_what_docker_prints_are_no_traceback(tool: Ca
 ROW = b'{"Name":"g-redis-1-1","Service":"redis-1","State":"running"}\n'
 
 
-def test_a_docker_that_hangs_or_cannot_start_what_was_killed_is_said(
+def test_a_docker_that_hangs_or_cannot_restart_a_killed_container_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
@@ -339,7 +341,7 @@ def test_a_docker_that_hangs_or_cannot_start_what_was_killed_is_said(
         stack.act("kill", "redis-1")
 
 
-def test_a_tool_that_hangs_refuses_the_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hung_checking_tool_rejects_the_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = tmp_path / "promtool"
     program.write_text("#!/bin/sh\nexec sleep 20\n")
     program.chmod(0o755)
@@ -349,7 +351,7 @@ def test_a_tool_that_hangs_refuses_the_change(tmp_path: Path, monkeypatch: pytes
         reload._ask("promtool", "check", "rules")
 
 
-def test_whatever_kubectl_prints_it_is_read_or_refused(tool: Callable[..., None]) -> None:
+def test_fuzzed_kubectl_output_is_read_or_rejected(tool: Callable[..., None]) -> None:
     chance, statuses = random.Random(SEED), []
     status = {"phase": "Running", "containerStatuses": [{"ready": True, "restartCount": 1}]}
     labels = {"app.kubernetes.io/name": "redis"}
@@ -358,14 +360,14 @@ def test_whatever_kubectl_prints_it_is_read_or_refused(tool: Callable[..., None]
     items = [pod, {"kind": "StatefulSet", "metadata": {"name": "redis"}, "spec": {"replicas": 6}}]
     whole = json.dumps({"items": items})
     stack = KubernetesStack(Kubectl("x"))
-    telling = ("null", "[]", "{}", '"', "7", "\xff", "-1", "redis-x", ",", "")
+    special = ("null", "[]", "{}", '"', "7", "\xff", "-1", "redis-x", ",", "")
     for text in ("", "null", "[]", '{"items":null}', '{"items":[null]}', "[" * 100_000, '{"items":[{"kind":"Pod"}]}'):
         tool("kubectl", text.encode("latin-1"))
         with pytest.raises(StackError, match=r"cannot read what `kubectl get|nothing of Glasshouse"):
             stack.parts()
     for _ in range(150):
         at = chance.randrange(len(whole))
-        text = whole[:at] + chance.choice(telling) + whole[at + chance.choice((0, 1, 6)) :]
+        text = whole[:at] + chance.choice(special) + whole[at + chance.choice((0, 1, 6)) :]
         tool("kubectl", text.encode("latin-1"))
         try:
             statuses.append(bool(stack.parts()))
@@ -385,7 +387,7 @@ def test_files_are_utf_8_in_any_locale(root: Path) -> None:
         " LabSettings as S; from pathlib import Path; h = Home(Path('/h')); prometheus_config(S(), set()),"
         " gateway_config(S(), h), tempo_config(S(), h)"
     )
-    # a locale whose encoding is ASCII, as Python was before it took C for UTF-8
+    # ASCII as the encoding, as in Python before it used UTF-8 for the locale C
     ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PATH": os.environ["PATH"]}
     done = subprocess.run([sys.executable, "-c", reads], cwd=root, env=ascii_only, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()

@@ -1,4 +1,4 @@
-"""No test is longer than a screen."""
+"""No test is longer than sixty lines."""
 
 import ast
 from collections.abc import Iterator

@@ -70,7 +70,7 @@ def metric(client: Client, name: str) -> float:
     return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
 
 
-def test_a_trace_comes_back_by_its_id_with_all_that_was_sent(filled: Client) -> None:
+def test_a_trace_is_returned_by_its_id_with_everything_that_was_sent(filled: Client) -> None:
     answer = filled.get(f"/api/v2/traces/{FAILED.hex()}").json()["trace"]["resourceSpans"]
     assert [group["resource"]["attributes"][0]["value"]["stringValue"] for group in answer] == ["todo"]
     (scoped,) = answer[0]["scopeSpans"]
@@ -84,19 +84,19 @@ def test_a_trace_comes_back_by_its_id_with_all_that_was_sent(filled: Client) -> 
     assert filled.get(f"/api/traces/{FAILED.hex()}").json()["batches"] == answer
 
 
-def test_a_trace_comes_as_protobuf_to_who_asks_for_it(filled: Client) -> None:
+def test_a_trace_is_returned_as_protobuf_on_request(filled: Client) -> None:
     accept = {"Accept": "application/protobuf"}
     trace = TracesData.FromString(filled.get(f"/api/traces/{SLOW.hex()}", headers=accept).content)
     names = [span.name for group in trace.resource_spans for scoped in group.scope_spans for span in scoped.spans]
     assert names == ["GET /tasks/{task_id}", "GET"]
-    # TraceByIDResponse, its first field
+    # the first field of TraceByIDResponse
     second = filled.get(f"/api/v2/traces/{SLOW.hex()}", headers=accept).content
     assert second.endswith(trace.SerializeToString())
     assert second[0] == 0x0A
 
 
 @pytest.mark.parametrize(("trace_id", "status"), [("ab" * 16, 404), ("1", 404), ("xyz", 400), ("a" * 33, 400)])
-def test_a_trace_that_is_not_there_or_no_trace_is_refused(filled: Client, trace_id: str, status: int) -> None:
+def test_an_unknown_or_invalid_trace_is_rejected(filled: Client, trace_id: str, status: int) -> None:
     for version in ("/api/traces/", "/api/v2/traces/"):
         assert filled.get(version + trace_id).status_code == status
 
@@ -129,7 +129,7 @@ def test_a_trace_that_is_not_there_or_no_trace_is_refused(filled: Client, trace_
         ({"q": '{ span.error.type = "080\\u0030" }'}, []),
     ],
 )
-def test_searches_find_what_they_ask_for(filled: Client, parameters: dict[str, Any], expected: list[bytes]) -> None:
+def test_searches_return_the_matching_traces(filled: Client, parameters: dict[str, Any], expected: list[bytes]) -> None:
     assert found(filled, **parameters) == expected
 
 
@@ -168,7 +168,7 @@ def test_a_search_returns_each_trace_with_its_matching_spans(filled: Client) -> 
         "{" + "x" * 5000,
     ],
 )
-def test_a_query_that_is_not_known_is_refused_with_a_reason(client: Client, query: str) -> None:
+def test_an_unsupported_query_is_rejected_with_a_reason(client: Client, query: str) -> None:
     answer = client.get("/api/search", params={"q": query})
     assert answer.status_code == 400
     assert len(answer.text) > 10
@@ -177,14 +177,14 @@ def test_a_query_that_is_not_known_is_refused_with_a_reason(client: Client, quer
 
 
 @pytest.mark.parametrize("parameters", [{"minDuration": "5"}, {"limit": "-1"}, {"start": "now"}, {"tags": 'a="'}])
-def test_a_parameter_that_is_wrong_is_refused_with_a_reason(client: Client, parameters: dict[str, str]) -> None:
+def test_an_invalid_parameter_is_rejected_with_a_reason(client: Client, parameters: dict[str, str]) -> None:
     assert client.get("/api/search", params=parameters).status_code == 400
 
 
 @pytest.mark.parametrize(
     ("text", "expected"), [("5ns", 5), ("2us", 2000), ("2µs", 2000), ("1.5s", 1_500_000_000), ("1m30s", 90 * 10**9)]
 )
-def test_durations_are_read_as_go_writes_them(text: str, expected: int) -> None:
+def test_go_durations_are_parsed(text: str, expected: int) -> None:
     assert nanoseconds(text) == expected
 
 
@@ -200,12 +200,12 @@ def test_tags_and_values_are_those_of_stored_spans(filled: Client) -> None:
     assert filled.get("/api/v2/search/tag/resource./values").status_code == 400
 
 
-def test_grafana_is_answered_that_it_is_there(client: Client) -> None:
+def test_grafanas_health_request_is_answered(client: Client) -> None:
     assert client.get("/api/echo").text == "echo"
     assert client.get("/ready").status_code == 200
 
 
-def test_a_body_in_gzip_is_taken(client: Client) -> None:
+def test_a_gzip_body_is_accepted(client: Client) -> None:
     body = otlp_records.traces(request_spans(FAST))
     assert post(client, gzip.compress(body), **{"Content-Encoding": "gzip"}).status_code == 200
     assert found(client) == [FAST]
@@ -241,7 +241,7 @@ def test_invalid_otlp_is_rejected(client: Client, body: bytes, headers: dict[str
         assert post(client, body, path, **headers).status_code == status
 
 
-def test_spans_of_a_trace_that_come_apart_are_one_trace(client: Client) -> None:
+def test_spans_of_a_trace_from_several_batches_are_one_trace(client: Client) -> None:
     client_span, server = request_spans(SLOW, milliseconds=100)
     for span in (client_span, server, server):
         post(client, otlp_records.traces([span]))
@@ -257,11 +257,11 @@ def test_a_span_whose_parent_is_a_callers_is_the_root(client: Client) -> None:
     assert client.get("/api/search").json()["traces"][0]["rootTraceName"] == "GET /tasks"
 
 
-def test_another_sites_name_for_this_machine_is_refused(client: Client) -> None:
+def test_a_host_name_of_another_site_is_rejected(client: Client) -> None:
     assert client.get("/api/search", headers={"Host": "evil.example"}).status_code == 400
 
 
-def test_a_read_that_takes_too_long_ends_with_a_reason(filled: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_read_that_takes_too_long_is_aborted_with_a_reason(filled: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "READ_SECONDS", -1)
     monkeypatch.setattr(reading, "_STEPS", 1)
     answer = filled.get("/api/search", params={"q": '{ span.error.type = "none" }'})
@@ -320,18 +320,18 @@ def lines(client: Client, query: str, **parameters: Any) -> list[str]:
         (LOGGED + " |~ `^st`", ["started"]),
     ],
 )
-def test_log_queries_find_what_they_ask_for(logged: Client, query: str, expected: list[str]) -> None:
+def test_log_queries_return_the_matching_lines(logged: Client, query: str, expected: list[str]) -> None:
     assert lines(logged, query) == expected
 
 
-def test_log_lines_come_in_the_order_number_and_time_asked_for(logged: Client) -> None:
+def test_log_lines_have_the_requested_order_limit_and_time_range(logged: Client) -> None:
     assert lines(logged, LOGGED, limit=1) == ["started"]
     assert lines(logged, LOGGED, limit=2, direction="forward") == ["request", "request"]
     assert lines(logged, LOGGED, start="1", end="2") == []
     assert lines(logged, LOGGED, start="2020-01-01T00:00:00Z", end=f"{time.time() + 60:.3f}")[0] == "started"
 
 
-def test_a_log_line_carries_its_labels_as_loki_names_them(logged: Client) -> None:
+def test_a_log_line_has_the_label_names_of_loki(logged: Client) -> None:
     answer = logged.get("/loki/api/v1/query_range", params={"query": LOGGED + " | status=503"}).json()
     (stream,) = answer["data"]["result"]
     assert stream["stream"] == {
@@ -364,14 +364,14 @@ def test_a_log_line_carries_its_labels_as_loki_names_them(logged: Client) -> Non
         '{a="b"} $',
     ],
 )
-def test_a_log_query_that_is_not_known_is_refused_with_a_reason(client: Client, query: str) -> None:
+def test_an_unsupported_log_query_is_rejected_with_a_reason(client: Client, query: str) -> None:
     answer = client.get("/loki/api/v1/query_range", params={"query": query})
     assert answer.status_code == 400
     assert len(answer.text) > 10
 
 
 @pytest.mark.parametrize("parameters", [{"start": "yesterday"}, {"limit": "0"}, {"end": "1" * 400}])
-def test_a_time_or_limit_of_logs_that_is_wrong_is_refused(client: Client, parameters: dict[str, str]) -> None:
+def test_an_invalid_time_or_limit_of_a_log_query_is_rejected(client: Client, parameters: dict[str, str]) -> None:
     assert client.get("/loki/api/v1/query_range", params={"query": LOGGED, **parameters}).status_code == 400
 
 
@@ -405,10 +405,10 @@ def traces_in(kept: Store) -> list[bytes]:
         return [trace for (trace,) in connection.execute("SELECT trace_id FROM traces ORDER BY id")]
 
 
-def test_what_was_answered_is_there_after_a_restart(new_store: Callable[..., Store]) -> None:
+def test_acknowledged_spans_survive_a_restart(new_store: Callable[..., Store]) -> None:
     first = new_store()
     put(first, request_spans(FAST))
-    # as after a kill: nothing is closed
+    # as after a kill: no connection is closed
     assert traces_in(new_store()) == [FAST]
 
 
@@ -438,7 +438,7 @@ def test_records_older_than_the_limit_are_deleted(new_store: Callable[..., Store
     assert traces_in(new_store(Bounds(1 << 20, -10))) == []
 
 
-def test_resources_go_with_the_last_that_they_made(new_store: Callable[..., Store], tmp_path: Path) -> None:
+def test_resources_are_deleted_with_their_last_span(new_store: Callable[..., Store], tmp_path: Path) -> None:
     kept = new_store()
     for n in range(20):
         body = otlp_records.traces(request_spans(random.randbytes(16)), replica=f"todo-{n}")
@@ -451,7 +451,7 @@ def test_resources_go_with_the_last_that_they_made(new_store: Callable[..., Stor
     connection.close()
 
 
-def test_a_full_queue_refuses_and_counts(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_queue_rejects_and_counts(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "QUEUE_BYTES", 10)
     answer = post(client, otlp_records.traces(request_spans(FAST)))
     assert answer.status_code == 503
@@ -473,7 +473,7 @@ def test_too_many_concurrent_requests_are_refused_unread(client: Client, monkeyp
     assert post(client, otlp_records.traces(request_spans(FAST))).status_code == 200
 
 
-def test_a_write_that_fails_is_an_answer_and_the_next_succeeds(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_is_reported_and_the_next_succeeds(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise sqlite3.OperationalError("database or disk is full")
 
@@ -510,7 +510,7 @@ def test_a_batch_that_breaks_the_writer_is_refused_alone(
     assert traces_in(kept) == [SLOW]
 
 
-def test_a_closed_store_takes_nothing(new_store: Callable[..., Store]) -> None:
+def test_a_closed_store_accepts_nothing(new_store: Callable[..., Store]) -> None:
     kept = new_store()
     kept.close()
     with pytest.raises(QueueFullError):

@@ -50,7 +50,7 @@ def test_loki_keeps_lines_as_long_as_tempo_keeps_traces() -> None:
     assert loki["limits_config"]["retention_period"] == tempo["backend_worker"]["compaction"]["block_retention"]
 
 
-def test_a_native_tempo_listens_on_this_machine_alone_and_where_asked(tmp_path: Path) -> None:
+def test_a_native_tempo_listens_on_loopback_only_on_the_configured_ports(tmp_path: Path) -> None:
     config = yaml.safe_load(native.tempo_config(SETTINGS, Home(tmp_path)))
     server = config["server"]
     assert (server["http_listen_address"], server["http_listen_port"]) == ("127.0.0.1", 13200)
@@ -78,7 +78,7 @@ def test_tempo_writes_to_prometheus_only_what_the_service_graph_reads() -> None:
         (set(), {"tempo", "loki", "grafana"}),
     ],
 )
-def test_prometheus_scrapes_the_store_that_there_is(absent: set[str], expected: set[str]) -> None:
+def test_prometheus_scrapes_the_installed_trace_store(absent: set[str], expected: set[str]) -> None:
     jobs = yaml.safe_load(native.prometheus_config(SETTINGS, absent))["scrape_configs"]
     named = {job["job_name"]: job["static_configs"][0]["targets"] for job in jobs}
     assert expected == named.keys() & {"tempo", "tracestore", "loki", "grafana"}
@@ -90,7 +90,7 @@ def test_prometheus_scrapes_the_store_that_there_is(absent: set[str], expected: 
     ("has_tempo", "chosen", "expected"),
     [
         (False, {}, {f"{OTEL}_ENDPOINT": "http://127.0.0.1:14318"}),
-        # Tempo takes no log records
+        # Tempo does not accept log records
         (True, {}, {f"{OTEL}_TRACES_ENDPOINT": "http://127.0.0.1:14318/v1/traces"}),
         (True, {f"{OTEL}_ENDPOINT": ""}, {f"{OTEL}_ENDPOINT": ""}),
         (False, {f"{OTEL}_ENDPOINT": "http://c:1"}, {f"{OTEL}_ENDPOINT": "http://c:1"}),

@@ -16,7 +16,7 @@ from lab.settings import ROOT
 
 STEP = 5_000
 ALERT = "ErrorRatioHigh"
-# five minutes of calm, a drill of two minutes, three of calm; a blip that is no fault in the first calm
+# five quiet minutes with a blip that is not a fault, a drill of two minutes, and three quiet minutes
 CALM, DRILL = 60, 24
 
 
@@ -27,7 +27,7 @@ def _samples(name: str, values: list[float], begin: int = 0, **labels: str) -> S
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
-    """A recording in which the error ratio is 0.5 % at ordinary times, 3 % in a blip and 40 % in a drill."""
+    """A recording in which the error ratio is normally 0.5 %, 3 % in a blip and 40 % in a drill."""
     ratio = [0.005] * CALM + [0.4] * DRILL + [0.005] * 36
     ratio[20:30] = [0.03] * 10
     length = len(ratio)
@@ -44,11 +44,11 @@ def corpus(tmp_path: Path) -> Path:
 
 
 def run(*arguments: object) -> Result:
-    """The command, without any stack."""
+    """Invokes the command, without a stack."""
     return CliRunner().invoke(tune, [*map(str, arguments), "--no-history"])
 
 
-def test_the_table_says_what_each_alert_was_worth(corpus: Path) -> None:
+def test_the_table_has_the_usefulness_of_each_alert(corpus: Path) -> None:
     done = run("--corpus", corpus)
     assert done.exit_code == 0, done.output
     [row] = [line for line in done.stdout.splitlines() if f"│ {ALERT} " in line]
@@ -59,7 +59,7 @@ def test_the_table_says_what_each_alert_was_worth(corpus: Path) -> None:
     assert run("--strict", "--corpus", corpus).exit_code == 0
 
 
-def test_other_numbers_are_shown_episode_by_episode(corpus: Path) -> None:
+def test_the_effect_of_other_thresholds_is_shown_for_each_episode(corpus: Path) -> None:
     done = run(ALERT, "--threshold", "0.02", "--for", "30s", "--corpus", corpus)
     assert done.exit_code == 0, done.output
     assert "new" in done.stdout
@@ -78,7 +78,7 @@ def test_a_proposal_lies_between_the_blip_and_the_fault(corpus: Path) -> None:
     assert "#" in done.stdout
 
 
-def test_numbers_made_worse_are_found_in_a_review(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_review_detects_worse_thresholds(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = load_watched()[ALERT]
     for then, status, words in (
         (now, 0, "No alert's values have changed."),
@@ -125,9 +125,11 @@ def test_thresholds_of_a_commit_are_read_from_git() -> None:
         (["--rules", "nowhere.yml"], "--rules needs the name of an alert"),
     ],
 )
-def test_what_cannot_be_done_is_one_line_that_says_what_to_do(corpus: Path, arguments: list[str], message: str) -> None:
+def test_an_impossible_request_is_one_line_that_says_what_to_do(
+    corpus: Path, arguments: list[str], message: str
+) -> None:
     if arguments == ["RedisNodeDown"]:
-        # no alert of the recording gives it a clock
+        # without an alert in the recording there are no evaluation times
         (corpus / "drill.om.xz").unlink()
         save(Recording("empty", [_samples("alert_signal", [1.0], alert="Other")]), corpus / "empty.om.xz")
     done = run(*arguments, "--corpus", corpus)
@@ -146,13 +148,13 @@ def test_what_cannot_be_done_is_one_line_that_says_what_to_do(corpus: Path, argu
         ([ALERT, "--floor", "-1"], "not in the range"),
     ],
 )
-def test_a_number_out_of_range_is_refused(arguments: list[str], message: str) -> None:
+def test_a_number_out_of_range_is_rejected(arguments: list[str], message: str) -> None:
     done = run(*arguments)
     assert done.exit_code == 2
     assert message in done.stderr
 
 
-def test_a_prometheus_that_was_named_must_answer(corpus: Path) -> None:
+def test_a_prometheus_given_on_the_command_line_must_answer(corpus: Path) -> None:
     done = CliRunner().invoke(tune, ["--prometheus", "http://127.0.0.1:9", "--corpus", str(corpus)])
     assert done.exit_code == 2
     assert "http://127.0.0.1:9 does not answer" in done.stderr

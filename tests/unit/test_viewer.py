@@ -30,7 +30,7 @@ WINDOW = Window(100.0, 120.0, 5.0)
 
 
 class Canned(Prometheus):
-    """Answers every query with what it was made with."""
+    """Responds to every query with the given series."""
 
     def __init__(self, series: list[Series]) -> None:
         super().__init__("http://127.0.0.1:1")
@@ -90,19 +90,19 @@ def test_a_series_without_a_legend_is_named_by_its_labels() -> None:
         (_target("up{job=~'$nobody'}"), "$nobody"),
     ],
 )
-def test_what_a_query_cannot_show_is_a_problem_and_not_an_error(target: Target, words: str) -> None:
+def test_unsupported_parts_of_a_query_are_reported_as_a_problem(target: Target, words: str) -> None:
     result = answer(Canned([]), _overview(), _panel({}, target), {}, WINDOW).results[0]
     assert words in (result.problem or "")
     assert result.query == target.query
 
 
-def test_a_choice_with_signs_of_regular_expressions_is_quoted_in_the_query() -> None:
+def test_regex_characters_in_a_chosen_value_are_escaped_in_the_query() -> None:
     target = _target('up{replica=~"$replica"}')
     result = answer(Canned([]), _overview(), _panel({}, target), {"replica": ['a"} or up{x=~"']}, WINDOW).results[0]
     assert result.query != 'up{replica=~"a"} or up{x=~""}'
 
 
-def test_marks_that_are_one_step_apart_are_joined() -> None:
+def test_annotations_one_step_apart_are_merged() -> None:
     target = _target("firing")
     dashboard = _overview()
     alert = Annotation("Alerts", "#fff", "{{alertname}}", "firing", target)
@@ -118,23 +118,23 @@ def test_marks_that_are_one_step_apart_are_joined() -> None:
     ("start", "end", "span"),
     [("now-15m", "now", 900), ("now-1d", "now", 86400), ("1799999940000", "1800000000000", 60)],
 )
-def test_times_are_those_of_grafanas_addresses(start: str, end: str, span: float) -> None:
+def test_times_are_parsed_like_grafanas_url_times(start: str, end: str, span: float) -> None:
     asked = window(start, end, NOW)
     assert asked.end - asked.start == pytest.approx(span, abs=2 * asked.step)
 
 
 @pytest.mark.parametrize(("start", "end"), [("yesterday", "now"), ("now", "now-1h"), ("now-1y", "now"), ("-5", "now")])
-def test_a_time_that_is_none_is_refused(start: str, end: str) -> None:
+def test_an_invalid_time_is_rejected(start: str, end: str) -> None:
     with pytest.raises(ChoiceError):
         window(start, end, NOW)
 
 
-def test_chosen_values_are_the_parameters_named_var() -> None:
+def test_chosen_values_are_read_from_the_var_parameters() -> None:
     parameters = [("var-node", "redis-1"), ("var-node", "redis-2"), ("from", "now-1h"), ("var-route", "/tasks")]
     assert chosen(parameters) == {"node": ["redis-1", "redis-2"], "route": ["/tasks"]}
 
 
-def test_the_page_may_load_nothing_from_elsewhere(client: TestClient[Any]) -> None:
+def test_the_page_may_load_nothing_from_other_hosts(client: TestClient[Any]) -> None:
     for path in ("/", "/d/overview"):
         page = client.get(path)
         assert page.status_code == 200
@@ -173,13 +173,13 @@ def test_unknown_dashboards_and_panels_are_rejected(
     assert words in answered.text
 
 
-def test_only_reading_is_possible(client: TestClient[Any]) -> None:
+def test_only_read_methods_are_allowed(client: TestClient[Any]) -> None:
     for path in ("/", "/api/dashboards", "/api/dashboards/overview", "/api/parts"):
         for method in ("POST", "PUT", "PATCH", "DELETE"):
             assert client.request(method, path).status_code == 405
 
 
-def test_another_sites_name_for_this_machine_is_refused(client: TestClient[Any]) -> None:
+def test_a_host_name_of_another_site_is_rejected(client: TestClient[Any]) -> None:
     assert client.get("/api/dashboards", headers={"Host": "evil.example"}).status_code == 400
 
 
@@ -189,17 +189,17 @@ def test_a_rebuilt_dashboard_is_read_again(tmp_path: Path) -> None:
     file.write_text(text)
     folder = Folder(tmp_path)
     assert folder.dashboard("overview").title == "Overview"
-    file.write_text(text.replace('"title": "Overview"', '"title": "Anew"'))
-    assert folder.dashboard("overview").title == "Anew"
+    file.write_text(text.replace('"title": "Overview"', '"title": "Changed"'))
+    assert folder.dashboard("overview").title == "Changed"
 
 
-def test_dashboards_stand_in_the_order_in_which_somebody_looks() -> None:
+def test_dashboards_are_listed_in_the_order_of_an_investigation() -> None:
     uids = [dashboard.uid for dashboard in Folder(DASHBOARDS).all()]
     assert uids[:2] == ["overview", "requests"]
     assert uids[-2:] == ["load-test", "trace"]
 
 
-def test_a_chart_library_that_is_not_as_published_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_chart_library_with_another_checksum_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "uPlot" in library_file("uplot.iife.min.js")
     library_file.cache_clear()
     monkeypatch.setitem(library._PUBLISHED, "uplot.min.css", "0" * 64)
@@ -226,7 +226,7 @@ def test_a_snapshot_of_an_unavailable_prometheus_reports_it() -> None:
     assert all(away.url in (result.problem or "") for one in answers for result in one.results)
 
 
-def test_a_port_that_is_taken_is_one_line_and_status_2() -> None:
+def test_a_port_in_use_is_one_line_of_error_and_exit_status_2() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         result = CliRunner().invoke(view, ["--port", str(port)])
@@ -236,7 +236,7 @@ def test_a_port_that_is_taken_is_one_line_and_status_2() -> None:
     assert result.stderr.count("\n") == 1
 
 
-def test_a_folder_without_dashboards_is_one_line_and_status_2(tmp_path: Path) -> None:
+def test_a_folder_without_dashboards_is_one_line_of_error_and_exit_status_2(tmp_path: Path) -> None:
     result = CliRunner().invoke(view, ["--dashboards", str(tmp_path)])
     assert result.exit_code == 2
     assert "make dashboards" in result.stderr
@@ -249,7 +249,7 @@ def answers(port: int) -> bool:
         return False
 
 
-def test_ctrl_c_ends_it_without_a_word() -> None:
+def test_ctrl_c_ends_it_silently() -> None:
     port = free_port()
     command = [sys.executable, "-m", "lab", "view", "--port", str(port)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as running:

@@ -1,4 +1,4 @@
-"""The viewer's API for the pages of traces, without a browser, with faked responses of a trace store."""
+"""The viewer's API for its trace pages, without a browser, with fake responses of a trace store."""
 
 import time
 from collections.abc import Iterator
@@ -63,7 +63,7 @@ def test_a_search_finds_requests(client: TestClient[Any], parameters: dict[str, 
     assert [bytes.fromhex(each["traceId"]) for each in answer.json()] == expected
 
 
-def test_a_found_request_has_what_a_row_shows(client: TestClient[Any]) -> None:
+def test_a_search_result_has_all_fields_of_a_row(client: TestClient[Any]) -> None:
     (found,) = client.get("/api/tracing/search", params={"failed": "1"}).json()
     assert found["duration"] == pytest.approx(0.04)
     assert {
@@ -123,7 +123,7 @@ def test_an_unavailable_trace_store_is_reported_with_its_address() -> None:
             assert AWAY in answer.json()["problem"]
 
 
-def test_what_logs_are_asked_of_is_the_first_that_has_them(store: TraceStore) -> None:
+def test_logs_are_queried_from_the_first_store_that_has_them(store: TraceStore) -> None:
     logs = Logs(AWAY, str(store.api.base_url).rstrip("/"))
     assert [line.line for line in logs.query('{service_name="todo"}', time.time() - 60, time.time() + 60)] == [
         "request"
@@ -146,6 +146,6 @@ def test_spans_with_missing_parents_or_cycles_are_shown(store: TraceStore) -> No
     assert sorted(span.span_id for span in shown) == sorted(span.span_id.hex() for span in (one, other, lost))
 
 
-def test_a_port_that_is_free_has_no_traces() -> None:
+def test_a_free_port_has_no_traces() -> None:
     with pytest.raises(TracingError):
         Traces(f"http://127.0.0.1:{free_port()}").routes()

@@ -7,7 +7,10 @@ import subprocess
 from hashlib import sha256
 from pathlib import Path
 
+import psutil
+
 from lab.programs import last_line, run_program
+from lab.stack.leftovers import SAME_START_SECONDS
 from lab.stack.native import Home, StackError, find_postgres, postgres_data, postgres_user
 
 
@@ -16,6 +19,7 @@ def prepare_postgres(home: Home) -> None:
     link, user = home.data / "postgres", postgres_user()
     data = postgres_data(home)
     if (data / "PG_VERSION").exists():
+        _remove_stale_lock(data)
         return
     if user and not _reaches(user, home.data):
         data = Path("/var/lib/glasshouse") / sha256(str(home.path).encode()).hexdigest()[:12]
@@ -37,6 +41,23 @@ def prepare_postgres(home: Home) -> None:
     if data.is_dir() and not any(data.iterdir()):
         data.rmdir()
     new.rename(data)
+
+
+def _remove_stale_lock(data: Path) -> None:
+    """Removes `postmaster.pid` of a server that was killed, if its process id has been reused, as after a reboot.
+
+    PostgreSQL does not start while a process of its user has that id, whatever program it is.
+    """
+    lock = data / "postmaster.pid"
+    try:
+        # the process id, the data directory, and the server's start in unix seconds
+        pid, _, began, *_ = lock.read_text(encoding="utf-8", errors="replace").splitlines()
+        process = psutil.Process(int(pid))
+        is_other = process.create_time() > int(began) + SAME_START_SECONDS and str(data) not in process.cmdline()
+    except (FileNotFoundError, ValueError, psutil.Error):
+        return
+    if is_other:
+        lock.unlink()
 
 
 def _reaches(user: str, directory: Path) -> bool:

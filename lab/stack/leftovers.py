@@ -2,7 +2,9 @@
 
 import os
 import re
+from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,36 +12,60 @@ import psutil
 
 from lab.stack.native import StackError
 
-# supervisord's log line for each process that it starts, in its local time, which is UTC (Supervisor.start)
-SPAWNED = re.compile(r"^(\S+ \S+),\d+ INFO spawned: '(?P<name>[^']+)' with pid (?P<pid>\d{1,9})$", re.MULTILINE)
+# supervisord's log lines for its own start and for each process that it starts, in its local time, which is UTC
+# (Supervisor.start)
+STARTED = re.compile(
+    r"^(?P<time>\S+ \S+),\d+ INFO (?:supervisord started with|spawned: '(?P<name>[^']+)' with) pid (?P<pid>\d{1,9})$",
+    re.MULTILINE,
+)
 # Tolerance between the time in the log and the start of the process. A process that has the same id but started at
 # another time is not ours.
 SAME_START_SECONDS = 3.0
 STOP_SECONDS = 12.0
 
 
+@dataclass(frozen=True)
+class _Start:
+    """A process in supervisord's log: the part, the process id, the start (unix seconds), and supervisord's own id."""
+
+    name: str
+    pid: int
+    began: float
+    supervisor: int
+
+
 def leftovers(log: Path) -> dict[str, list[psutil.Process]]:
     """The running processes that supervisord started according to its log, with their process groups, by part name.
 
-    After the first process of a part has died, others of its process group may still run, such as nginx' workers.
+    After the first process of a part has died, others of its process group may still run, such as nginx' workers. They
+    keep its port, so that its successors end at once: all starts in the log count, not only the last of each part.
     """
-    # the last start of a part in the log overwrites earlier ones
-    starts = {name: (pid, began) for name, pid, began in _spawned(log)}
     groups: dict[int, list[psutil.Process]] = {}
     for process in psutil.process_iter():
         with suppress(psutil.Error, ProcessLookupError):
             if process.status() != psutil.STATUS_ZOMBIE:
                 groups.setdefault(os.getpgid(process.pid), []).append(process)
     found: dict[str, list[psutil.Process]] = {}
-    for name, (pid, began) in starts.items():
-        with suppress(psutil.Error):
-            group = groups.get(pid, [])
-            # the kernel does not reuse a process id while a group has it, so the group is ours or has a newer leader
-            if group and min(process.create_time() for process in group) > began - SAME_START_SECONDS:
-                head = next((process for process in group if process.pid == pid), None)
-                if head is None or head.create_time() < began + SAME_START_SECONDS:
-                    found[name] = group
+    for start in _starts(log):
+        with suppress(psutil.Error, ProcessLookupError):
+            if (group := groups.get(start.pid)) and _is_of(start, group):
+                known = found.setdefault(start.name, [])
+                known.extend(process for process in group if process not in known)
     return found
+
+
+def _is_of(start: _Start, group: list[psutil.Process]) -> bool:
+    """Whether a process group with the id of a start is the one that began with it.
+
+    The kernel does not reuse an id while a process, a group or a session has it, but later. So the group's first
+    process must have started when the log says; without it, the others must be in the session of that supervisord.
+    """
+    if min(process.create_time() for process in group) < start.began - SAME_START_SECONDS:
+        return False
+    first = next((process for process in group if process.pid == start.pid), None)
+    if first is not None:
+        return first.create_time() < start.began + SAME_START_SECONDS
+    return all(os.getsid(process.pid) == start.supervisor for process in group)
 
 
 def stop_leftovers(found: dict[str, list[psutil.Process]]) -> None:
@@ -52,9 +78,12 @@ def stop_leftovers(found: dict[str, list[psutil.Process]]) -> None:
         with suppress(psutil.Error):
             # a paused process does not handle SIGTERM
             process.resume()
-    for group in found.values():
+    ids = {process.pid for process in family}
+    for process in family:
         with suppress(psutil.Error):
-            group[0].terminate()
+            # a running parent stops its own children
+            if process.ppid() not in ids:
+                process.terminate()
     _, alive = psutil.wait_procs(family, timeout=STOP_SECONDS)
     for process in alive:
         with suppress(psutil.Error):
@@ -62,10 +91,10 @@ def stop_leftovers(found: dict[str, list[psutil.Process]]) -> None:
     psutil.wait_procs(alive, timeout=STOP_SECONDS)
 
 
-def _spawned(log: Path) -> list[tuple[str, int, float]]:
-    """Name, process id and start (unix seconds) of every process in the log, oldest first."""
-    starts = []
+def _starts(log: Path) -> Iterator[_Start]:
+    """Every process in the log, oldest first."""
     files = sorted((file for file in log.parent.glob(f"{log.name}.*")), reverse=True)
+    supervisor = 0
     for file in [*files, log]:
         try:
             text = file.read_text(encoding="utf-8", errors="replace")
@@ -73,9 +102,12 @@ def _spawned(log: Path) -> list[tuple[str, int, float]]:
             continue
         except OSError as error:
             raise StackError(f"{file}: {error.strerror}: run as the user who started the stack") from error
-        for line in SPAWNED.finditer(text):
+        for line in STARTED.finditer(text):
+            pid = int(line["pid"])
+            if line["name"] is None:
+                supervisor = pid
+                continue
             # a line that was cut off is not a start
             with suppress(ValueError):
-                began = datetime.strptime(line[1], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
-                starts.append((line["name"], int(line["pid"]), began.timestamp()))
-    return starts
+                began = datetime.strptime(line["time"], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
+                yield _Start(line["name"], pid, began.timestamp(), supervisor)

@@ -1,9 +1,11 @@
 """The native stack is prepared in unusual environments, with the real initdb, nginx and Redis."""
 
+import os
 import shlex
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +17,9 @@ from lab.stack.database import prepare_postgres
 from lab.stack.native import (
     Home,
     check_paths,
+    find_postgres,
     gateway_config,
+    postgres_user,
     processes_config,
     programs,
     redis_config,
@@ -51,6 +55,43 @@ def test_an_interrupted_first_start_is_repeated(home: Home) -> None:
     prepare_postgres(home)
     assert (home.data / "postgres/global").is_dir()
     assert not half.exists()
+
+
+def test_a_database_starts_though_its_lock_names_a_process_of_another_program(home: Home) -> None:
+    """As after a reboot, or in a container that was started again: process ids begin anew."""
+    prepare_postgres(home)
+    user, data = postgres_user() or None, home.data / "postgres"
+    lock = data / "postmaster.pid"
+    serve = [
+        find_postgres("postgres", data),
+        "-D",
+        str(data),
+        "-c",
+        "listen_addresses=",
+        "-c",
+        "unix_socket_directories=",
+    ]
+    with subprocess.Popen(["sleep", "60"], user=user) as other:
+        # an hour ago, a server with that process id was killed
+        lock.write_text(f"{other.pid}\n{data}\n{time.time() - 3600:.0f}\n5433\n\n\n")
+        if user:
+            shutil.chown(lock, user, user)
+        try:
+            refused = subprocess.run(serve, user=user, cwd="/", capture_output=True, text=True, timeout=60, check=False)
+            assert 'lock file "postmaster.pid" already exists' in refused.stderr
+            prepare_postgres(home)
+            assert not lock.exists()
+        finally:
+            other.kill()
+
+
+def test_the_lock_of_a_running_database_is_kept(home: Home) -> None:
+    prepare_postgres(home)
+    data = home.data / "postgres"
+    for content in (f"{os.getpid()}\n{data}\n{time.time() + 60:.0f}\n", "", "x\ny\nz\n"):
+        (data / "postmaster.pid").write_text(content)
+        prepare_postgres(home)
+        assert (data / "postmaster.pid").read_text() == content
 
 
 @pytest.mark.case("path of the clone")

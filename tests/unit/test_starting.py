@@ -1,12 +1,13 @@
 """How `glasshouse up` handles unusual machines before it starts anything."""
 
+import os
 import shlex
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from configparser import RawConfigParser
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -255,19 +256,39 @@ def test_leftovers_of_a_killed_supervisor_are_found_by_its_log_and_stopped(tmp_p
         assert leftovers(log) == {}
 
 
-@pytest.mark.case("supervisor gone")
-def test_workers_that_outlived_their_first_process_are_found_too(tmp_path: Path) -> None:
+@pytest.fixture
+def orphan() -> Iterator[tuple[int, int]]:
+    """Process ids of a first process that was killed, and of its worker, which still runs in the same process group."""
     script = (
         "import subprocess, sys; print(subprocess.Popen(['sleep', '60'], stdout=-3).pid, flush=True); sys.stdin.read()"
     )
-    first = subprocess.Popen([sys.executable, "-c", script], stdin=-1, stdout=-1, start_new_session=True)
-    assert first.stdout
-    worker = int(first.stdout.readline())
+    with subprocess.Popen([sys.executable, "-c", script], stdin=-1, stdout=-1, process_group=0) as first:
+        assert first.stdout
+        worker = psutil.Process(int(first.stdout.readline()))
+        first.kill()
+    try:
+        yield first.pid, worker.pid
+    finally:
+        with suppress(psutil.NoSuchProcess):
+            worker.kill()
+
+
+@pytest.mark.case("supervisor gone")
+def test_workers_that_outlived_their_first_process_are_found_though_others_were_started_since(
+    tmp_path: Path, orphan: tuple[int, int]
+) -> None:
+    first, worker = orphan
+    now = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S},123 INFO"
+    with sleeping() as ended:
+        pass
     log = tmp_path / "supervisord.log"
-    log.write_text(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S},123 INFO spawned: 'gateway' with pid {first.pid}\n")
-    first.kill()
-    first.wait(10)
-    first.stdout.close()
+    started = f"{now} supervisord started with pid {os.getsid(0)}\n"
+    # the second one has ended because the worker of the first has its port
+    spawned = "".join(f"{now} spawned: 'gateway' with pid {pid}\n" for pid in (first, ended.pid))
+    # a group with the same number in the session of another supervisor is not ours
+    log.write_text(f"{now} supervisord started with pid 1\n{spawned}{started}")
+    assert leftovers(log) == {}
+    log.write_text(started + spawned)
     found = leftovers(log)
     assert [process.pid for process in found["gateway"]] == [worker]
     stop_leftovers(found)

@@ -93,12 +93,15 @@ class Supervisor:
     def __init__(self, home: Home) -> None:
         self._home = home
         self._socket = socket_of(home)
-        self._rpc = cast(
-            Any,
-            xmlrpc.client.ServerProxy(
-                "http://127.0.0.1", transport=cast(Any, SupervisorTransport(None, None, f"unix://{self._socket}"))
-            ),
-        )
+
+    @property
+    def _rpc(self) -> Any:
+        """A client of the supervisor's socket, with a connection of its own.
+
+        A connection that was refused once cannot be used again, even after another supervisor has begun to listen.
+        """
+        transport = SupervisorTransport(None, None, f"unix://{self._socket}")
+        return xmlrpc.client.ServerProxy("http://127.0.0.1", transport=cast(Any, transport))
 
     def is_running(self) -> bool:
         """Whether the supervisor answers."""

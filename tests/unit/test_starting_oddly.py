@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -196,6 +197,20 @@ def test_leftovers_of_a_killed_supervisor_are_found_in_another_time_zone(
         monkeypatch.undo()
         time.tzset()
         stop_leftovers(leftovers(made.log))
+
+
+def test_a_supervisor_is_asked_again_after_the_socket_of_a_killed_one_refused(home: Home) -> None:
+    made = Supervisor(home)
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(socket_of(home)))
+    assert not made.is_running()
+    (home.config / "supervisord.conf").write_text(configuration([], home, home.path))
+    made.start()
+    try:
+        wait_for(made.is_running, 20, "the supervisor")
+        assert made.programs() == []
+    finally:
+        made.shut_down()
 
 
 @pytest.mark.parametrize("name", [b"b) T (c", b"T", b"\xff\xfe) T 1", b"(((", b") T"])

@@ -48,6 +48,16 @@ class FakeCluster:
         names = [each["metadata"]["name"] for each in self.state["objects"] if each["kind"] == "Pod"]
         return sorted(name for name in names if name.startswith(of))
 
+    def restart_container(self, pod: str) -> None:
+        """The pod gets another container, and its processes run."""
+        state = self.state
+        (found,) = (each for each in state["objects"] if each["metadata"]["name"] == pod and each["kind"] == "Pod")
+        (container,) = found["status"]["containerStatuses"]
+        container["containerID"] += "-again"
+        container["restartCount"] += 1
+        state["stopped"] = [each for each in state.get("stopped", []) if each != pod]
+        self._write(state)
+
     def calls(self, verb: str) -> list[str]:
         """The calls of kubectl that begin so."""
         return [call for call in self.state["calls"] if call.startswith(verb)]

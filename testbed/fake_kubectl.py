@@ -30,6 +30,9 @@ ROOT = Path(__file__).parents[1]
 LOAD = ROOT / "deploy/kubernetes/components/load"
 OF_LOAD = {"jobs": "Job", "services": "Service", "networkpolicies": "NetworkPolicy"}
 RUN = "glasshouse/run"
+# these pods share their process namespace
+PAUSABLE = {"todo", "redis", "postgres"}
+KILL = re.compile(r"kill -(STOP|CONT) -1")
 MOUNTED = {"alert-rules": "/etc/alerts", "recording-rules": "/etc/prometheus/rules"}
 APPLY = ["--server-side", "--force-conflicts", "--field-manager", "glasshouse", "--filename", "-"]
 
@@ -119,8 +122,13 @@ class Cluster:
                 "creationTimestamp": stamp,
                 "labels": {"app.kubernetes.io/name": name, "app.kubernetes.io/part-of": "glasshouse"},
             },
-            "spec": {},
-            "status": {"phase": "Running", "containerStatuses": [{"ready": True, "restartCount": 0}]},
+            "spec": {"shareProcessNamespace": name in PAUSABLE, "containers": [{"name": name}]},
+            "status": {
+                "phase": "Running",
+                "containerStatuses": [
+                    {"ready": True, "restartCount": 0, "containerID": f"containerd://{self.state['made']}"}
+                ],
+            },
         }
         self.state["objects"].append(pod)
         return pod
@@ -159,6 +167,12 @@ def main(arguments: list[str]) -> None:
     elif verb == "exec" and rest[1:] == ["--container", "redis", "--", "redis-cli", "FLUSHALL"]:
         cluster.find(f"pod/{rest[0]}")
         print("OK")
+    elif verb == "exec" and rest[1:2] == ["--container"] and rest[3:6] == ["--", "sh", "-c"]:
+        signal_all(cluster, rest[0], rest[2], rest[6])
+    elif verb == "exec" and rest[:1] == ["--stdin"] and rest[4:7] == ["--", "sh", "-c"]:
+        cluster.save()
+        stutter(cluster, rest[1], rest[3], rest[7])
+        return
     elif verb == "exec" and rest[1:5] == ["--container", "prometheus", "--", "cat"]:
         cluster.find(f"pod/{rest[0].removeprefix('pod/')}")
         print("".join(cluster.state["files"].get(path, "") for path in rest[5:]), end="")
@@ -294,10 +308,38 @@ def _carry(cluster: Cluster, plan: dict[str, Any], processes: list["subprocess.P
     return 0
 
 
+def signal_all(cluster: Cluster, pod: str, container: str, script: str) -> None:
+    """`exec` of a shell that stops or continues all processes of a pod's container."""
+    found = cluster.find(f"pod/{pod}")
+    what = KILL.fullmatch(script)
+    if not what or container != found["metadata"]["labels"]["app.kubernetes.io/name"]:
+        fail(f"error: unknown exec: {pod} {container} {script}")
+    if (left := cluster.state.get("failing", 0)) > 0:
+        cluster.state["failing"] = left - 1
+        cluster.save()
+        fail("error: Internal error occurred: container is not running")
+    stopped = set(cluster.state.get("stopped", []))
+    cluster.state["stopped"] = sorted(stopped | {pod} if what[1] == "STOP" else stopped - {pod})
+
+
+def stutter(cluster: Cluster, pod: str, container: str, script: str) -> None:
+    """`exec` of a loop in a pod's container that runs until standard input is closed."""
+    found = cluster.find(f"pod/{pod}")
+    if container != found["metadata"]["labels"]["app.kubernetes.io/name"] or not KILL.search(script):
+        fail(f"error: unknown exec: {pod} {container} {script}")
+    if cluster.state.get("failing"):
+        fail("error: Internal error occurred: container is not running")
+    while os.read(sys.stdin.fileno(), 4096):
+        continue
+
+
 def annotate(cluster: Cluster, rest: list[str]) -> None:
-    """`annotate RESOURCE KEY=VALUE --overwrite`."""
+    """`annotate RESOURCE KEY=VALUE --overwrite`, and `annotate pod NAME KEY-`."""
     if rest[0] == "pod":
         rest = [f"pod/{rest[1]}", *rest[2:]]
+    if len(rest) == 2 and rest[1].endswith("-"):
+        cluster.find(rest[0])["metadata"].get("annotations", {}).pop(rest[1][:-1], None)
+        return
     if len(rest) != 3 or rest[2] != "--overwrite":
         fail(f"error: unknown annotate: {' '.join(rest)}")
     key, _, value = rest[1].partition("=")

@@ -3,12 +3,14 @@
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, Queue
@@ -16,6 +18,7 @@ from typing import Any
 
 from lab.programs import run_program
 from lab.settings import ROOT, LabSettings
+from lab.stack import ends_with_parent, pause
 from lab.stack.native import StackError
 
 # set by `glasshouse --kubernetes`, for this command and those that it starts
@@ -37,10 +40,6 @@ KUBECTL_SECONDS = 120
 # the kubelet looks at a ConfigMap once a minute, and at once where its pod has changed
 RULES_SECONDS = 150.0
 RULES = {"alert-rules": ROOT / "alerts/rules", "recording-rules": ROOT / "observability/prometheus/rules"}
-NO_PAUSE = (
-    "on Kubernetes a part cannot be paused: a pod has no such state, SIGSTOP does not reach the first process of a "
-    "container from inside, and a NetworkPolicy only adds to what others allow; kill, restart, stop and start work"
-)
 
 
 class Kubectl:
@@ -111,8 +110,6 @@ class KubernetesStack:
 
     def act(self, action: str, part: str) -> None:
         """Does one of `lab.stack.faults.ACTIONS` to a part. Raises `StackError`."""
-        if action in ("pause", "resume"):
-            raise StackError(f"cannot {action} {part}: {NO_PAUSE}")
         with self._lock:
             # the number of a replica that has gone is that of one that is stopped
             found = self._parts().get(part)
@@ -124,8 +121,17 @@ class KubernetesStack:
         pods = [str(pod["metadata"]["name"]) for pod in found.pods]
         if not pods:
             raise StackError(f"cannot {action} {part}: it has no pod")
+        if action in pause.SIGNALS:
+            with _readable():
+                pause.act(self._kubectl, action, part, found.pods)
+            return
         at_once = ("--grace-period=0", "--force") if action == "kill" else ()
         self._kubectl("delete", "pod", *pods, *at_once, f"--wait={'false' if action == 'kill' else 'true'}")
+
+    def stuttering(self, part: str, every: float, seconds: float) -> AbstractContextManager[None]:
+        """Pauses a part for `seconds`, lets it run for `every` seconds, and so on, during the block."""
+        found = self._parts().get(part)
+        return pause.stuttering(self._kubectl.command, part, found.pods if found else (), every, seconds)
 
     def command(self, part: str, settings: LabSettings) -> list[str]:
         """The command that takes SQL (of `postgres`) or a Redis command (of a node) as its further arguments."""
@@ -213,7 +219,7 @@ def _state(part: Part) -> str:
         containers = pod.get("status", {}).get("containerStatuses", [])
         ready = sum(bool(each["ready"]) for each in containers)
         restarts = sum(int(each["restartCount"]) for each in containers)
-        phase = str(pod.get("status", {}).get("phase", "Unknown")).lower()
+        phase = "paused" if pause.is_paused(pod) else str(pod.get("status", {}).get("phase", "Unknown")).lower()
         said.append(f"{phase} ({pod['metadata']['name']}, {ready} of {len(containers)} ready, {restarts} restarts)")
     return "; ".join(said)
 
@@ -287,26 +293,24 @@ def forwarded(kubectl: Kubectl, part: str) -> Iterator[int]:
         ends.set()
         watching.join(FORWARD_SECONDS)
         for each in running:
-            each.terminate()
-            each.wait()
+            _end(each)
 
 
 def _forward(kubectl: Kubectl, part: str, port: int) -> tuple[subprocess.Popen[str], int]:
     line = kubectl.command(
         "port-forward", "--address", "127.0.0.1", f"service/{part}", f"{port or ''}:{FORWARDED[part]}"
     )
-    try:
-        child = subprocess.Popen(
-            line,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            encoding="utf-8",
-            errors="replace",
-            start_new_session=True,
-        )
-    except FileNotFoundError as error:
-        raise StackError("kubectl is not installed") from error
+    if not shutil.which("kubectl"):
+        raise StackError("kubectl is not installed")
+    child = subprocess.Popen(
+        [sys.executable, "-IS", ends_with_parent.__file__, *line],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+        start_new_session=True,
+    )
     said: Queue[str] = Queue()
 
     def read() -> None:
@@ -326,9 +330,14 @@ def _forward(kubectl: Kubectl, part: str, port: int) -> tuple[subprocess.Popen[s
         if found := re.match(r"Forwarding from 127\.0\.0\.1:(\d+) ", text):
             return child, int(found[1])
         lines += text
-    child.terminate()
-    child.wait()
+    _end(child)
     raise StackError(f"the port of {part} cannot be forwarded: {lines.strip() or 'kubectl says nothing'}")
+
+
+def _end(child: subprocess.Popen[str]) -> None:
+    if child.stdin:
+        child.stdin.close()
+    child.wait()
 
 
 def send_rules(kubectl: Kubectl) -> None:

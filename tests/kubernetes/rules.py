@@ -84,6 +84,8 @@ def confinement(objects: list[Object]) -> Iterator[str]:
         for what in ("hostNetwork", "hostPID", "hostIPC"):
             if spec.get(what):
                 yield f"{each.workload}: {what}"
+        if spec.get("shareProcessNamespace") and len(each.containers) > 1:
+            yield f"{each.workload}: its containers can signal each other's processes, and read their environment"
         for volume in spec.get("volumes", []):
             for kind in volume.keys() - {"name"} - RESTRICTED_VOLUMES:
                 yield f"{each.workload}: volume {volume['name']} is a {kind}"
@@ -271,6 +273,19 @@ def addresses(objects: list[Object]) -> Iterator[str]:
                 yield f"{where}: {name} is not set, and leads to its own pod then"
 
 
+def availability(objects: list[Object]) -> Iterator[str]:
+    """Several pods of the same kind are not evicted together, and are on different machines if there are some."""
+    budgets = of_kind(objects, "PodDisruptionBudget").values()
+    for each in pods(objects):
+        if each.kind not in ("Deployment", "StatefulSet") or each.owner["spec"].get("replicas", 3) < 2:
+            continue
+        if not any(_matches(budget["spec"]["selector"]["matchLabels"], each) for budget in budgets):
+            yield f"{each.workload}: no PodDisruptionBudget"
+        spreads = [c["topologyKey"] for c in each.spec.get("topologySpreadConstraints", [])]
+        if "kubernetes.io/hostname" not in spreads and "podAntiAffinity" not in each.spec.get("affinity", {}):
+            yield f"{each.workload}: its pods may all be on one machine"
+
+
 def sizes(objects: list[Object]) -> Iterator[str]:
     """Every object is small enough for a client-side `kubectl apply`."""
     for each in objects:
@@ -280,7 +295,7 @@ def sizes(objects: list[Object]) -> Iterator[str]:
 
 
 RULES: tuple[Rule, ...] = (
-    images, resources, probes, confinement, labels, references, selectors, addresses, sizes,
+    images, resources, probes, confinement, labels, references, selectors, addresses, availability, sizes,
 )  # fmt: skip
 
 

@@ -84,6 +84,12 @@ BREAKS: dict[str, Callable[[list[Object]], object]] = {
     "todo/todo: keeps capabilities": lambda o: _todo(o)["securityContext"].pop("capabilities"),
     "todo/todo: may gain privileges": lambda o: _todo(o)["securityContext"].pop("allowPrivilegeEscalation"),
     "todo/todo: can write to its root file system": lambda o: _todo(o)["securityContext"].pop("readOnlyRootFilesystem"),
+    "gateway: its containers can signal": lambda o: _pod(o, "Deployment", "gateway").update(shareProcessNamespace=True),
+    "todo: no PodDisruptionBudget": lambda o: _drop(o, "PodDisruptionBudget", "todo"),
+    "alertmanager: its pods may all be on one machine": lambda o: _pod(o, "StatefulSet", "alertmanager").pop(
+        "topologySpreadConstraints"
+    ),
+    "redis: its pods may all be on one machine": lambda o: _pod(o, "StatefulSet", "redis").pop("affinity"),
     "grafana: volume x is a hostPath": lambda o: _pod(o, "Deployment", "grafana")["volumes"].append(
         {"name": "x", "hostPath": {"path": "/"}}
     ),

@@ -1,4 +1,4 @@
-"""Causes a drill's fault on the running stack and ends it, natively and in Docker."""
+"""Causes a drill's fault on the running stack and ends it, natively, in Docker and on Kubernetes."""
 
 import shlex
 import signal
@@ -15,6 +15,7 @@ from functools import partial
 from lab.alerts.drills.definition import Cause
 from lab.settings import PLACE, LabSettings
 from lab.stack.faults import Stack
+from lab.stack.kubernetes import KubernetesStack
 from lab.stack.native import StackError
 
 ENDED_BY = {"pause": "resume", "stop": "start"}
@@ -34,7 +35,11 @@ def caused(stack: Stack, cause: Cause, settings: LabSettings) -> Iterator[None]:
             _each(cause.parts, lambda part: stack.act(cause.do, part))
         elif cause.do == "stutter":
             cleanup.callback(_each, cause.parts, lambda part: _end(stack, "resume", part))
-            cleanup.enter_context(_again(cause.every + cause.pause, lambda wait: _stutter(stack, cause, wait)))
+            if isinstance(stack, KubernetesStack):
+                for part in cause.parts:
+                    cleanup.enter_context(stack.stuttering(part, cause.every, cause.pause))
+            else:
+                cleanup.enter_context(_again(cause.every + cause.pause, lambda wait: _stutter(stack, cause, wait)))
         elif cause.do == "load":
             cleanup.enter_context(load(settings, cause.profile, cause.rate))
         elif cause.do == "sql":

@@ -13,7 +13,7 @@ import click
 from rich.console import Console
 
 from lab.alerts.drills.causes import load
-from lab.alerts.drills.definition import Drill, DrillError, by_fault, load_drills
+from lab.alerts.drills.definition import Drill, DrillError, by_fault, for_way, load_drills
 from lab.alerts.drills.play import OPTIONAL, Outcome, Player
 from lab.alerts.drills.report import shown, summary, write
 from lab.alerts.tuning.command import Duration
@@ -25,6 +25,7 @@ from lab.runs.record import RUNS, run_id
 from lab.settings import SettingError, load_settings
 from lab.stack.events import FaultLog
 from lab.stack.faults import running_stack
+from lab.stack.kubernetes import chosen_cluster
 from lab.stack.native import StackError
 from lab.stack.up import HOME
 
@@ -47,7 +48,7 @@ def drill(alerts: Sequence[str], everything: bool, listed: bool, hold: int, runs
     """
     console = Console(width=None if Console().is_terminal else PLAIN_WIDTH, markup=False)
     try:
-        drills = load_drills()
+        drills = for_way(load_drills(), "kubernetes" if chosen_cluster() else "")
         if listed:
             for name, each in sorted(drills.items()):
                 what = f"{each.cause.do} {each.cause.part}" if each.cause else f"none: {each.cannot}"

@@ -13,7 +13,7 @@ from lab.settings import ROOT
 from lab.yaml_file import read_yaml
 
 FOLDER = ROOT / "alerts" / "drills"
-Way = Literal["native", "docker"]
+Way = Literal["native", "docker", "kubernetes"]
 # The windows of these are longer than a drill, so they may fire because of an earlier drill; they are ignored.
 LONG_MEMORY = frozenset(
     f"{level}Burn{window}" for level in ("Availability", "Latency") for window in ("Medium", "Slow", "VerySlow")
@@ -50,13 +50,21 @@ class Cause(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return ",".join(self.parts) or {"sql": "postgres", "load": "load"}.get(self.do, self.do)
 
 
+class Variation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What differs in a drill on Kubernetes: the fault, the time, and further alerts that may fire."""
+
+    cause: Cause
+    within: str = ""
+    may: list[str] = []
+
+
 class Drill(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One alert's drill, or in `cannot` the reason why it has none.
 
     The alert must fire `within` this time after the cause, and resolve `clears` after the fault ended. `with_it` are
     other alerts that must fire too, `may` those that may. `where` is a label value that the alert must have. `rate` is
     the steady load during the drill, in requests per second. `only` is the only kind of stack that can play it, for the
-    reason in `why`.
+    reason in `why`. `on_kubernetes` replaces the cause there, where another fault is needed for the same alert.
     """
 
     cause: Cause | None = None
@@ -69,6 +77,7 @@ class Drill(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rate: float = 15.0
     only: Way | None = None
     why: str = ""
+    on_kubernetes: Variation | None = None
 
 
 def load_drills(folder: Path = FOLDER) -> dict[str, Drill]:
@@ -86,8 +95,25 @@ def load_drills(folder: Path = FOLDER) -> dict[str, Drill]:
                 raise DrillError(f"alerts/drills/{file.name}: {name} needs either a cause or a reason in `cannot`")
             seconds(drill.within)
             seconds(drill.clears)
+            if drill.on_kubernetes:
+                seconds(drill.on_kubernetes.within or drill.within)
             found[name] = drill
     return found
+
+
+def for_way(drills: Mapping[str, Drill], way: str) -> dict[str, Drill]:
+    """The drills as they are played on a stack of this kind."""
+    if way != "kubernetes":
+        return dict(drills)
+    return {
+        name: _varied(drill, drill.on_kubernetes) if drill.on_kubernetes else drill for name, drill in drills.items()
+    }
+
+
+def _varied(drill: Drill, other: Variation) -> Drill:
+    return msgspec.structs.replace(
+        drill, cause=other.cause, within=other.within or drill.within, may=[*drill.may, *other.may], on_kubernetes=None
+    )
 
 
 def by_fault(drills: Mapping[str, Drill]) -> list[dict[str, Drill]]:
@@ -111,11 +137,14 @@ def expectations(drills: Mapping[str, Drill]) -> Expectations:
             LONG_MEMORY.union(drill.may),
             round(seconds(drill.clears) * 1000),
         )
-        kind = (drill.cause.part, drill.cause.do)
-        before = by_kind.get(kind, Expected(clears=0))
-        # A fault caused by hand has any duration and perhaps no load: what may fire is known, what must fire is not.
-        may = before.may | LONG_MEMORY | {name, *drill.with_it, *drill.may}
-        by_kind[kind] = Expected({}, may, max(before.clears, by_drill[name].clears))
+        for each in (drill, for_way({name: drill}, "kubernetes")[name]):
+            if not each.cause:
+                continue
+            kind = (each.cause.part, each.cause.do)
+            before = by_kind.get(kind, Expected(clears=0))
+            # A fault caused by hand has any duration and perhaps no load: what may fire is known, what must is not.
+            may = before.may | LONG_MEMORY | {name, *each.with_it, *each.may}
+            by_kind[kind] = Expected({}, may, max(before.clears, by_drill[name].clears))
     return Expectations(by_drill, by_kind)
 
 

@@ -153,7 +153,7 @@ def test_a_stutter_is_a_loop_in_the_pod_that_ends_with_the_drill(cluster: FakeCl
     cause = Cause("stutter", ["todo-1", "todo-3"], every=0.4, pause=0.6)
     with caused(stack, cause, LabSettings()):
         wait_for(lambda: len(cluster.calls("exec --stdin")) == 2, what="two loops")
-    assert not [each for each in psutil.Process().children() if "--stdin" in each.cmdline()]
+    assert not _running("--stdin")
     script = stutter_script(0.4, 0.6)
     assert all(each.endswith(script) for each in cluster.calls("exec --stdin"))
     cluster.set(failing=9)

@@ -12,6 +12,8 @@ WORKERS ?= -n 3 --dist loadscope --no-loadscope-reorder
 # publishes the gateway on ::1 too, if the machine has it and COMPOSE_FILE is not set
 COMPOSE_FILES = $(if $(COMPOSE_FILE),,$(shell grep -q '^0\{31\}1 ' /proc/net/if_inet6 2>/dev/null && \
 	echo -f compose.yaml $(addprefix -f ,$(wildcard compose.override.yaml)) -f compose.ipv6.yaml))
+IS_PODMAN = docker --version 2>/dev/null | grep -qi podman
+HAS_DOCKER = ! $(IS_PODMAN) && docker info >/dev/null 2>&1
 # packages that only the tests need
 TEST_PACKAGES := chromium chromium-driver wrk pgbouncer
 
@@ -25,8 +27,10 @@ help: ## This list
 
 # --- the stack
 up: ## Start the whole stack with Docker
-	@if docker --version 2>/dev/null | grep -qi podman; then \
+	@if $(IS_PODMAN); then \
 		echo "up: docker is Podman here, which is not supported: use Docker Engine, or make native" >&2; exit 2; fi
+	@docker compose version --short | grep -Eq '^v?(2\.[1-9][0-9]|[3-9]|[1-9][0-9])\.' || { \
+		echo "up: needs Docker Compose 2.10 or newer (docker compose version): update it, or make native" >&2; exit 2; }
 	docker compose $(COMPOSE_FILES) up -d --build --wait $(SERVICES)
 	@for part in "gateway 5000 API" "grafana 3000 Grafana" "prometheus 9090 Prometheus" "desk 8060 inbox"; do \
 		set -- $$part; address=$$(docker compose port $$1 $$2 2>/dev/null) && printf '%-11s http://127.0.0.1:%s\n' $$3 $${address##*:}; \
@@ -36,24 +40,25 @@ native: install ## Start the same stack without Docker (Debian or Ubuntu)
 	@$(BIN)/glasshouse up
 
 demo: venv ## First look: start the stack (with Docker if available, else native), put it under load, print the addresses
-	@if docker info >/dev/null 2>&1 && docker compose version >/dev/null 2>&1; then \
+	@if $(HAS_DOCKER) && docker compose version >/dev/null 2>&1; then \
 		echo "demo: starting the stack with Docker; the first time, images are fetched and built"; \
 		$(MAKE) --no-print-directory up; \
 	else echo "demo: starting the stack without Docker"; $(MAKE) --no-print-directory native; fi
 	@echo "demo: running a minute of load; open the dashboards meanwhile"
-	@$(BIN)/glasshouse load || \
-		echo "demo: the service levels were missed, which can happen on a small or busy machine; see the report"
+	@$(BIN)/glasshouse load || if [ $$? = 1 ]; then \
+		echo "demo: the load test missed a check, which can happen on a small or busy machine: see above, and the report"; \
+		else echo "demo: the load test could not run: see above"; fi
 	@echo "demo: the stack is still running ('make down' stops it). Addresses ('glasshouse look --open' opens the dashboards):"
 	@$(BIN)/glasshouse look --offer
 
 down: ## Stop the stack, native or Docker
 	@if [ -x $(BIN)/glasshouse ]; then $(BIN)/glasshouse down; fi
-	@if docker info >/dev/null 2>&1; then docker compose --profile '*' down --remove-orphans; fi
+	@if $(HAS_DOCKER); then docker compose --profile '*' down --remove-orphans; fi
 
 clean: down ## Stop the stack, and delete its data
 	@if [ -L .stack/data/postgres ]; then rm -rf "$$(readlink .stack/data/postgres)"; fi
 	rm -rf .stack runs benchmarks/results
-	@if docker info >/dev/null 2>&1; then docker compose --profile '*' down --volumes --remove-orphans; fi
+	@if $(HAS_DOCKER); then docker compose --profile '*' down --volumes --remove-orphans; fi
 
 k8s-up: ## Apply deploy/kubernetes/overlays/small (OVERLAY=production for another) to kubectl's cluster, and wait for it
 	@deploy/kubernetes/up.sh up $(OVERLAY)

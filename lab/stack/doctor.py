@@ -6,7 +6,7 @@ import resource
 import shutil
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -14,18 +14,19 @@ import click
 import psutil
 
 from lab.programs import run_program
-from lab.settings import ROOT, START_NATIVE, STOP, LabSettings, SettingError, env_settings, load_settings
+from lab.settings import PLACE, ROOT, START_NATIVE, STOP, LabSettings, SettingError, env_settings, load_settings
 from lab.stack.leftovers import leftovers
-from lab.stack.native import INSTALL, Home, StackError, check_paths, find, find_postgres, postgres_data
-from lab.stack.ports import check_ports
+from lab.stack.native import INSTALL, NEEDED, Home, StackError, check_paths, find, find_postgres, postgres_data
+from lab.stack.ports import check_ports, check_published_ports
 from lab.stack.supervisor import Supervisor
 
 Level = Literal["ok", "warn", "error"]
 # the oldest tested versions
 OLDEST = {"redis-server": (7, 0), "nginx": (1, 22), "prometheus": (2, 42)}
 OLDEST_ENGINE = (20, 10)
-OLDEST_COMPOSE = (2, 0)
-FILES, DISK_BYTES, MEMORY_BYTES = 1024, 1 << 30, 2 << 30
+# older ones cannot read compose.yaml (`${NAME:+text}`), or wait for ever for a container that has done its work
+OLDEST_COMPOSE = (2, 10)
+FILES, DISK_BYTES, MEMORY_BYTES, DOCKER_MEMORY_BYTES = 1024, 1 << 30, 2 << 30, 3 << 30
 
 
 @dataclass(frozen=True)
@@ -86,12 +87,37 @@ def docker_findings() -> Iterator[Finding]:
     compose = _version(_output("docker", "compose", "version", "--short"))
     if not compose:
         yield Finding("error", "`docker compose` is not installed", "install the Compose v2 plugin")
+        return
+    finding = _old_or_ok("Docker Compose", compose, OLDEST_COMPOSE)
+    yield replace(finding, level="error") if finding.level == "warn" else finding
+    yield from _docker_settings()
+    memory = _output("docker", "info", "--format", "{{.MemTotal}}").strip()
+    if memory.isdecimal() and int(memory) < DOCKER_MEMORY_BYTES:
+        yield Finding("warn", f"Docker has {int(memory) >> 20} MB of memory", "the stack takes about 2 GB")
+
+
+def _docker_settings() -> Iterator[Finding]:
+    try:
+        settings = load_settings()
+    except SettingError as error:
+        yield Finding("error", str(error))
+        return
+    try:
+        # any output is the id of a container
+        if run_program(["docker", "compose", "ps", "--quiet"], cwd=PLACE, timeout=10).stdout.strip():
+            yield Finding("ok", "the stack is running in Docker")
+            return
+        check_published_ports(settings)
+    except (OSError, subprocess.TimeoutExpired):
+        return
+    except StackError as error:
+        yield Finding("error", str(error))
     else:
-        yield _old_or_ok("Docker Compose", compose, OLDEST_COMPOSE)
+        yield Finding("ok", "all ports are free")
 
 
 def _programs(home: Home) -> Iterator[Finding]:
-    for name in ("redis-server", "redis-cli", "nginx", "prometheus"):
+    for name, *_ in NEEDED:
         try:
             program = find(name)
         except StackError:

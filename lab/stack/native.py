@@ -22,6 +22,19 @@ from lab.stack.loopback import has_ipv6_loopback
 INSTALL = f"run {Path(__file__).with_name('install.sh')}" + ("" if IS_INSTALLED else f" ({START_NATIVE} does)")
 # a stack from the wheel runs in any folder, so Python must not import modules from there
 SAFE_PATH = {"PYTHONSAFEPATH": "1"} if IS_INSTALLED else {}
+# the programs of the distribution's packages, each by its names there and elsewhere; PostgreSQL's are not on PATH
+NEEDED = (
+    ("redis-server",),
+    ("redis-cli",),
+    ("nginx",),
+    ("prometheus",),
+    ("prometheus-alertmanager", "alertmanager"),
+    ("prometheus-redis-exporter", "redis_exporter"),
+    ("prometheus-nginx-exporter", "nginx-prometheus-exporter"),
+    ("prometheus-postgres-exporter", "postgres_exporter"),
+    ("prometheus-node-exporter", "node_exporter"),
+    ("prometheus-process-exporter", "process-exporter"),
+)
 REPLICAS = 3
 REDIS_NODES = 6
 # where Debian and Ubuntu install PostgreSQL's programs, by major version
@@ -103,8 +116,9 @@ def check_paths(home: Home) -> None:
             )
 
 
-def find(*names: str) -> str:
-    """The path of the first of these programs that is installed. Raises `StackError`."""
+def find(program: str) -> str:
+    """The path of a program of `NEEDED`, under any of its names, or of another one. Raises `StackError`."""
+    names = next((names for names in NEEDED if program in names), (program,))
     for name in names:
         found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
         if found:
@@ -357,7 +371,7 @@ def programs(settings: LabSettings, home: Home, chosen: Mapping[str, str]) -> li
     found.append(
         Program(
             "alertmanager",
-            f"{find('prometheus-alertmanager', 'alertmanager')} --config.file={config}/alertmanager.yml"
+            f"{find('prometheus-alertmanager')} --config.file={config}/alertmanager.yml"
             f" --storage.path={data}/alertmanager --web.listen-address=127.0.0.1:{settings.alertmanager_port}"
             f" --cluster.listen-address= --web.external-url={settings.url('alertmanager')}",
             f"{settings.url('alertmanager')}/-/ready",
@@ -424,30 +438,29 @@ def _exporters(settings: LabSettings, home: Home) -> list[Program]:
     return [
         exporter(
             "redis-exporter",
-            f"{find('prometheus-redis-exporter', 'redis_exporter')} -redis.addr= -web.listen-address=127.0.0.1:{redis}",
+            f"{find('prometheus-redis-exporter')} -redis.addr= -web.listen-address=127.0.0.1:{redis}",
             redis,
         ),
         exporter(
             "gateway-exporter",
-            f"{find('prometheus-nginx-exporter', 'nginx-prometheus-exporter')} --nginx.scrape-uri={status}"
-            f" --nginx.timeout=2s {listen}{gateway}",
+            f"{find('prometheus-nginx-exporter')} --nginx.scrape-uri={status} --nginx.timeout=2s {listen}{gateway}",
             gateway,
         ),
         exporter(
             "postgres-exporter",
-            f"{find('prometheus-postgres-exporter', 'postgres_exporter')} {listen}{postgres}",
+            f"{find('prometheus-postgres-exporter')} {listen}{postgres}",
             postgres,
             DATA_SOURCE_NAME=f"postgresql://todo@127.0.0.1:{settings.postgres_port}/todo?sslmode=disable",
         ),
         exporter(
             "host-exporter",
-            f"{find('prometheus-node-exporter', 'node_exporter')} --collector.disable-defaults --collector.cpu"
+            f"{find('prometheus-node-exporter')} --collector.disable-defaults --collector.cpu"
             f" --collector.meminfo --collector.pressure {listen}{settings.host_exporter_port}",
             settings.host_exporter_port,
         ),
         exporter(
             "process-exporter",
-            f"{find('prometheus-process-exporter', 'process-exporter')}"
+            f"{find('prometheus-process-exporter')}"
             f" -config.path={quote(str(home.config))}/processes.yml"
             " -recheck -threads=false -gather-smaps=false"
             f" -web.listen-address=127.0.0.1:{settings.process_exporter_port}",

@@ -1,7 +1,7 @@
 """The ports that the native stack listens on, and whether they are free."""
 
 import socket
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import fields
 
 from lab.settings import LabSettings
@@ -17,6 +17,8 @@ COUNTS = {"todo": REPLICAS, "metrics": REPLICAS, "redis": REDIS_NODES}
 OPTIONAL = {"grafana", "viewer", "loki", "locust"}
 # settings whose name differs from that of their part
 PARTS = {"tempo_grpc": "tempo"}
+# parts whose port compose.yaml publishes
+PUBLISHED = ("gateway", "prometheus", "alertmanager", "desk", "grafana", "tempo", "otlp", "loki")
 # parts that also listen on ::1, if this machine has it
 BOTH_LOOPBACKS = {"gateway"}
 
@@ -26,8 +28,17 @@ def check_ports(settings: LabSettings, programs: Collection[str]) -> None:
 
     `programs` are the names of the parts that will run. The message has every port and its setting.
     """
+    _check(settings, _wanted(settings, programs))
+
+
+def check_published_ports(settings: LabSettings) -> None:
+    """`check_ports` for the ports that Docker publishes on this machine."""
+    _check(settings, ((getattr(settings, f"{part}_port"), f"{part.upper()}_PORT") for part in PUBLISHED))
+
+
+def _check(settings: LabSettings, ports: Iterable[tuple[int, str]]) -> None:
     wanted: dict[int, str] = {}
-    for port, name in _wanted(settings, programs):
+    for port, name in ports:
         if port > HIGHEST:
             raise StackError(
                 f"{name}={getattr(settings, name.lower())}: would need port {port}, but {HIGHEST} is the highest"

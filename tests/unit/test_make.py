@@ -1,0 +1,118 @@
+"""What `make up`, `make demo` and `make down` do and print, with stubs for Docker and for the command `glasshouse`."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from lab.stack.doctor import OLDEST_COMPOSE
+
+# compose's own version differs from the engine's
+DOCKER = """#!/bin/sh
+case "$*" in
+--version) echo "$SAYS" ;;
+info) exit "$INFO" ;;
+"compose version"*) echo "$COMPOSE" ;;
+*) echo "docker $*" ;;
+esac
+"""
+GLASSHOUSE = """#!/bin/sh
+echo "glasshouse $*"
+if [ "$1" = load ]; then exit "$LOAD"; fi
+"""
+ENGINE = {"SAYS": "Docker version 20.10.24", "INFO": "0", "COMPOSE": "2.40.3-3", "LOAD": "0"}
+NO_DOCKER = {"INFO": "1"}
+PODMAN = {"SAYS": "podman version 4.3.1"}
+
+
+@pytest.fixture
+def clone(root: Path, tmp_path: Path) -> Path:
+    """The repository, with an environment and an install script that are stubs."""
+    for name in ("Makefile", "gateway", "redis", "observability", "compose.yaml", "compose.ipv6.yaml"):
+        (tmp_path / name).symlink_to(root / name)
+    for name in ("requirements/lab.txt", "pyproject.toml", ".venv/lab"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    for name, text in (
+        ("bin/docker", DOCKER),
+        (".venv/bin/glasshouse", GLASSHOUSE),
+        ("lab/stack/install.sh", "#!/bin/sh\n"),
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    return tmp_path
+
+
+def make(clone: Path, target: str, **changed: str) -> subprocess.CompletedProcess[str]:
+    """Runs a target; `changed` are variables of the stubs."""
+    environment = {**os.environ, **ENGINE, **changed, "PATH": f"{clone}/bin:{os.environ['PATH']}"}
+    # a make that runs the tests passes its own options on
+    environment = {name: value for name, value in environment.items() if not name.startswith("MAKE")}
+    return subprocess.run(["make", target], cwd=clone, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("load", "verdict"),
+    [
+        ("0", []),
+        (
+            "1",
+            [
+                "demo: the load test missed a check, which can happen on a small or busy machine: see above, and the"
+                + " report"
+            ],
+        ),
+        ("2", ["demo: the load test could not run: see above"]),
+    ],
+)
+def test_a_demo_says_what_it_does_and_ends_well(clone: Path, load: str, verdict: list[str]) -> None:
+    done = make(clone, "demo", **NO_DOCKER, LOAD=load)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        "demo: starting the stack without Docker",
+        "glasshouse up",
+        "demo: running a minute of load; open the dashboards meanwhile",
+        "glasshouse load",
+        *verdict,
+        "demo: the stack is still running ('make down' stops it). Addresses ('glasshouse look --open' opens the"
+        + " dashboards):",
+        "glasshouse look --offer",
+    ]
+
+
+def test_a_demo_starts_docker_if_its_engine_answers(clone: Path) -> None:
+    done = make(clone, "demo")
+    assert done.returncode == 0, done.stderr
+    assert "demo: starting the stack with Docker; the first time, images are fetched and built" in done.stdout
+    assert "up -d --build --wait" in done.stdout
+    assert "glasshouse up" not in done.stdout
+
+
+def test_podman_is_refused_in_a_line_and_a_demo_does_without_it(clone: Path) -> None:
+    up = make(clone, "up", **PODMAN)
+    assert up.returncode == 2
+    assert up.stderr.splitlines()[0] == (
+        "up: docker is Podman here, which is not supported: use Docker Engine, or make native"
+    )
+    assert up.stdout == ""
+    assert "glasshouse up" in make(clone, "demo", **PODMAN).stdout
+    assert make(clone, "down", **PODMAN).stdout == "glasshouse down\n"
+
+
+@pytest.mark.parametrize(
+    ("version", "works"),
+    [("2.9.0", False), ("v2.0.1", False), ("1.29.2", False), ("", False)]
+    + [(each, True) for each in ("2.10.2", "v2.26.1", "2.40.3-3", "5.0.1", "10.0.0")],
+)
+def test_a_compose_that_is_too_old_is_refused_in_a_line(clone: Path, version: str, works: bool) -> None:
+    up = make(clone, "up", COMPOSE=version)
+    assert ("docker compose" in up.stdout, up.returncode) == (works, 0 if works else 2)
+    oldest = ".".join(map(str, OLDEST_COMPOSE))
+    line = f"up: needs Docker Compose {oldest} or newer (docker compose version): update it, or make native"
+    assert works or up.stderr.splitlines()[0] == line
+
+
+def test_the_readme_names_the_oldest_compose(root: Path) -> None:
+    assert f"Compose from {'.'.join(map(str, OLDEST_COMPOSE))} on" in (root / "README.md").read_text()

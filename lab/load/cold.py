@@ -34,14 +34,14 @@ def empty_cache(settings: LabSettings, host: str) -> None:
     if cluster is not None and host in (GATEWAY, settings.url("gateway")):
         done = _emptied_in_cluster(cluster, settings)
     elif name == INSIDE:
-        # outside of the Compose network, these names may be somebody else's
+        # only inside the Compose network, because elsewhere these names could belong to other servers
         done = _emptied([(f"redis-{node + 1}", 6379) for node in range(NODES)])
     elif not addresses_of(name) <= local_addresses():
         raise CannotRunError(f"{name} is not this machine: cold-cache empties only the cache of the stack here")
     elif Supervisor(HOME).is_running():
         done = _emptied([("127.0.0.1", settings.redis_port + node) for node in range(NODES)])
     else:
-        # without a native stack, other processes may listen on its ports
+        # not by port, because without a native stack other processes may listen on its ports
         done = _emptied_by_compose()
     if not done:
         raise CannotRunError(f"no Redis Cluster to empty: cold-cache needs the whole stack, {START}")
@@ -57,7 +57,7 @@ def _emptied_in_cluster(cluster: KubernetesStack, settings: LabSettings) -> bool
 
 
 def _emptied(nodes: Sequence[Address]) -> bool:
-    # a replica refuses the command, and gets it from its primary
+    # a Redis replica rejects the command, and receives it from its primary
     return sum(_flush(node) for node in nodes) >= NODES // 2
 
 

@@ -18,27 +18,27 @@ from lab.runs.tally import Kind
 
 CONNECT_SECONDS = 5.0
 CHUNK_BYTES = 1 << 16
-# of a body, also after decompression: the largest page of tasks has some 100 KB
+# limit of a body, also after decompression; the largest page of tasks has about 100 KB
 MOST_BODY_BYTES = 16 << 20
 # Methods that may be retried if a connection was closed while idle (RFC 9110, 9.2.2).
 IDEMPOTENT = frozenset({"GET", "DELETE"})
 FIRST_FINAL = 200
-# not gevent's, which would go through its event loop although this poll does not wait
+# the original poll: gevent's would switch to its event loop, although this poll does not wait
 _poll = gevent.monkey.get_original("select", "poll")
 
 
 class FailedRequestError(Exception):
-    """No complete response. `kind` is the reason, the message gives details."""
+    """A request without a complete, correct response. `kind` is the reason, the message has details."""
 
-    def __init__(self, kind: Kind | str, seen: str, status: int = 0) -> None:
-        super().__init__(seen)
+    def __init__(self, kind: Kind | str, details: str, status: int = 0) -> None:
+        super().__init__(details)
         self.kind = kind
         self.status = status
 
 
 @dataclass
 class Sent:
-    """How many times a request was written to a connection."""
+    """Counts how many times a request was written to a connection."""
 
     times: int = 0
 
@@ -71,9 +71,10 @@ class Connection:
             self._socket = None
 
     def ask(self, method: str, path: str, body: bytes, headers: str, deadline: float, sent: Sent) -> Answer:
-        """The complete response by `deadline` (`time.perf_counter`). Raises `FailedRequestError`.
+        """Sends a request and returns the complete response. Raises `FailedRequestError`, at the latest at `deadline`.
 
-        `headers` are lines that end in CRLF. `sent` counts each write, including failed ones.
+        `deadline` is a time of `time.perf_counter`, `headers` are lines that end in CRLF. `sent` counts each write,
+        including failed ones.
         """
         length = f"Content-Length: {len(body)}\r\nContent-Type: application/json\r\n" if body else ""
         request = (
@@ -95,15 +96,15 @@ class Connection:
             raise
 
     def _open(self, deadline: float) -> bool:
-        """Opens the connection if necessary. Whether it was open already."""
+        """Opens the connection if necessary, and returns whether it was already open."""
         if self._socket is not None and not _is_readable(self._socket):
             return True
-        # readable before a request was sent: the server has closed it, or sent unsolicited data
+        # readable although no request is outstanding: the server has closed it, or sent unsolicited data
         self.close()
         connection = gevent.socket.socket(self._address.family, gevent.socket.SOCK_STREAM)
         try:
             connection.setsockopt(gevent.socket.IPPROTO_TCP, gevent.socket.TCP_NODELAY, 1)
-            connection.settimeout(min(CONNECT_SECONDS, _left(deadline)))
+            connection.settimeout(min(CONNECT_SECONDS, _remaining(deadline)))
             if self._address.source:
                 connection.bind((self._address.source, 0))
             connection.connect(self._address.socket_address)
@@ -117,10 +118,10 @@ class Connection:
         answer = _Parser(method)
         try:
             sent.times += 1
-            self._socket.settimeout(_left(deadline))
+            self._socket.settimeout(_remaining(deadline))
             self._socket.sendall(request)
             while not (answer.message_complete and answer.get_code() >= FIRST_FINAL):
-                self._socket.settimeout(_left(deadline))
+                self._socket.settimeout(_remaining(deadline))
                 data = self._socket.recv(CHUNK_BYTES)
                 answer.received += len(data)
                 answer.feed(data)
@@ -129,19 +130,19 @@ class Connection:
                 if not data:
                     break
         except TimeoutError as error:
-            seen = f"{answer.received} bytes by then" if answer.received else "not a byte"
-            raise FailedRequestError(Kind.TIMEOUT, seen, answer.status) from error
+            details = f"{answer.received} bytes received" if answer.received else "nothing received"
+            raise FailedRequestError(Kind.TIMEOUT, details, answer.status) from error
         except HTTPParseError as error:
-            # empty data tells the parser that the connection has ended
+            # empty data signals the end of the connection to the parser
             kind = Kind.MALFORMED if data else Kind.TRUNCATED
-            raise FailedRequestError(kind, answer.seen(str(error)), answer.status) from error
+            raise FailedRequestError(kind, answer.describe(str(error)), answer.status) from error
         except OSError as error:
             kind = Kind.TRUNCATED if answer.received else Kind.CLOSED
-            raise FailedRequestError(kind, answer.seen(str(error)), answer.status) from error
+            raise FailedRequestError(kind, answer.describe(str(error)), answer.status) from error
         if not answer.received:
-            raise FailedRequestError(Kind.CLOSED, "not a byte came")
+            raise FailedRequestError(Kind.CLOSED, "nothing received")
         if not answer.message_complete:
-            raise FailedRequestError(Kind.TRUNCATED, answer.seen("connection closed"), answer.status)
+            raise FailedRequestError(Kind.TRUNCATED, answer.describe("connection closed"), answer.status)
         if answer.should_close():
             self.close()
         return Answer(answer.get_code(), answer, decoded(bytes(answer.body), answer))
@@ -160,14 +161,14 @@ class _Parser(HTTPResponse):
         """The status; 0 before the headers are complete."""
         return int(self.get_code()) if self.headers_complete else 0
 
-    def seen(self, end: str) -> str:
+    def describe(self, end: str) -> str:
         """What was received of the response, for error messages."""
         length = self.get("content-length") if self.headers_complete else None
         of = f" of {length}" if length else ""
         return f"{end.lower()}; status {self.status or '-'}, {len(self.body)}{of} bytes of the body"
 
     def _on_body(self, buf: bytearray) -> None:
-        # what is beyond the limit is not kept
+        # the rest of a too large body is discarded
         if len(self.body) <= MOST_BODY_BYTES:
             self.body += buf
 
@@ -179,7 +180,7 @@ def decoded(body: bytes, headers: Any) -> bytes:
     codings = headers.get("content-encoding") or ""
     for coding in reversed([each.strip().lower() for each in str(codings).split(",") if each.strip()]):
         try:
-            body = _without(coding, body)
+            body = _decompress(coding, body)
             if len(body) > MOST_BODY_BYTES:
                 raise FailedRequestError(
                     Kind.TOO_LARGE, f"more than {MOST_BODY_BYTES} bytes after decompression", headers.get_code()
@@ -189,29 +190,29 @@ def decoded(body: bytes, headers: Any) -> bytes:
     return body
 
 
-def _without(coding: str, body: bytes) -> bytes:
+def _decompress(coding: str, body: bytes) -> bytes:
     if coding == "identity":
         return body
     if coding == "br":
-        return _without_brotli(body)
+        return _decompress_brotli(body)
     if coding not in ("gzip", "x-gzip", "deflate"):
-        raise ValueError("was not asked for")
+        raise ValueError("not in Accept-Encoding")
     # 32: detects gzip or zlib by the header
     inflating = zlib.decompressobj(32 + zlib.MAX_WBITS)
     text = inflating.decompress(body, MOST_BODY_BYTES + 1)
     if len(text) > MOST_BODY_BYTES:
         return text
     if not inflating.eof or inflating.unused_data:
-        raise ValueError("does not end where it should")
+        raise ValueError("truncated, or followed by other data")
     return text
 
 
-def _without_brotli(body: bytes) -> bytes:
-    """The decompressed body, or what is more than the limit of it."""
+def _decompress_brotli(body: bytes) -> bytes:
+    """The decompressed body, or more bytes of it than the limit."""
     inflating = brotli.Decompressor()
     text: bytes = inflating.process(body, output_buffer_limit=MOST_BODY_BYTES + 1)
     if len(text) <= MOST_BODY_BYTES and not inflating.is_finished():
-        raise ValueError("does not end where it should")
+        raise ValueError("truncated, or followed by other data")
     return text
 
 
@@ -221,8 +222,8 @@ def _is_readable(connection: Any) -> bool:
     return bool(poll.poll(0))
 
 
-def _left(deadline: float) -> float:
-    left = deadline - time.perf_counter()
-    if left <= 0:
-        raise TimeoutError("no time is left")
-    return left
+def _remaining(deadline: float) -> float:
+    remaining = deadline - time.perf_counter()
+    if remaining <= 0:
+        raise TimeoutError("the deadline has passed")
+    return remaining

@@ -20,16 +20,17 @@ from lab.runs.tally import Failure, Tally, service_levels
 DRAIN_SECONDS = ANSWER_SECONDS + GRACE_SECONDS + 4.0
 # Workers report every second; one that has not for this long is lost.
 SILENCE_SECONDS = 4.0
-STOOD_STILL_SECONDS = 0.5
-LOST = "sent by no one, since their worker was lost"
+# If two iterations of the loop that waits for workers are further apart, this process was stalled.
+STALL_SECONDS = 0.5
+LOST = "not sent or not reported, because their worker was lost"
 
 
 class WorkerLostError(Exception):
-    """A worker was lost and the load must end then, or none is left."""
+    """A worker was lost, and the load must end: because of `ends_on_worker_loss`, or because no worker is left."""
 
 
 class Coordinator:
-    """Runs in Locust's master process, or in the only process."""
+    """Runs in Locust's master process, or in the only process of a load without worker processes."""
 
     def __init__(self, plan: Plan, runner: LocalRunner | MasterRunner, output: Output) -> None:
         self._plan = plan
@@ -39,118 +40,118 @@ class Coordinator:
         self._round: Round | None = None
         self._round_began = 0.0
         self._began = 0.0
-        self._gathered = Sample()
-        self._of_round = Sample()
-        self._workers: dict[str, _Seen] = {}
+        self._unreported = Sample()
+        self._round_total = Sample()
+        self._workers: dict[str, _WorkerState] = {}
         self._lost: list[str] = []
         self._is_stopped = False
-        self._ends_for = ""
+        self._end_reason = ""
         runner.register_message("sample", self._on_sample)
-        self._telling = runner.greenlet.spawn(self._tell)
+        self._reporting = runner.greenlet.spawn(self._report)
 
-    def play(self) -> End:
+    def run(self) -> End:
         """Runs all rounds. Raises `WorkerLostError`."""
         clients = [c.id for c in self._runner.clients.all] if isinstance(self._runner, MasterRunner) else [None]
         now = self._began = time.perf_counter()
-        self._workers = {client or "local": _Seen(index, client, now) for index, client in enumerate(clients)}
+        self._workers = {client or "local": _WorkerState(index, client, now) for index, client in enumerate(clients)}
         rounds = self._search.rounds()
         phases = next(rounds)
         number = 0
         while not self._is_stopped:
             number += 1
-            outcome = self._play(number, phases, time.perf_counter() - self._began)
+            outcome = self._run_round(number, phases, time.perf_counter() - self._began)
             if self._is_stopped:
                 break
             try:
                 phases = rounds.send(outcome)
             except StopIteration:
                 break
-        # what `play` returns or raises is the last message
-        self._telling.kill()
-        self._tell_once()
-        if self._ends_for:
-            raise WorkerLostError(self._ends_for)
+        # the caller writes what `run` returns or raises, as the last message
+        self._reporting.kill()
+        self._report_once()
+        if self._end_reason:
+            raise WorkerLostError(self._end_reason)
         return End(self._search.held, self._search.collapsed)
 
     def stop(self) -> None:
-        """Stops the workers. `play` returns when they have reported all outcomes."""
+        """Stops the workers. `run` returns when they have reported all outcomes."""
         self._is_stopped = True
         for worker in self._present():
             self._runner.send_message(STOP, {}, worker.client)
 
-    def _play(self, number: int, phases: list[Phase], began: float) -> Outcome:
-        self._of_round = Sample()
+    def _run_round(self, number: int, phases: list[Phase], began: float) -> Outcome:
+        self._round_total = Sample()
         self._round_began = time.perf_counter()
-        players = self._present()
-        for index, worker in enumerate(players):
+        workers = self._present()
+        for index, worker in enumerate(workers):
             worker.begin(self._round_began)
-            self._round = Round(self._plan, number, began, phases, index, len(players))
+            self._round = Round(self._plan, number, began, phases, index, len(workers))
             self._runner.send_message("round", {"json": encode(self._round).decode()}, worker.client)
         deadline = self._round_began + sum(phase.seconds for phase in phases) + DRAIN_SECONDS
-        looked = self._round_began
-        while waiting := [each for each in players if not each.is_lost and each.finished < number]:
+        last_look = self._round_began
+        while waiting := [each for each in workers if not each.is_lost and each.finished < number]:
             now = time.perf_counter()
-            # this process itself was stalled, and received no reports
-            stood_still, looked = now - looked, now
+            # while this process itself was stalled, it received no reports
+            stalled, last_look = now - last_look, now
             for worker in waiting:
-                worker.heard += stood_still if stood_still > STOOD_STILL_SECONDS else 0.0
-                is_silent = worker.client is not None and now - worker.heard > SILENCE_SECONDS
+                worker.last_report += stalled if stalled > STALL_SECONDS else 0.0
+                is_silent = worker.client is not None and now - worker.last_report > SILENCE_SECONDS
                 if is_silent or now > deadline:
-                    self._lose(worker, players.index(worker))
+                    self._lose(worker, workers.index(worker))
             gevent.sleep(0.02)
         self._count_lost()
         for worker in self._workers.values():
             worker.due = None
         seconds = time.perf_counter() - self._round_began
-        tallies = self._of_round.tallies
-        is_met = service_levels(tallies).met and not any(worker.is_lost for worker in players)
+        tallies = self._round_total.tallies
+        is_met = service_levels(tallies).met and not any(worker.is_lost for worker in workers)
         return Outcome(is_met, sum(each.answered for each in tallies) / seconds)
 
-    def _present(self) -> list["_Seen"]:
+    def _present(self) -> list["_WorkerState"]:
         return [worker for worker in self._workers.values() if not worker.is_lost]
 
-    def _lose(self, worker: "_Seen", index: int) -> None:
-        """Counts the worker's remaining arrivals of this round as dropped; goes on, or ends the load."""
-        order = self._round
-        if worker.is_lost or order is None:
+    def _lose(self, worker: "_WorkerState", index: int) -> None:
+        """Marks a worker as lost, and ends the load if it must end then."""
+        current = self._round
+        if worker.is_lost or current is None:
             return
-        worker.lose(share_of(due_times(order.phases), index, order.workers))
+        worker.lose(share_of(due_times(current.phases), index, current.workers))
         elapsed = time.perf_counter() - self._began
         self._lost.append(f"worker {worker.number + 1} of {len(self._workers)} was lost at {elapsed:.0f} s")
         if not self._present() or self._plan.ends_on_worker_loss:
-            self._ends_for = self._lost[-1]
+            self._end_reason = self._lost[-1]
             self.stop()
 
     def _count_lost(self) -> None:
-        """Counts arrivals that came due at lost workers since the last call, and requests that they did not report."""
+        """Counts as dropped the requests of lost workers that came due since the last call, or were never reported."""
         elapsed = time.perf_counter() - self._round_began
         for worker in self._workers.values():
             offered, dropped = worker.unreported(elapsed)
             if not dropped:
                 continue
-            gone = Sample(offered=offered, tallies=[Tally("-", "lost worker", dropped=dropped)])
-            gone.failures = {f"requests {LOST}": Failure(dropped, self._lost[-1])}
-            self._gathered.merge(gone)
-            self._of_round.merge(gone)
+            lost = Sample(offered=offered, tallies=[Tally("-", "lost worker", dropped=dropped)])
+            lost.failures = {f"requests {LOST}": Failure(dropped, self._lost[-1])}
+            self._unreported.merge(lost)
+            self._round_total.merge(lost)
 
     def _on_sample(self, msg: Message, **_: Any) -> None:
         worker = self._workers.get(msg.node_id) or self._workers.get("local")
         if worker is None or worker.is_lost:
             return
         sample = decode_sample(msg.data["json"])
-        worker.hear(sample, time.perf_counter())
-        self._gathered.merge(sample)
-        self._of_round.merge(sample)
+        worker.add(sample, time.perf_counter())
+        self._unreported.merge(sample)
+        self._round_total.merge(sample)
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         while True:
             gevent.sleep(1.0)
             if self._began:
-                self._tell_once()
+                self._report_once()
 
-    def _tell_once(self) -> None:
+    def _report_once(self) -> None:
         self._count_lost()
-        sample, self._gathered = self._gathered, Sample()
+        sample, self._unreported = self._unreported, Sample()
         latest = [each.latest for each in self._present()]
         sample.users = sum(each.users for each in latest)
         sample.waiting = sum(each.waiting for each in latest)
@@ -172,13 +173,13 @@ class Coordinator:
         self._output.write(sample)
 
 
-class _Seen:
-    """The state of a worker. `offered` and `ended` count its requests of this round."""
+class _WorkerState:
+    """What the coordinator knows of a worker. `offered` and `ended` count its requests of this round."""
 
     def __init__(self, number: int, client: str | None, now: float) -> None:
         self.number = number
         self.client = client
-        self.heard = now
+        self.last_report = now
         self.latest = Sample()
         self.finished = 0
         self.offered = self.ended = 0
@@ -205,12 +206,12 @@ class _Seen:
 
     def begin(self, now: float) -> None:
         """Starts a round."""
-        self.heard = max(self.heard, now)
+        self.last_report = max(self.last_report, now)
         self.offered = self.ended = 0
 
-    def hear(self, sample: Sample, now: float) -> None:
-        """Adds a sample."""
-        self.heard = now
+    def add(self, sample: Sample, now: float) -> None:
+        """Adds a sample that the worker reported."""
+        self.last_report = now
         self.latest = sample
         self.offered += sample.offered
         self.ended += sum(each.ended for each in sample.tallies)

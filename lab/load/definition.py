@@ -19,7 +19,7 @@ SECONDS_OF = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 
 class Definition(Struct, frozen=True):
-    """A load. `rate` is its highest rate in arrivals a second; `phases` is None for one that searches for it."""
+    """A load. `rate` is its highest rate in arrivals a second; `phases` is None for one that searches for a rate."""
 
     name: str
     rate: float
@@ -69,7 +69,9 @@ def define(profile: str, rate: float | None = None, seconds: float | None = None
     if is_file(profile):
         return _of_file(Path(profile), rate, seconds)
     if profile not in PROFILES:
-        raise CannotRunError(f"{profile!r} is no profile: the profiles are {', '.join(PROFILES)}, or a path to a file")
+        raise CannotRunError(
+            f"{profile!r} is not a profile: the profiles are {', '.join(PROFILES)}, or a path to a file"
+        )
     kind = PROFILES[profile]
     shape = kind(rate, seconds)
     phases = None if kind.is_search else shape.phases()
@@ -108,9 +110,10 @@ def _definition(
     own_seconds = sum(each.seconds for each in phases)
     if not 0.1 <= own_rate <= MOST_RATE or not 1 <= own_seconds <= MOST_SECONDS:
         raise ValueError(f"rate must be from 0.1 to {MOST_RATE:g}, and the whole time from 1s to 24h")
-    louder, longer = (rate or own_rate) / own_rate, (seconds or own_seconds) / own_seconds
+    rate_factor, time_factor = (rate or own_rate) / own_rate, (seconds or own_seconds) / own_seconds
     phases = [
-        Phase(each.name, each.seconds * longer, each.start_rate * louder, each.end_rate * louder) for each in phases
+        Phase(each.name, each.seconds * time_factor, each.start_rate * rate_factor, each.end_rate * rate_factor)
+        for each in phases
     ]
     return Definition(
         name,

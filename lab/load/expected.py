@@ -1,4 +1,4 @@
-"""Validates responses: which are expected, and what is wrong with the others."""
+"""Validates responses: which are expected, and why others are not."""
 
 from http import HTTPStatus
 

@@ -17,7 +17,7 @@ from locust.env import Environment
 from locust.runners import LocalRunner, MasterRunner
 
 from lab.load.coordinator import Coordinator, WorkerLostError
-from lab.load.messages import Began, Failed, Plan, decode_plan
+from lab.load.messages import Failed, Plan, Started, decode_plan
 from lab.load.output import Output
 from lab.load.user import TodoUser
 from lab.load.worker import Worker
@@ -26,16 +26,16 @@ from lab.runs.record import machine
 WORKERS_JOIN_SECONDS = 30.0
 # Seconds that a stopped worker has to report the outcomes of its requests.
 STOP_SECONDS = 1.2
-# Seconds to wait for the command to close standard input, which it does when it has received the last message. So a run
-# does not depend on whether the way to the command still delivers the output of a process that has ended.
+# Seconds to wait for the command to close standard input, which it does when it has received the last message. In a
+# cluster, output that is in transit when the process ends can be lost.
 LAST_SECONDS = 5.0
 
 
 def main() -> None:
     """Runs a local generator (no arguments), a master (`--workers`) or a worker (`--master`)."""
     parser = argparse.ArgumentParser(prog="python -m lab.load.generator")
-    parser.add_argument("--workers", type=int, default=0, help="be the master of so many workers")
-    parser.add_argument("--master", help="be a worker of the master at this host")
+    parser.add_argument("--workers", type=int, default=0, help="run as the master of this many workers")
+    parser.add_argument("--master", help="run as a worker of the master at this host")
     parser.add_argument("--bind", default="127.0.0.1", help="the address a master listens on")
     parser.add_argument("--port", type=int, default=8089, help="the master's port")
     options = parser.parse_args()
@@ -57,7 +57,7 @@ def work_for(master: str, port: int) -> None:
 def lead(plan: Plan, workers: int, bind: str, port: int) -> None:
     """Runs the plan: alone, or with workers that connect to `bind`:`port`."""
     output = Output()
-    output.write(Began(machine()))
+    output.write(Started(machine()))
     environment = Environment(user_classes=[TodoUser], host=plan.host)
     runner: LocalRunner | MasterRunner
     if workers:
@@ -71,15 +71,15 @@ def lead(plan: Plan, workers: int, bind: str, port: int) -> None:
         TodoUser.worker = Worker(runner)
     coordinator = Coordinator(plan, runner, output)
     runner.start(plan.users, spawn_rate=plan.users)
-    playing = gevent.spawn(coordinator.play)
+    running = gevent.spawn(coordinator.run)
     closing = gevent.spawn(_until_closed)
-    gevent.wait([playing, closing], count=1)
-    if not playing.dead:
+    gevent.wait([running, closing], count=1)
+    if not running.dead:
         coordinator.stop()
-        playing.join(STOP_SECONDS)
-    if playing.dead:
+        running.join(STOP_SECONDS)
+    if running.dead:
         try:
-            output.write(playing.get())
+            output.write(running.get())
         except WorkerLostError as error:
             output.write(Failed(str(error)))
     runner.quit()

@@ -1,4 +1,4 @@
-"""Detects a load generator that is itself the bottleneck, so that its figures do not describe the service."""
+"""Detects that the load generator itself is the bottleneck, so that its figures do not describe the service."""
 
 from collections.abc import Sequence
 
@@ -6,17 +6,17 @@ from lab.runs.second import Second
 
 # A request that starts later than this is late.
 LATE_SECONDS = 0.1
-# A process that uses more of its core also measures its own queue.
+# A process that uses more than this share of its core also measures its own queue.
 BUSY_CPU = 0.9
-# A share of the requests (or seconds, for the CPU), because a few late ones are no bottleneck.
+# Up to this share of late requests (for the CPU: of busy seconds) is not a bottleneck.
 TOLERATED_SHARE = 0.01
 LEAST_SECONDS = 2
 
 
 def limit_of(seconds: Sequence[Second]) -> str | None:
-    """`generator` if it was too slow itself, `users` if no user was free, None if neither.
+    """The bottleneck: `generator` if it was too slow itself, `users` if no user was free; None if neither.
 
-    Either must be so in at least two seconds, and for more than 1 % of the requests.
+    A bottleneck must show in at least two seconds, and in more than 1 % of the requests (for the CPU: of the seconds).
     """
     offered = sum(each.offered for each in seconds)
     busy = sum(each.cpu > BUSY_CPU for each in seconds)

@@ -51,12 +51,12 @@ class Measured(Struct):
 
     def close(self) -> None:
         """Called when the generator has ended: requests without a reported outcome count as failed."""
-        untold = self.total.offered - sum(each.ended for each in self.total.tallies)
-        if untold > 0:
+        unreported = self.total.offered - sum(each.ended for each in self.total.tallies)
+        if unreported > 0:
             oldest = self.latest.oldest
-            self.total.tallies.append(Tally("-", "lost generator", failed=untold))
-            seen = f"of which the oldest was {oldest:.1f} s old"
-            self.total.failures["requests lost with the generator"] = Failure(untold, seen)
+            self.total.tallies.append(Tally("-", "lost generator", failed=unreported))
+            example = f"the oldest was {oldest:.1f} s old"
+            self.total.failures["requests lost with the generator"] = Failure(unreported, example)
 
     @property
     def answered(self) -> int:

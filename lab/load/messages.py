@@ -11,9 +11,9 @@ from lab.runs.tally import Failure, Tally, merge_failures
 
 
 class Plan(Struct, frozen=True, tag="plan"):
-    """To the generator, once: the load to run. `tasks` are id and ETag of each prepared task.
+    """The load to run, sent to the generator once. `tasks` has the id and ETag of each prepared task.
 
-    `phases` is None for a profile that searches for a rate: each round depends on the one before.
+    `phases` is None for a profile that searches for a rate, in which each round depends on the one before.
     """
 
     profile: str
@@ -29,7 +29,7 @@ class Plan(Struct, frozen=True, tag="plan"):
 
 
 class Round(Struct, frozen=True, tag="round"):
-    """From the coordinator to each worker: send your share of the arrivals of these phases, starting now."""
+    """An order of the coordinator to a worker: send your share of the arrivals of these phases, starting now."""
 
     plan: Plan
     number: int
@@ -42,13 +42,14 @@ class Round(Struct, frozen=True, tag="round"):
 class Sample(Struct, tag="sample"):
     """What happened since the previous sample, in one worker or in all.
 
-    Times are in seconds. `sent` counts requests that were written to a connection, `resent` those that had to be
-    written to a second one because the first was closed while idle. `lag` is the age of the oldest request that waits
-    or waited to be sent, `dispatch_lag` how much of it was the generator's own doing, the rest being the wait for a
-    free user; `late_dispatch` and `late_start` count the requests of which each was over `LATE_SECONDS`. `oldest` is
-    the age of the oldest request without an answer, `waiting` how many have no user, `outstanding` how many have no
-    answer. `cpu` is the processor time a second of the busiest process. `held` is the highest rate that a profile
-    which looks for one has seen to hold.
+    Times are in seconds. `sent` counts requests that were written to a connection, `resent` those that were written to
+    a second one because the first was closed while idle. `dispatch_lag` is the longest delay between the time at which
+    a request was due and its dispatch to the queue, for which only the generator is responsible; `lag` is the longest
+    delay until a user took a request from the queue, including those still in it. `late_dispatch` and `late_start`
+    count the requests for which these delays were over `LATE_SECONDS`. `oldest` is the age of the oldest request
+    without a response, `waiting` is the number of requests without a user, `outstanding` of those without a response.
+    `cpu` is the CPU time per second of the busiest process. `held` is the highest rate so far at which the service
+    levels were met, for a profile that searches for it.
     """
 
     elapsed: float = 0.0
@@ -75,7 +76,7 @@ class Sample(Struct, tag="sample"):
     finished: bool = False
 
     def merge(self, other: "Sample") -> None:
-        """Adds the counts of another worker, or of the same one later, without sharing objects. Keeps the time."""
+        """Adds the counts of another sample of any worker, without sharing objects. Keeps the time of this one."""
         self.offered += other.offered
         self.sent += other.sent
         self.resent += other.resent
@@ -96,29 +97,30 @@ class Sample(Struct, tag="sample"):
         self.cpu = max(self.cpu, other.cpu)
 
 
-class Began(Struct, frozen=True, tag="began"):
+class Started(Struct, frozen=True, tag="started"):
     """The generator's first message: the machine on which it runs."""
 
     machine: Machine
 
 
 class End(Struct, frozen=True, tag="end"):
-    """The generator's last message: the rate that the profile has found, and the one at which the service collapsed."""
+    """The generator's last message; after a search, the rate found and the one at which the service collapsed."""
 
     found: float | None = None
     collapsed: float | None = None
 
 
 class Failed(Struct, frozen=True, tag="failed"):
-    """The generator cannot go on; says why."""
+    """The generator's last message if the load cannot continue, with the reason."""
 
     reason: str
 
 
-# From the coordinator to each worker, without content: send nothing more. (Locust's own "stop" would end the users.)
+# A message of the coordinator to each worker, without content: send no more requests. Locust's own "stop" would stop
+# the users, and with them the outstanding requests.
 STOP = "end-load"
 
-FromGenerator = Began | Sample | End | Failed
+FromGenerator = Started | Sample | End | Failed
 
 encode = msgspec.json.Encoder(enc_hook=enc_hook).encode
 decode_plan = msgspec.json.Decoder(Plan).decode

@@ -12,7 +12,7 @@ from lab.runs.service_levels import BUCKETS
 from lab.runs.tally import Tally
 
 LABELS = ["http_request_method", "http_route"]
-# The seconds that decide whether the generator is the bottleneck now.
+# The last seconds, for whether the generator is the bottleneck now.
 RECENT = 5
 
 
@@ -21,10 +21,10 @@ def metrics(measured: Measured, profile: str, phase: str, prepared: int = 0) -> 
     total, now = measured.total, measured.latest
     yield _counter("load_requests_offered", "Requests that came due.", total.offered)
     yield _counter("load_requests_sent", "Requests that were written to a connection.", total.sent)
-    yield _counter("load_preparation_requests", "Requests that made the tasks before the load.", prepared)
-    requests = CounterMetricFamily("load_requests", "Requests by what came of them.", labels=[*LABELS, "result"])
+    yield _counter("load_preparation_requests", "Requests that created the tasks before the load.", prepared)
+    requests = CounterMetricFamily("load_requests", "Requests by result.", labels=[*LABELS, "result"])
     durations = HistogramMetricFamily(
-        "load_request_duration_seconds", "Latency from when a request was due, however it ended.", labels=LABELS
+        "load_request_duration_seconds", "Latency from when a request was due, for all results.", labels=LABELS
     )
     for tally in _by_route(total.tallies):
         results = {"answered": tally.answered, "failed": tally.failed, "dropped": tally.dropped}
@@ -33,19 +33,21 @@ def metrics(measured: Measured, profile: str, phase: str, prepared: int = 0) -> 
         durations.add_metric([tally.method, tally.route], _buckets(tally.latencies), sum_value=tally.latencies.seconds)
     yield requests
     yield durations
-    yield _gauge("load_users", "Users, each with at most one request under way.", now.users)
-    yield _gauge("load_target_rate", "Requests a second that are aimed at.", now.target_rate)
+    yield _gauge("load_users", "Users, each with at most one request in flight.", now.users)
+    yield _gauge("load_target_rate", "Scheduled requests per second.", now.target_rate)
     yield _gauge("load_requests_waiting", "Requests that are due and wait for a free user.", now.waiting)
-    yield _gauge("load_requests_outstanding", "Requests that are due and have no answer.", now.outstanding)
-    yield _gauge("load_oldest_request_seconds", "Age of the oldest request without an answer.", now.oldest)
+    yield _gauge("load_requests_outstanding", "Requests that are due and have no response.", now.outstanding)
+    yield _gauge("load_oldest_request_seconds", "Age of the oldest request without a response.", now.oldest)
     yield _gauge("load_generator_lag_seconds", "Age of the oldest request that waits to be sent.", now.lag)
-    yield _gauge("load_generator_cpu_ratio", "Processor time a second of the busiest process.", now.cpu)
+    yield _gauge("load_generator_cpu_ratio", "CPU time per second of the busiest process.", now.cpu)
     yield _gauge(
         "load_generator_saturated",
-        "Whether the generator (its processor or its users) bounds the load.",
+        "Whether the generator (its CPU or its users) is the bottleneck.",
         float(limit_of(measured.seconds[-RECENT:]) is not None),
     )
-    info = GaugeMetricFamily("load_phase_info", "What the generator is doing; 1.", labels=["profile", "phase"])
+    info = GaugeMetricFamily(
+        "load_phase_info", "Always 1; the labels have the profile and the current phase.", labels=["profile", "phase"]
+    )
     info.add_metric([profile, phase], 1)
     yield info
 

@@ -12,11 +12,11 @@ from lab.load.errors import CannotRunError
 from lab.load.requests import WORDS
 
 CLIENTS = 4
-# waits for a rate limit of requests a second, but not of requests a minute
+# long enough for a rate limit per second, but not per minute
 LONGEST_WAIT_SECONDS = 2
-# retries while the stack is busy, as just after its start
+# retries of a 503, as just after a start
 MOST_BUSY_ANSWERS = 5
-# without any task being created
+# limit of the time in which no task is created
 STALL_SECONDS = 30.0
 LOOK_SECONDS = 0.2
 
@@ -25,7 +25,7 @@ Task = tuple[str, str]
 
 
 def prepare(host: str, count: int, seed: int, is_stopped: Callable[[], bool] = lambda: False) -> tuple[list[Task], int]:
-    """Creates `count` tasks. Returns their ids and ETags, and how many requests it took. Raises `CannotRunError`."""
+    """Creates `count` tasks. Returns their ids and ETags, and the number of requests. Raises `CannotRunError`."""
     draw = random.Random(f"{seed}/prepared")  # noqa: S311 (no secret)
     texts = [" ".join(draw.choices(WORDS, k=draw.randint(2, 12))) for _ in range(count)]
     sent = 0
@@ -69,7 +69,7 @@ def prepare(host: str, count: int, seed: int, is_stopped: Callable[[], bool] = l
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise CannotRunError(f"POST /tasks: {error}: see `glasshouse status`") from error
         finally:
-            # closes the connections of requests that are still being answered, so that their threads end
+            # closes connections with outstanding requests, so that their threads end
             pool.shutdown(wait=False, cancel_futures=True)
             client.close()
             pool.shutdown()
@@ -77,7 +77,7 @@ def prepare(host: str, count: int, seed: int, is_stopped: Callable[[], bool] = l
 
 
 def _results(futures: Sequence["Future[Task]"], is_stopped: Callable[[], bool]) -> list[Task]:
-    """Their results. Raises `CannotRunError` if it is stopped, or if no future ends for `STALL_SECONDS`."""
+    """The results of all futures. Raises `CannotRunError` if stopped, or if no future ends for `STALL_SECONDS`."""
     waiting, ended = set(futures), time.monotonic()
     while waiting:
         done, waiting = wait(waiting, timeout=LOOK_SECONDS, return_when=FIRST_COMPLETED)
@@ -86,7 +86,7 @@ def _results(futures: Sequence["Future[Task]"], is_stopped: Callable[[], bool]) 
             ended = time.monotonic()
         if is_stopped():
             raise CannotRunError("stopped before the load began")
-        # httpx limits the time of each read, so that a server that sends a byte now and then would take for ever
+        # httpx has a timeout only for each read: without this check, a server that trickles would take forever
         if time.monotonic() > ended + STALL_SECONDS:
             raise CannotRunError(f"POST /tasks: no task was created within {STALL_SECONDS:g} s")
     return [each.result() for each in futures]

@@ -13,7 +13,8 @@ import msgspec
 
 from lab.load.messages import End, Failed, FromGenerator, Plan, decode_from_generator, encode
 
-# Seconds after which a process that does not stop is killed. It waits for outstanding requests for a part of them.
+# Seconds after which a process that was asked to end is killed. A worker waits for outstanding requests for
+# `GRACE_SECONDS` of them.
 STOP_SECONDS = 2.0
 
 
@@ -24,8 +25,8 @@ GENERATOR = (sys.executable, "-m", "lab.load.generator")
 class Processes:
     """The command lines of a generator's processes on this machine.
 
-    `lead` reads the plan from standard input and writes the messages to standard output. It may be a command that is
-    attached to a generator elsewhere.
+    `lead` reads the plan from standard input and writes the messages to standard output. In a cluster it is
+    `kubectl attach`, which connects these with the coordinator's.
     """
 
     lead: Sequence[str]
@@ -37,7 +38,7 @@ def local_processes(workers: int, remote_workers: int, port: int) -> Processes:
     total = workers + remote_workers
     if not total:
         return Processes(GENERATOR)
-    bind = "0.0.0.0" if remote_workers else "127.0.0.1"  # noqa: S104 (workers elsewhere were asked for)
+    bind = "0.0.0.0" if remote_workers else "127.0.0.1"  # noqa: S104 (for workers on other machines)
     lead = (*GENERATOR, "--workers", str(total), "--bind", bind, "--port", str(port))
     return Processes(lead, [(*GENERATOR, "--master", "127.0.0.1", "--port", str(port))] * workers)
 
@@ -47,7 +48,7 @@ class Generator:
 
     def __init__(self, plan: Plan, processes: Processes, log: Path) -> None:
         self.messages: Queue[FromGenerator | None] = Queue()
-        """The generator's messages; None when it has ended."""
+        """The generator's messages; None after the last one."""
         self.worker_pids: list[int] = []
         """The worker processes on this machine, in start order."""
         self._log = log
@@ -66,7 +67,7 @@ class Generator:
         self.stop()
 
     def end_load(self) -> None:
-        """Asks the generator to send nothing more, report the outcomes, and end."""
+        """Asks the generator to send no more requests, report the outcomes, and end."""
         if self._lead.stdin and not self._lead.stdin.closed:
             self._lead.stdin.close()
 
@@ -89,29 +90,30 @@ class Generator:
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=log,
-                # Ctrl-C is for the command, which then asks the generator to stop
+                # Ctrl-C must reach only the command, which then asks the generator to end
                 start_new_session=True,
             )
         self._processes.append(process)
         return process
 
     def _read(self) -> None:
-        said_all = False
+        is_complete = False
         for line in _pipe(self._lead.stdout):
             try:
                 message = decode_from_generator.decode(line)
             except (msgspec.MsgspecError, ValueError):
-                # something else in that process has printed it, or it was cut off at the end
+                # output of something else in that process, or a message that was cut off at the end
                 with self._log.open("ab") as log:
                     log.write(line)
                 continue
-            said_all = said_all or isinstance(message, End | Failed)
+            is_complete = is_complete or isinstance(message, End | Failed)
             self.messages.put(message)
-            if said_all:
-                # the generator waits for this
+            if is_complete:
+                # the generator waits until its standard input is closed
                 self.end_load()
-        # kubectl's exit status says nothing about the generator to which it is attached
-        if not said_all and (self._lead.wait() != 0 or not _pipe(self._lead.stdin).closed):
+        # without a last message it has failed if its exit status says so, or, since kubectl's status says nothing about
+        # it, if it was not asked to end
+        if not is_complete and (self._lead.wait() != 0 or not _pipe(self._lead.stdin).closed):
             self.messages.put(Failed(f"the load generator ended: see {self._log}"))
         self.messages.put(None)
 

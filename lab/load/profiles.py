@@ -15,7 +15,7 @@ MIX = {
 
 
 class Profile:
-    """A load to put on the stack. `rate` is its highest rate in arrivals a second, `seconds` its length."""
+    """A built-in load. `rate` is its highest rate in arrivals a second, `seconds` its duration."""
 
     name: ClassVar[str]
     default_rate: ClassVar[float] = 25.0
@@ -118,10 +118,10 @@ class WriteHeavy(Profile):
 
 
 class Abuse(Profile):
-    """One client sends 90 % of the traffic, four others the rest: only the one may be rate limited.
+    """One client sends 90 % of the traffic, four others the rest: only the first may be rate limited.
 
-    The stack's `RATE_LIMIT` must lie between what the abuser and what each of the others sends: by default 90 and
-    2.5 requests a second, so `RATE_LIMIT=10/second` or `1000/minute` will do.
+    The stack's `RATE_LIMIT` must be between the abuser's rate and that of each other client, by default 90 and 2.5
+    requests a second: for example `RATE_LIMIT=10/second` or `1000/minute`.
     """
 
     name = "abuse"
@@ -134,7 +134,7 @@ class Breakpoint(Profile):
     """Raises the rate in steps until the service levels are missed twice in a row, then bisects for the highest rate.
 
     Each step has a fixed rate and is judged alone, with a pause after it. A step that misses the service levels is
-    repeated, because on a shared machine a single bad one says little. The rate rises by 30 % a step, and three
+    repeated, because a single bad step proves little on a shared machine. The rate rises by 30 % a step, and three
     bisections on a logarithmic scale narrow the result to 3.3 %. If the service answers nothing at all twice in a row,
     it has collapsed, and the search ends. `rate` is the upper bound of the search.
     """

@@ -14,7 +14,7 @@ from lab.load.measured import Measured
 from lab.load.watch import Inside
 from lab.runs.second import Second, latencies_of
 
-# Rates and percentiles are of the last seconds, so that they show the current load.
+# The number of seconds over which rates and percentiles are computed, so that they show the current load.
 RECENT = 5
 BAR = 20
 
@@ -143,7 +143,7 @@ def _figures(measured: Measured) -> RenderableType:
 
 def _balance(inside: Inside) -> RenderableType:
     if inside.error:
-        return Text("Prometheus is away: no view from inside; the load goes on", style="yellow")
+        return Text("Prometheus does not respond: no server-side figures; the load continues", style="yellow")
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_row("hit ratio", _bar(inside.hit_ratio or 0.0), _percent(inside.hit_ratio))
     for name, share in inside.shares.items():

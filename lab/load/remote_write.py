@@ -40,7 +40,7 @@ class RemoteWriter:
         self._http = httpx.Client(base_url=url, timeout=WRITE_SECONDS, trust_env=False)
 
     def write(self, metrics: Iterable[Metric], at: float | None = None) -> bool:
-        """Writes current values, at unix seconds `at` or now. Ends series that are no longer among them."""
+        """Writes current values, at unix seconds `at` or now. Ends series that no longer exist. False if it failed."""
         points = list(self._points(metrics))
         live = {labels for labels, _ in points}
         ended = [(labels, STALE) for labels in self._live - live]

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-# A task is read or changed only this many seconds after its creation was due, so that its id is known.
+# A created task is used by other requests only this many seconds after its creation was due, so that its id is known.
 GRACE_SECONDS = 2.0
-# The share of reads and changes of tasks that this run created; the others are of prepared tasks.
+# The share of reads and changes that use tasks created in this run; the others use prepared tasks.
 FRESH_SHARE = 0.1
 WORDS = (
     "water",
@@ -63,9 +63,9 @@ METHODS = {
 class Traffic(Struct, frozen=True):
     """The mix of requests of a profile.
 
-    `mix` gives each operation its share. `prepared` tasks are made before the run; of them number n is chosen with a
-    weight of 1/n**`skew` (Zipf's law), or, where `sweep` is set, each in turn. `clients` are the shares of the
-    traffic that come from different clients' addresses; the first is the only one that may be rejected.
+    `mix` has the share of each operation. `prepared` tasks are created before the run; the n-th is chosen with a weight
+    of 1/n**`skew` (Zipf's law), or, with `sweep`, each in turn. `clients` has each client's share of the traffic, if
+    several addresses are simulated; only the first client may be rejected.
     """
 
     mix: Mapping[Operation, float]
@@ -76,9 +76,9 @@ class Traffic(Struct, frozen=True):
 
 
 class Request(NamedTuple):
-    """One request: when it is due (seconds from the start of its round), and what it asks for.
+    """One request: when it is due (in seconds from the start of its round), and what it does.
 
-    `task` is a task's number: below `Traffic.prepared` a prepared one, from there on one that this stream created.
+    `task` is the number of a task: prepared tasks have those below `Traffic.prepared`, tasks of this stream the others.
     """
 
     due: float
@@ -100,34 +100,34 @@ class RequestStream:
         self._clients = list(accumulate(traffic.clients))
         self._weights = list(accumulate(1 / n**traffic.skew for n in range(1, traffic.prepared + 1)))
         self._next_task = traffic.prepared
-        self._young: list[tuple[float, int]] = []
-        self._fresh: list[int] = []
+        self._created: list[tuple[float, int]] = []
+        self._usable: list[int] = []
         self._sweep = count(worker, workers)
 
     def draw(self, due_times: Iterable[float], began: float = 0.0) -> Iterator[Request]:
         """The requests that are due at `due_times`, in a round that started `began` seconds into the run."""
         for due in due_times:
-            self._ripen(began + due)
+            self._release_created(began + due)
             operation = self._operations[self._pick(self._shares)]
-            if operation is Operation.DELETE and not self._fresh:
+            if operation is Operation.DELETE and not self._usable:
                 operation = Operation.READ
             yield Request(due, operation, self._task(operation, began + due), self._text(), self._pick(self._clients))
 
-    def _ripen(self, now: float) -> None:
-        while self._young and self._young[0][0] <= now - GRACE_SECONDS:
-            self._fresh.append(self._young.pop(0)[1])
+    def _release_created(self, now: float) -> None:
+        while self._created and self._created[0][0] <= now - GRACE_SECONDS:
+            self._usable.append(self._created.pop(0)[1])
 
     def _task(self, operation: Operation, now: float) -> int:
         if operation is Operation.CREATE:
-            self._young.append((now, self._next_task))
+            self._created.append((now, self._next_task))
             self._next_task += 1
             return self._next_task - 1
         if operation is Operation.DELETE:
-            return self._fresh.pop(self._random.randrange(len(self._fresh)))
+            return self._usable.pop(self._random.randrange(len(self._usable)))
         if self._traffic.sweep:
             return next(self._sweep) % self._traffic.prepared
-        if self._fresh and self._random.random() < FRESH_SHARE:
-            return self._random.choice(self._fresh)
+        if self._usable and self._random.random() < FRESH_SHARE:
+            return self._random.choice(self._usable)
         return self._pick(self._weights)
 
     def _pick(self, cumulated: list[float]) -> int:

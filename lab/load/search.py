@@ -9,7 +9,7 @@ from lab.load.arrivals import Phase
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of a round: whether it met the service levels, and how many good responses a second it had."""
+    """The result of a round: whether it met the service levels, and how many expected responses a second it had."""
 
     met: bool
     achieved: float
@@ -56,15 +56,15 @@ class BreakpointSearch:
             if rate >= self._rate:
                 return
             rate = min(rate * self.growth, self._rate)
-        broke = rate
+        missed = rate
         for _ in range(self.bisections):
             if self.held is None or self.collapsed is not None or self._left <= 0:
                 return
-            middle = (self.held * broke) ** 0.5
+            middle = (self.held * missed) ** 0.5
             if (yield from self._holds(middle)):
                 self.held = middle
             else:
-                broke = middle
+                missed = middle
 
     def _holds(self, rate: float) -> Generator[list[Phase], Outcome, bool]:
         answered = 0.0

@@ -29,14 +29,16 @@ def check_target(host: str, allow_remote: bool) -> None:
     """Checks that the base URL `host` is a stack that may be loaded. Raises `CannotRunError`."""
     name = _host_name(host)
     if not name:
-        raise CannotRunError(f"--host {host}: must be a base URL such as http://127.0.0.1:5000, and no more")
+        raise CannotRunError(
+            f"--host {host}: must be a base URL such as http://127.0.0.1:5000, without a path, query or password"
+        )
     try:
         addresses = addresses_of(name)
-    # a name that is too long has no encoding
+    # a label of more than 63 characters cannot be encoded (UnicodeError)
     except (OSError, UnicodeError) as error:
         raise CannotRunError(f"--host {host}: {name} has no address ({error})") from error
     if not allow_remote and not addresses <= local_addresses():
-        raise CannotRunError(f"{name} is not this machine: load it only with leave, and say --allow-remote")
+        raise CannotRunError(f"{name} is not this machine: if you may load it, use --allow-remote")
     try:
         answer = httpx.get(f"{host}/health/live", timeout=5, trust_env=False, follow_redirects=False)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -46,7 +48,7 @@ def check_target(host: str, allow_remote: bool) -> None:
 
 
 def _host_name(host: str) -> str:
-    """The host's name in `http://HOST[:PORT]`; empty where there is anything else, which no request would carry."""
+    """The host name of `http://HOST[:PORT]`; empty for any other URL: requests would ignore the rest of it."""
     try:
         parts = urlsplit(host)
         is_base = parts.scheme == "http" and not (parts.path or parts.query or parts.fragment or "@" in parts.netloc)
@@ -68,7 +70,7 @@ def local_addresses() -> set[str]:
 
 
 def on_loopback(host: str) -> bool:
-    """Whether the base URL `host` resolves to a loopback address, so that clients can have different addresses."""
+    """Whether the base URL `host` resolves to a loopback address, so that each client can have an address."""
     return all(ipaddress.ip_address(each).is_loopback for each in addresses_of(urlsplit(host).hostname or ""))
 
 

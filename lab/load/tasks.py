@@ -17,8 +17,8 @@ class Tasks:
             self._ids[number] = task_id
             self._etags[number] = etag
 
-    def stand_in(self, number: int) -> int:
-        """The number; that of a prepared task instead if its creation failed or has no response yet."""
+    def known(self, number: int) -> int:
+        """The number itself, or that of a prepared task if its creation failed or has no response yet."""
         return number if number in self._ids else number % self._prepared
 
     def knows(self, number: int) -> bool:
@@ -30,7 +30,7 @@ class Tasks:
         return self._ids[number]
 
     def path(self, number: int) -> str:
-        """Where the task is."""
+        """The path of the task."""
         return f"/tasks/{self._ids[number]}"
 
     def etag(self, number: int) -> str:
@@ -50,6 +50,6 @@ class Tasks:
         """Marks a task whose deletion is being sent: from now on it may not exist."""
         self._deleted.add(number)
 
-    def may_be_gone(self, number: int) -> bool:
+    def may_be_deleted(self, number: int) -> bool:
         """Whether its deletion was sent."""
         return number in self._deleted

@@ -32,11 +32,11 @@ class TodoUser(User):
     def send_next(self) -> None:
         """Sends one request."""
         due = self.worker.take()
-        request = due.request = self._possible(due.request)
+        request = due.request = self._with_known_task(due.request)
         try:
             answer = self._ask(due, request)
             status = answer.status
-            self._judge(request, answer)
+            self._check(request, answer)
         except FailedRequestError as error:
             self.worker.failed(due, str(error.kind), str(error), error.status)
         else:
@@ -47,12 +47,12 @@ class TodoUser(User):
             self._connections[client] = Connection(self.worker.address_of(client))
         return self._connections[client]
 
-    def _possible(self, request: Request) -> Request:
+    def _with_known_task(self, request: Request) -> Request:
         tasks = self.worker.tasks
         if request.operation in (Operation.CREATE, Operation.LIST) or tasks.knows(request.task):
             return request
         operation = Operation.READ if request.operation is Operation.DELETE else request.operation
-        return request._replace(operation=operation, task=tasks.stand_in(request.task))
+        return request._replace(operation=operation, task=tasks.known(request.task))
 
     def _ask(self, due: Due, request: Request) -> Answer:
         operation, tasks = request.operation, self.worker.tasks
@@ -70,7 +70,7 @@ class TodoUser(User):
         deadline = due.moment + self.worker.answer_seconds
         return self._connection(request.client).ask(operation.method, path, body, headers, deadline, due.sent)
 
-    def _judge(self, request: Request, answer: Answer) -> None:
+    def _check(self, request: Request, answer: Answer) -> None:
         status, tasks, operation = answer.status, self.worker.tasks, request.operation
         if status == SUCCESS[operation]:
             text = request.text if operation in (Operation.CREATE, Operation.CHANGE) else ""
@@ -82,7 +82,7 @@ class TodoUser(User):
                 tasks.seen(request.task, answer.header("etag"))
             return
         lost_update = status == HTTPStatus.PRECONDITION_FAILED and operation is Operation.CHANGE
-        deleted = status == HTTPStatus.NOT_FOUND and tasks.may_be_gone(request.task)
+        deleted = status == HTTPStatus.NOT_FOUND and tasks.may_be_deleted(request.task)
         abuser = status == HTTPStatus.TOO_MANY_REQUESTS and request.client == 0 and self.worker.has_abuser
         if not (lost_update or deleted or abuser):
             raise unexpected(answer)

@@ -1,4 +1,4 @@
-"""Reads the stack's own view from Prometheus during a load."""
+"""Reads the stack's own figures from Prometheus during a load, for the live display."""
 
 import threading
 import time
@@ -12,7 +12,7 @@ ASK_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Inside:
-    """The stack's view: the hit ratio of the run so far, and each replica's share; None or empty if not known."""
+    """Hit ratio of the run so far, each replica's share of requests, and firing alerts; None or empty if unknown."""
 
     hit_ratio: float | None = None
     shares: dict[str, float] = field(default_factory=dict)
@@ -21,7 +21,7 @@ class Inside:
 
 
 class Watch:
-    """Queries Prometheus every two seconds in a thread, so that a slow one does not delay the progress."""
+    """Queries Prometheus every two seconds in a thread, so that a slow response does not delay the display."""
 
     def __init__(self, url: str) -> None:
         self.inside = Inside()
@@ -44,7 +44,7 @@ class Watch:
 
 
 def look(prometheus: Prometheus, seconds: float) -> Inside:
-    """The stack's view of the last `seconds`. Raises `PrometheusError`."""
+    """The stack's figures over the last `seconds`. Raises `PrometheusError`."""
     ratio = prometheus.query(hit_ratio_query(seconds))
     shares = prometheus.query("replica:http_requests:share1m")
     alerts = prometheus.query(f'ALERTS{{alertstate="firing",{REAL_ALERTS}}}')

@@ -28,10 +28,11 @@ from lab.load.tasks import Tasks
 from lab.runs.tally import Failure, Kind, Tally, merge_failures
 
 SAMPLE_SECONDS = 1.0
-# A request without a complete response this long after it was due has failed; if no user took it, it was dropped.
+# A request without a complete response this long after it was due has failed.
 ANSWER_SECONDS = 10.0
+# A request that no user has taken this long after it was due is dropped.
 DROP_SECONDS = 5.0
-# When the load is stopped, how long outstanding requests may still be answered.
+# How long outstanding requests may still be answered after the load was stopped.
 GRACE_SECONDS = 0.5
 
 
@@ -129,19 +130,19 @@ class Worker:
         self._sample.late_start += waited > LATE_SECONDS
 
     def _on_round(self, msg: Message, **_: Any) -> None:
-        self._runner.greenlet.spawn(self._play, decode_round(msg.data["json"]))
+        self._runner.greenlet.spawn(self._run_round, decode_round(msg.data["json"]))
 
     def _on_stop(self, **_: Any) -> None:
         self._is_stopped = True
 
-    def _play(self, order: Round) -> None:
+    def _run_round(self, order: Round) -> None:
         began = time.perf_counter()
         self._round = order.number
         ends = began + sum(phase.seconds for phase in order.phases)
         self._dispatch(began, self._requests(order))
         # a round lasts for its full time, and then until its last request has ended
-        given_up = ends + ANSWER_SECONDS + GRACE_SECONDS
-        while not self._is_stopped and time.perf_counter() < (given_up if self._outstanding else ends):
+        give_up_at = ends + ANSWER_SECONDS + GRACE_SECONDS
+        while not self._is_stopped and time.perf_counter() < (give_up_at if self._outstanding else ends):
             self._drop_old()
             gevent.sleep(0.02)
         if self._outstanding:
@@ -161,21 +162,22 @@ class Worker:
 
     def _requests(self, order: Round) -> Iterator[Request]:
         traffic = order.plan.traffic
-        # Without loopback addresses, each client needs a worker of its own.
-        many = len(traffic.clients) > 1
-        apart = many and order.workers > 1 and not on_loopback(order.plan.host)
-        worker, workers = (0, 1) if apart else (order.worker, order.workers)
+        has_clients = len(traffic.clients) > 1
+        # Without loopback addresses for the simulated clients, the addresses of the workers are those of the clients:
+        # each worker generates all requests, and sends only those of its clients.
+        by_client = has_clients and order.workers > 1 and not on_loopback(order.plan.host)
+        worker, workers = (0, 1) if by_client else (order.worker, order.workers)
         if self._stream is None:
             self.tasks.prepared(order.plan.tasks)
-            self.has_abuser = many
+            self.has_abuser = has_clients
             self._stream = RequestStream(traffic, order.plan.seed, worker, workers)
             sources = [client_address(each) for each in range(len(traffic.clients))]
-            is_local = many and on_loopback(order.plan.host)
+            is_local = has_clients and on_loopback(order.plan.host)
             self._addresses = [resolve(order.plan.host, source) for source in (sources if is_local else [None])]
         requests = self._stream.draw(share_of(due_times(order.phases), worker, workers), order.began)
-        if not apart:
+        if not by_client:
             return requests
-        return (each for each in requests if _player_of(each.client, order.workers) == order.worker)
+        return (each for each in requests if _worker_of(each.client, order.workers) == order.worker)
 
     def _dispatch(self, began: float, requests: Iterator[Request]) -> None:
         for request in requests:
@@ -225,6 +227,6 @@ class Worker:
         self._runner.send_message("sample", {"json": encode(sample).decode()})
 
 
-def _player_of(client: int, workers: int) -> int:
+def _worker_of(client: int, workers: int) -> int:
     """The worker for a client: the first worker is the first client, the others share the rest."""
     return client and 1 + (client - 1) % (workers - 1)

@@ -27,7 +27,7 @@ MOST_WORKERS = 64
 WORKER_PODS = 2
 
 
-class Length(click.ParamType[float]):
+class Duration(click.ParamType[float]):
     """A time such as `90`, `90s`, `5m` or `1h`, as seconds."""
 
     name = "time"
@@ -92,7 +92,7 @@ def _first_sentence(profile: type[Profile]) -> str:
 @click.command("load", epilog=_profiles_help())
 @click.argument("profile", type=ProfileName(), default="ramp")
 @click.option("--rate", type=Number(0.1, MOST_RATE), help="Highest rate, arrivals a second.")
-@click.option("--time", "seconds", type=Length(), help="How long, such as 90s, 5m or 1h.")
+@click.option("--time", "seconds", type=Duration(), help="How long, such as 90s, 5m or 1h.")
 @click.option("--users", type=click.IntRange(1, 5000), default=200, show_default=True, help="Most requests at a time.")
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed repeats the same requests.")
 @click.option("--host", help="Base URL to load, from this machine.  [default: the gateway]")
@@ -143,7 +143,7 @@ def load(
         definition = define(profile, rate, seconds)
         settings = load_settings()
         reached_at = (host or settings.url("gateway")).rstrip("/")
-        # a given URL is loaded from this machine
+        # with --host, the generator runs on this machine
         cluster = None if host else chosen_cluster()
         if cluster and remote_workers:
             raise CannotRunError(
@@ -174,7 +174,7 @@ def load(
             cluster=cluster,
         )
         console = terminal()
-        run = LoadRun(definition, options, settings, console, runs).play()
+        run = LoadRun(definition, options, settings, console, runs).run()
         print_summary(console, run)
         console.print(f"report: {runs / run.id / 'report.html'}", highlight=False, soft_wrap=True)
         if junit:
@@ -194,11 +194,13 @@ def load(
 @click.command("worker")
 @click.argument("coordinator")
 @click.option("--port", type=click.IntRange(1, 65535), help="The coordinator's port.  [default: LOCUST_PORT]")
-@click.option("--allow-remote", is_flag=True, help="Needed: what the coordinator loads is not this machine.")
+@click.option("--allow-remote", is_flag=True, help="Required: the coordinator decides which host is loaded.")
 def worker(coordinator: str, port: int | None, allow_remote: bool) -> None:
     """Run a worker for the `glasshouse load --remote-workers` on the host COORDINATOR."""
     if not allow_remote:
-        click.echo("glasshouse worker: loads what COORDINATOR says, another machine: say --allow-remote", err=True)
+        click.echo(
+            "glasshouse worker: the coordinator decides which host is loaded: confirm with --allow-remote", err=True
+        )
         sys.exit(2)
     try:
         number = str(port or load_settings().locust_port)

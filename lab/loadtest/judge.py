@@ -13,7 +13,7 @@ def checks(measured: Measured, thresholds: Sequence[Condition]) -> list[Check]:
     levels = measured.service_levels
     return [
         Check(
-            "answered as they should be",
+            "answered correctly",
             f"{levels.availability:.3%}",
             f"at least {AVAILABILITY:.1%}",
             levels.availability >= AVAILABILITY,

@@ -10,7 +10,7 @@ from lab.report.summary import facts
 from lab.runs.check import Check
 from lab.runs.record import Run
 
-# what a server answered is quoted, and these characters no XML may have (https://www.w3.org/TR/xml/#charsets)
+# XML must not contain these characters (https://www.w3.org/TR/xml/#charsets), but quoted responses may
 NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -62,8 +62,8 @@ def write_junit(run: Run, file: Path) -> None:
     for each in results:
         case = ElementTree.SubElement(suite, "testcase", classname=f"load.{run.profile}", name=each.name)
         if not each.met:
-            said = f"{each.was}, and should be: {each.objective}"
-            ElementTree.SubElement(case, "failure", message=said).text = said
+            reason = f"{each.was}, required: {each.objective}"
+            ElementTree.SubElement(case, "failure", message=reason).text = reason
     ElementTree.SubElement(suite, "system-out").text = "\n".join(facts(run))
     suites = ElementTree.Element("testsuites", tests=str(len(results)), failures=str(failures), errors="0")
     suites.append(suite)

@@ -18,7 +18,7 @@ from lab.load.conditions import Abort, Condition
 from lab.load.definition import Definition
 from lab.load.errors import CannotRunError
 from lab.load.measured import Measured
-from lab.load.messages import Began, End, FromGenerator, Plan, Sample
+from lab.load.messages import End, FromGenerator, Plan, Sample, Started
 from lab.load.metrics import metrics
 from lab.load.prepare import prepare
 from lab.load.process import Generator, Processes, local_processes
@@ -38,7 +38,7 @@ from lab.stack.native import StackError
 
 # Seconds without a message after which the generator counts as dead.
 SILENCE_SECONDS = 60.0
-# Seconds for a generator that was asked to end; it takes a second and a half, unless it hangs.
+# Seconds after which a generator that was asked to end counts as dead; normally it takes a second and a half.
 STOP_SECONDS = 5.0
 
 
@@ -83,25 +83,25 @@ class LoadRun:
         self._end = End()
         self._machine = record.machine()
 
-    def play(self) -> Run:
+    def run(self) -> Run:
         """Prepares, loads, queries Prometheus and writes the record. Raises `CannotRunError` and `OSError`."""
         name = record.run_id(time.time(), self._definition.name)
         folder = self._runs / name
         folder.mkdir(parents=True)
         before = {number: signal.signal(number, self._interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
-            return self._play(folder)
+            return self._run(folder)
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def _play(self, folder: Path) -> Run:
+    def _run(self, folder: Path) -> Run:
         options, definition = self._options, self._definition
         writer = RemoteWriter(options.prometheus, folder.name)
         watch = Watch(options.prometheus)
         try:
             with self._processes() as processes:
-                # earlier requests, of whomever, are in the counters with which the run starts
+                # the counters at the start of the run must include all earlier requests, of whatever client
                 wait_for_first_scrapes(options.prometheus, time.time(), self._is_stopped)
                 began = time.time()
                 writer.write(metrics(self._measured, definition.name, "prepare"))
@@ -128,7 +128,7 @@ class LoadRun:
             inside.missing.append(f"the generator's metrics of {writer.missed} s in Prometheus: {writer.reason}")
         run = self._record(folder.name, load_began, load_ended, inside)
         record.save(run, folder)
-        # drawing the dashboards takes too long for somebody who has pressed Ctrl-C
+        # drawing the dashboards would take too long after Ctrl-C
         write_page(run, folder, None if self._is_interrupted() else options.prometheus)
         return run
 
@@ -149,7 +149,7 @@ class LoadRun:
             raise CannotRunError(str(error)) from error
 
     def _fault(self) -> AbstractContextManager[object]:
-        """Records a load that is itself a fault (the profile `abuse`)."""
+        """Reports a load that is itself a fault (the profile `abuse`) to `desk`."""
         if self._options.profile == "abuse":
             return FaultLog(self._settings.url("desk")).during("load", "abuse")
         return nullcontext()
@@ -179,26 +179,26 @@ class LoadRun:
             Generator(plan, processes, folder / "generator.log") as generator,
             display(self._console, definition.name, definition.seconds) as shown,
         ):
-            heard = time.monotonic()
+            last_message = time.monotonic()
             while True:
                 if self._stop_reason:
                     generator.end_load()
                 try:
                     message = generator.messages.get(timeout=0.1)
                 except queue.Empty:
-                    if time.monotonic() - heard > (STOP_SECONDS if self._stop_reason else SILENCE_SECONDS):
-                        self._stop_reason = self._stop_reason or "the load generator fell silent"
+                    if time.monotonic() - last_message > (STOP_SECONDS if self._stop_reason else SILENCE_SECONDS):
+                        self._stop_reason = self._stop_reason or "the load generator stopped sending messages"
                         break
                     continue
-                heard = time.monotonic()
+                last_message = time.monotonic()
                 if message is None:
                     break
-                self._hear(message, writer, watch, shown)
+                self._handle(message, writer, watch, shown)
         self._measured.close()
         writer.write(metrics(self._measured, definition.name, "load", self._prepared))
 
-    def _hear(self, message: FromGenerator, writer: RemoteWriter, watch: Watch, shown: Display) -> None:
-        if isinstance(message, Began):
+    def _handle(self, message: FromGenerator, writer: RemoteWriter, watch: Watch, shown: Display) -> None:
+        if isinstance(message, Started):
             self._machine = message.machine
         elif isinstance(message, Sample):
             self._measured.add(message)
@@ -289,7 +289,7 @@ def command_of(definition: Definition, options: Options) -> str:
 
 
 def _added(option: str, conditions: Iterable[Condition], own: tuple[Condition, ...]) -> list[str]:
-    """The options that differ from the profile's file."""
+    """The conditions that are not from the profile's file, as options."""
     return [f"{option}={each.text}" for each in conditions if each not in own]
 
 

@@ -10,20 +10,20 @@ from lab.runs.service_levels import FAST_SECONDS, ServiceLevels
 
 
 class Kind(StrEnum):
-    """Why a request failed. Every unexpected status is a kind of its own, such as `status 503`."""
+    """Why a request failed. An unexpected status is not in this list: its kind is `status 503` and so on."""
 
     NO_CONNECTION = "no connection"
-    CLOSED = "connection closed before the answer"
-    TIMEOUT = "no whole answer in time"
+    CLOSED = "connection closed before the response"
+    TIMEOUT = "no complete response in time"
     UNANSWERED = "unanswered when the load was stopped"
-    TRUNCATED = "answer broken off"
+    TRUNCATED = "truncated response"
     MALFORMED = "not HTTP"
     REDIRECT = "redirect"
-    ENCODING = "wrong content encoding"
-    TOO_LARGE = "answer too large"
-    EMPTY = "empty answer"
-    NOT_JSON = "not the JSON that was expected"
-    OTHER_TASK = "another task"
+    ENCODING = "wrong content coding"
+    TOO_LARGE = "response too large"
+    EMPTY = "empty response"
+    NOT_JSON = "unexpected JSON"
+    OTHER_TASK = "wrong task"
     NO_LOCATION = "created without Location"
 
 

@@ -1,1 +1,3 @@
-"""The native stack: the same topology as in Docker, run by supervisor, with configuration derived from Docker's."""
+"""The stack: starts the native one, and acts on the running one, whether native, in Docker or on Kubernetes.
+The native stack has the same topology as in Docker, under supervisor, with configuration derived from Docker's.
+"""

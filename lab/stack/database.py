@@ -15,7 +15,7 @@ from lab.stack.native import Home, StackError, find_postgres, postgres_data, pos
 
 
 def prepare_postgres(home: Home) -> None:
-    """Creates the database, if it does not exist, where PostgreSQL's user can reach it. Raises `StackError`."""
+    """Creates the database, if there is none, in a directory that PostgreSQL's user can reach. Raises `StackError`."""
     link, user = home.data / "postgres", postgres_user()
     data = postgres_data(home)
     if (data / "PG_VERSION").exists():
@@ -26,7 +26,7 @@ def prepare_postgres(home: Home) -> None:
         data.mkdir(parents=True, exist_ok=True)
         link.unlink(missing_ok=True)
         link.symlink_to(data)
-    # created under another name and renamed at the end, so that an interrupted creation starts again
+    # created under another name and renamed at the end, so that an interrupted creation is repeated
     new = data.with_name(f"{data.name}.new")
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
@@ -65,7 +65,7 @@ def _reaches(user: str, directory: Path) -> bool:
 
 
 def _run(command: list[str], given: str = "") -> None:
-    # every machine has the locale C; initdb fails with one that is not installed
+    # every machine has the locale C; initdb fails if the configured locale is not installed
     environment = {**os.environ, "LANG": "C", "LC_ALL": "C"}
     done = run_program(command, given=given, env=environment, cwd=Path("/"))
     if done.returncode:

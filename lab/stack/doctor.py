@@ -125,9 +125,9 @@ def _programs(home: Home) -> Iterator[Finding]:
             continue
         if name in OLDEST:
             yield _old_or_ok(name, _version(_output(program, "-v" if name == "nginx" else "--version")), OLDEST[name])
-    for look in (lambda: find_postgres("postgres", postgres_data(home)), lambda: check_paths(home)):
+    for check in (lambda: find_postgres("postgres", postgres_data(home)), lambda: check_paths(home)):
         try:
-            look()
+            check()
         except StackError as error:
             yield Finding("error", str(error))
 
@@ -151,7 +151,9 @@ def _ports(settings: LabSettings, home: Home) -> Iterator[Finding]:
         yield Finding("ok", "the native stack is running")
         return
     if left := leftovers(supervisor.log):
-        yield Finding("warn", f"{', '.join(sorted(left))} outlived their supervisor", f"{STOP} stops them")
+        yield Finding(
+            "warn", f"{', '.join(sorted(left))} still run although their supervisor has ended", f"{STOP} stops them"
+        )
         return
     try:
         check_ports(settings, {"viewer"})
@@ -175,10 +177,10 @@ def _machine(home: Home) -> Iterator[Finding]:
 
 
 def _old_or_ok(name: str, version: tuple[int, ...], oldest: tuple[int, ...]) -> Finding:
-    said = ".".join(map(str, version)) or "of an unknown version"
+    text = ".".join(map(str, version)) or "of an unknown version"
     if version < oldest:
-        return Finding("warn", f"{name} is {said}", f"the oldest tested version is {'.'.join(map(str, oldest))}")
-    return Finding("ok", f"{name} {said}")
+        return Finding("warn", f"{name} is {text}", f"the oldest tested version is {'.'.join(map(str, oldest))}")
+    return Finding("ok", f"{name} {text}")
 
 
 def _version(text: str) -> tuple[int, ...]:

@@ -8,9 +8,9 @@ import httpx
 import msgspec
 
 PUSH_SECONDS = 2.0
-# if the fault was in `desk` itself, it is up again within this time and must still receive the end of the fault
+# If `desk` itself was the faulty part, it must still receive the end of the fault after its restart.
 END_SECONDS = 15.0
-AGAIN_SECONDS = 0.5
+RETRY_SECONDS = 0.5
 # action → kinds of faults that it ends
 ENDS = {"start": {"stop"}, "resume": {"pause"}, "restart": {"stop", "pause", "kill"}}
 
@@ -45,7 +45,7 @@ class FaultLog:
         self._put(ended, END_SECONDS)
         return ended
 
-    def standing(self) -> list[FaultEvent]:
+    def active(self) -> list[FaultEvent]:
         """The active faults; none if `desk` does not answer."""
         with suppress(httpx.HTTPError, msgspec.MsgspecError):
             answer = httpx.get(f"{self._url}/faults.json", timeout=PUSH_SECONDS, trust_env=False).raise_for_status()
@@ -69,14 +69,14 @@ class FaultLog:
         try:
             yield
         except BaseException:
-            # the action failed, so that nothing is known to go on
+            # the action failed, so there may be no fault
             if event:
                 self.end(event)
             raise
-        # a kill or a restart ends when the part runs again; a stop or a pause stays active
+        # the fault of a kill or restart ends with the action; that of a stop or pause stays active
         if event and action in {"kill", "restart"}:
             self.end(event)
-        for each in self.standing():
+        for each in self.active():
             if each.part == part and each.kind in ENDS.get(action, set()) and not each.drill:
                 self.end(each)
 
@@ -96,4 +96,4 @@ class FaultLog:
                 if time.monotonic() > deadline:
                     self.missed += 1
                     return
-                time.sleep(AGAIN_SECONDS)
+                time.sleep(RETRY_SECONDS)

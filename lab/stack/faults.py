@@ -38,7 +38,7 @@ class Stack(Protocol):
         """Every part and its state."""
 
     def act(self, action: str, part: str) -> None:
-        """Does one of `ACTIONS` to a part. Raises `StackError`."""
+        """Runs one of `ACTIONS` on a part. Raises `StackError`."""
 
     def command(self, part: str, settings: LabSettings) -> list[str]:
         """A command line to which SQL (for `postgres`) or a Redis command (for a node) can be appended."""
@@ -64,9 +64,9 @@ class NativeStack:
         }
 
     def act(self, action: str, part: str) -> None:
-        """Does one of `ACTIONS` to a part. Raises `StackError`."""
+        """Runs one of `ACTIONS` on a part. Raises `StackError`."""
         supervisor = self._supervisor
-        doing: dict[str, Callable[[], None]] = {
+        actions: dict[str, Callable[[], None]] = {
             "stop": lambda: supervisor.stop_program(part),
             "start": lambda: supervisor.start_program(part),
             "pause": lambda: supervisor.signal(part, "STOP"),
@@ -79,7 +79,7 @@ class NativeStack:
                     supervisor.stop_program(part)
                     supervisor.start_program(part)
                 else:
-                    doing[action]()
+                    actions[action]()
         except xmlrpc.client.Fault as fault:
             raise StackError(f"cannot {action} {part}: {fault.faultString}") from fault
 
@@ -100,10 +100,10 @@ class DockerStack:
         return {name: state for name, (_, state) in self._containers().items()}
 
     def act(self, action: str, part: str) -> None:
-        """Does one of `ACTIONS` to a part. Raises `StackError`."""
+        """Runs one of `ACTIONS` on a part. Raises `StackError`."""
         found = self._containers().get(part)
         if found is None:
-            raise StackError(f"cannot {action} {part}: there is no such container any more")
+            raise StackError(f"cannot {action} {part}: its container no longer exists")
         container = found[0]
         command = {"resume": "unpause"}.get(action, action)
         self._docker(command, container, f"cannot {action} {part}")
@@ -189,7 +189,7 @@ def running_stack() -> Stack:
 
 
 def act(action: str, part: str) -> None:
-    """Does one of `ACTIONS` to a part of the running stack. Raises `StackError`."""
+    """Runs one of `ACTIONS` on a part of the running stack, and reports the fault to `desk`. Raises `StackError`."""
     stack = running_stack()
     parts = stack.parts()
     if part not in parts:
@@ -198,7 +198,7 @@ def act(action: str, part: str) -> None:
     with log.of_action(part, action):
         stack.act(action, part)
     if log.missed:
-        click.echo(f"{action}: `desk` did not answer, so Prometheus will not have this fault", err=True)
+        click.echo(f"{action}: `desk` did not answer, so this fault will not be in Prometheus", err=True)
 
 
 def _command(action: str, meaning: str) -> click.Command:

@@ -34,14 +34,14 @@ if [ "$(id -u)" != 0 ]; then
 fi
 echo "install: from the distribution's packages:$need"
 
-# While this runs, packages must not start daemons, which would use the stack's ports.
+# Packages must not start daemons during their installation, because these would use the stack's ports.
 policy=/usr/sbin/policy-rc.d
 if [ ! -e $policy ]; then
     printf '#!/bin/sh\nexit 101\n' | $as_root tee $policy >/dev/null
     $as_root chmod 755 $policy
     trap '$as_root rm -f $policy' EXIT
 fi
-# the package of PostgreSQL must not create a database cluster
+# PostgreSQL's package must not create a database cluster
 if [ ! -e /etc/postgresql-common/createcluster.conf ]; then
     $as_root mkdir -p /etc/postgresql-common
     echo 'create_main_cluster = false' | $as_root tee /etc/postgresql-common/createcluster.conf >/dev/null
@@ -54,11 +54,11 @@ for package in "$@"; do
     need=$(printf ' %s ' "$need" | sed "s/ $package / /")
 done
 # the output of the packages' scripts is only shown if one of them fails
-said=$(mktemp)
+output=$(mktemp)
 # shellcheck disable=SC2086
-$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $need >"$said" 2>&1 ||
-    { cat "$said" >&2; rm -f "$said"; exit 1; }
-rm -f "$said"
+$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $need >"$output" 2>&1 ||
+    { cat "$output" >&2; rm -f "$output"; exit 1; }
+rm -f "$output"
 # prevents daemons from starting at the next boot
 if command -v systemctl >/dev/null 2>&1 && [ -d /run/systemd/system ]; then
     for unit in redis-server nginx prometheus prometheus-alertmanager prometheus-redis-exporter \

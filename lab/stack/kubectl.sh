@@ -5,7 +5,7 @@ set -eu
 cd "$(dirname "$0")/../.."
 bin=.stack/bin/kubectl
 
-# has Kustomize 5
+# whether this kubectl has Kustomize 5
 is_new() { "$1" version --client 2>/dev/null | grep -q '^Kustomize Version: v[5-9]'; }
 for found in "$bin" "$(command -v kubectl || true)"; do
     [ -z "$found" ] || ! is_new "$found" || exit 0
@@ -13,7 +13,7 @@ done
 
 why() { echo "kubectl: $*: checks that need it are skipped" >&2; exit 1; }
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
-[ -e $keyring ] || why "this machine has no kubectl, and is not a Debian that could download sid's"
+[ -e $keyring ] || why "this machine has no kubectl, and is not a Debian that can download sid's"
 mirror=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null |
     sed -nE 's/^(URIs: *|deb +(\[[^]]*\] +)?)(https?:[^ ]*debian\/?)( .*)?$/\3/p' | sed -n 1p)
 [ -n "$mirror" ] || why "no Debian mirror among apt's sources"

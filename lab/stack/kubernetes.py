@@ -1,4 +1,4 @@
-"""The stack on Kubernetes, by way of kubectl: its parts, faults on them, forwarded ports, and rules put in force."""
+"""The stack on Kubernetes, controlled with kubectl: its parts, faults, forwarded ports, and updates of its rules."""
 
 import json
 import os
@@ -21,29 +21,29 @@ from lab.settings import ROOT, LabSettings
 from lab.stack import ends_with_parent, pause
 from lab.stack.native import StackError
 
-# set by `glasshouse --kubernetes`, for this command and those that it starts
+# environment variable that `glasshouse --kubernetes` sets for this command and its child processes
 NAMESPACE = "GLASSHOUSE_KUBERNETES"
 PART_OF = "app.kubernetes.io/part-of=glasshouse"
 NAME = "app.kubernetes.io/name"
-# how many pods there were before `stop`
+# annotation of a workload: the number of its pods before `stop`
 REPLICAS = "glasshouse/replicas"
-# of the pods of a Deployment, the one of the lowest cost goes first
+# annotation of a pod: when a Deployment is scaled down, the pod with the lowest cost is deleted first
 COST = "controller.kubernetes.io/pod-deletion-cost"
-# whose pods are parts of their own, numbered from 1; of the others, all pods together are the part
+# workloads of which each pod is a part, numbered from 1; otherwise all pods of a workload are one part
 NUMBERED = ("todo", "redis")
-# ports of the services
+# the ports of the Services
 FORWARDED = {"gateway": 5000, "prometheus": 9090, "alertmanager": 9093, "desk": 8060, "tempo": 3200, "loki": 3100}
-# a stack may run without these; what asks them says so
+# parts that a stack may lack; commands that query them report that they are missing
 OPTIONAL = frozenset({"tempo", "loki"})
 FORWARD_SECONDS = 30.0
 KUBECTL_SECONDS = 120
-# the kubelet looks at a ConfigMap once a minute, and at once where its pod has changed
+# The kubelet updates mounted ConfigMaps about once a minute, or at once after a change of the pod.
 RULES_SECONDS = 150.0
 RULES = {"alert-rules": ROOT / "alerts/rules", "recording-rules": ROOT / "observability/prometheus/rules"}
 
 
 class Kubectl:
-    """kubectl, in one namespace of the cluster that its configuration names."""
+    """kubectl for one namespace of the cluster in kubectl's configuration."""
 
     def __init__(self, namespace: str) -> None:
         self.namespace = namespace
@@ -53,9 +53,9 @@ class Kubectl:
         return ["kubectl", "--namespace", self.namespace, *arguments]
 
     def __call__(self, *arguments: str, given: str | None = None) -> str:
-        """What it prints. Raises `StackError`."""
+        """Runs kubectl with `given` as standard input, and returns its output. Raises `StackError`."""
         try:
-            # in a session of its own: Ctrl-C is for the command, which may have to ask for something before it ends
+            # in a session of its own: Ctrl-C must reach only the command, which may still need kubectl to clean up
             done = run_program(self.command(*arguments), given=given, timeout=KUBECTL_SECONDS, start_new_session=True)
         except FileNotFoundError as error:
             raise StackError("kubectl is not installed") from error
@@ -68,24 +68,24 @@ class Kubectl:
 
 @dataclass(frozen=True)
 class Workload:
-    """A Deployment or StatefulSet, and the pods that it has."""
+    """A Deployment, StatefulSet or DaemonSet, and its pods."""
 
     kind: str
     name: str
     wanted: int
-    """How many pods there are without a `stop`."""
+    """How many pods it has when no part is stopped."""
     replicas: int
     pods: Sequence[Mapping[str, Any]]
 
     @property
     def resource(self) -> str:
-        """As kubectl names it."""
+        """Kind and name, as arguments of kubectl have them."""
         return f"{self.kind.lower()}/{self.name}"
 
 
 @dataclass(frozen=True)
 class Part:
-    """A part as `glasshouse status` names it, and its pods."""
+    """A part of `glasshouse status`, and its pods."""
 
     workload: Workload
     pods: Sequence[Mapping[str, Any]]
@@ -99,7 +99,7 @@ class KubernetesStack:
 
     def __init__(self, kubectl: Kubectl) -> None:
         self._kubectl = kubectl
-        # drills act on parts at once, and a stop of one replica reads a number and writes one less
+        # drills act on several parts concurrently, and stopping a replica reads a number and writes it decremented
         self._lock = threading.Lock()
 
     def parts(self) -> dict[str, str]:
@@ -111,10 +111,10 @@ class KubernetesStack:
     def act(self, action: str, part: str) -> None:
         """Does one of `lab.stack.faults.ACTIONS` to a part. Raises `StackError`."""
         with self._lock:
-            # the number of a replica that has gone is that of one that is stopped
+            # the name of a stopped replica is still the name of a part
             found = self._parts().get(part)
             if found is None:
-                raise StackError(f"cannot {action} {part}: there is no such part any more")
+                raise StackError(f"cannot {action} {part}: the part no longer exists")
             if action in ("stop", "start"):
                 self._scale(action, part, found)
                 return
@@ -134,7 +134,7 @@ class KubernetesStack:
         return pause.stuttering(self._kubectl.command, part, found.pods if found else (), every, seconds)
 
     def command(self, part: str, settings: LabSettings) -> list[str]:
-        """The command that takes SQL (of `postgres`) or a Redis command (of a node) as its further arguments."""
+        """A command line to which SQL (for `postgres`) or a Redis command (for a node) can be appended."""
         found = self._parts()[part]
         inside = ["psql", "-U", "todo", "todo", "-qc"] if part == "postgres" else ["redis-cli"]
         if not found.pods:
@@ -143,7 +143,7 @@ class KubernetesStack:
         return self._kubectl.command("exec", pod, "--container", found.workload.name, "--", *inside)
 
     def send_rules(self) -> None:
-        """Brings the rules of this repository to Prometheus. Raises `StackError`."""
+        """Updates Prometheus' rules to those of this repository. Raises `StackError`."""
         send_rules(self._kubectl)
 
     def _parts(self) -> dict[str, Part]:
@@ -152,11 +152,11 @@ class KubernetesStack:
             if workload.name not in NUMBERED:
                 found[workload.name] = Part(workload, workload.pods, is_numbered=False)
                 continue
-            for at in range(max(workload.wanted, len(workload.pods))):
-                found[f"{workload.name}-{at + 1}"] = Part(workload, workload.pods[at : at + 1], is_numbered=True)
+            for n in range(max(workload.wanted, len(workload.pods))):
+                found[f"{workload.name}-{n + 1}"] = Part(workload, workload.pods[n : n + 1], is_numbered=True)
         if not found:
             raise StackError(
-                f"in the namespace {self._kubectl.namespace} there is nothing of Glasshouse: `kubectl apply -k` one of "
+                f"no part of Glasshouse is in the namespace {self._kubectl.namespace}: `kubectl apply -k` one of "
                 "deploy/kubernetes/overlays"
             )
         return found
@@ -170,7 +170,7 @@ class KubernetesStack:
     def _scale(self, action: str, name: str, part: Part) -> None:
         workload = part.workload
         if workload.kind == "DaemonSet" or (part.is_numbered and workload.kind != "Deployment"):
-            raise StackError(f"cannot {action} {name}: a {workload.kind} starts each of its pods again; kill works")
+            raise StackError(f"cannot {action} {name}: a {workload.kind} restarts its pods; kill works")
         count = workload.replicas + (1 if action == "start" else -1) if part.is_numbered else 0
         if action == "start":
             count = min(count, workload.wanted) if part.is_numbered else workload.wanted
@@ -182,7 +182,7 @@ class KubernetesStack:
 
 @contextmanager
 def _readable() -> Iterator[None]:
-    """Raises `StackError` where the block finds that kubectl printed something else than a list of objects."""
+    """Turns errors of the block, caused by unexpected output of kubectl, into a `StackError`."""
     try:
         yield
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
@@ -190,10 +190,10 @@ def _readable() -> Iterator[None]:
 
 
 def _workloads(items: Sequence[Mapping[str, Any]]) -> list[Workload]:
-    """The workloads among the items of a list, each with its pods."""
+    """The workloads in the output of `kubectl get`, each with its pods."""
     pods: dict[str, list[Mapping[str, Any]]] = {}
     for each in items:
-        # one that is going is none to do anything to
+        # a pod that is being deleted is not an object of actions
         if each["kind"] == "Pod" and "deletionTimestamp" not in each["metadata"]:
             pods.setdefault(each["metadata"]["labels"].get(NAME, ""), []).append(each)
     found = []
@@ -225,20 +225,20 @@ def _state(part: Part) -> str:
 
 
 def chosen_cluster() -> Kubectl | None:
-    """The namespace that `--kubernetes` chose."""
+    """kubectl for the namespace of `--kubernetes`; None without this option."""
     namespace = os.environ.get(NAMESPACE)
     return Kubectl(namespace) if namespace else None
 
 
 def chosen_stack() -> KubernetesStack | None:
-    """The stack that `--kubernetes` chose."""
+    """The stack in the namespace of `--kubernetes`; None without this option."""
     cluster = chosen_cluster()
     return KubernetesStack(cluster) if cluster else None
 
 
 @contextmanager
 def chosen(namespace: str, parts: Sequence[str]) -> Iterator[None]:
-    """This command's stack is that of a namespace; the ports of these parts are forwarded. Raises `StackError`."""
+    """Selects the stack in a namespace for the block, and forwards the ports of these parts. Raises `StackError`."""
     before = dict(os.environ)
     kubectl = Kubectl(namespace)
     with ExitStack() as stack:
@@ -250,7 +250,7 @@ def chosen(namespace: str, parts: Sequence[str]) -> Iterator[None]:
             except StackError:
                 if part not in OPTIONAL:
                     raise
-                # the default port may be that of another stack on this machine
+                # not the default port, which may be that of another stack on this machine
                 port = stack.enter_context(_refused_port())
             os.environ[f"{part.upper()}_PORT"] = str(port)
         yield
@@ -258,7 +258,7 @@ def chosen(namespace: str, parts: Sequence[str]) -> Iterator[None]:
 
 @contextmanager
 def _refused_port() -> Iterator[int]:
-    """A port of this machine that refuses connections, and that no other process can take meanwhile."""
+    """A local port that refuses connections, and that no other process can use during the block."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield int(bound.getsockname()[1])
@@ -271,26 +271,26 @@ def _set_environment(before: Mapping[str, str]) -> None:
 
 @contextmanager
 def forwarded(kubectl: Kubectl, part: str) -> Iterator[int]:
-    """A port of this machine that leads to a part's service, also after its pod was replaced. Raises `StackError`."""
-    ends = threading.Event()
+    """A local port that is forwarded to a part's Service, also after its pod was replaced. Raises `StackError`."""
+    stopping = threading.Event()
     child, port = _forward(kubectl, part, 0)
     running = [child]
 
-    def again() -> None:
-        # kubectl ends with the pod that it had chosen
-        while not ends.wait(0.5):
+    def restart() -> None:
+        # `kubectl port-forward` ends with the pod that it has selected
+        while not stopping.wait(0.5):
             if running[-1].poll() is not None:
                 try:
                     running.append(_forward(kubectl, part, port)[0])
                 except StackError:
                     continue
 
-    watching = threading.Thread(target=again, daemon=True)
+    watching = threading.Thread(target=restart, daemon=True)
     watching.start()
     try:
         yield port
     finally:
-        ends.set()
+        stopping.set()
         watching.join(FORWARD_SECONDS)
         for each in running:
             _end(each)
@@ -311,27 +311,27 @@ def _forward(kubectl: Kubectl, part: str, port: int) -> tuple[subprocess.Popen[s
         errors="replace",
         start_new_session=True,
     )
-    said: Queue[str] = Queue()
+    output: Queue[str] = Queue()
 
     def read() -> None:
-        # to the end, or a full pipe would hold it up
+        # reads on until kubectl ends, because a full pipe would block it
         for each in child.stdout or ():
-            said.put(each)
+            output.put(each)
 
     threading.Thread(target=read, daemon=True).start()
     deadline, lines = time.monotonic() + FORWARD_SECONDS, ""
     while time.monotonic() < deadline:
         try:
-            text = said.get(timeout=0.1)
+            text = output.get(timeout=0.1)
         except Empty:
-            if child.poll() is not None and said.empty():
+            if child.poll() is not None and output.empty():
                 break
             continue
         if found := re.match(r"Forwarding from 127\.0\.0\.1:(\d+) ", text):
             return child, int(found[1])
         lines += text
     _end(child)
-    raise StackError(f"the port of {part} cannot be forwarded: {lines.strip() or 'kubectl says nothing'}")
+    raise StackError(f"the port of {part} cannot be forwarded: {lines.strip() or 'no output of kubectl'}")
 
 
 def _end(child: subprocess.Popen[str]) -> None:
@@ -341,19 +341,19 @@ def _end(child: subprocess.Popen[str]) -> None:
 
 
 def send_rules(kubectl: Kubectl) -> None:
-    """Applies the ConfigMaps of the rules, and waits until Prometheus' pods have their files. Raises `StackError`."""
+    """Applies the ConfigMaps of the rules, and waits until their files are in Prometheus' pods. Raises `StackError`."""
     texts = {name: _texts(folder) for name, folder in RULES.items()}
     for name, data in texts.items():
-        # else the namespace has no such Prometheus, or one whose rules are PrometheusRules
-        there = json.loads(kubectl("get", "configmap", name, "--output", "json"))["metadata"]
-        # what was applied of it by another is this apply's to keep
-        metadata = {"name": name, "labels": there.get("labels", {})}
-        made = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+        # fails if the namespace has no such Prometheus, or one whose rules are PrometheusRules
+        existing = json.loads(kubectl("get", "configmap", name, "--output", "json"))["metadata"]
+        # a server-side apply takes over the fields of an earlier client-side one, and deletes those that it omits
+        metadata = {"name": name, "labels": existing.get("labels", {})}
+        config_map = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
         applied = ("--server-side", "--force-conflicts", "--field-manager", "glasshouse", "--filename", "-")
-        kubectl("apply", *applied, given=json.dumps(made))
+        kubectl("apply", *applied, given=json.dumps(config_map))
     pods = kubectl("get", "pods", "--selector", f"{NAME}=prometheus", "--output", "name").split()
     if not pods:
-        raise StackError("there is no pod of Prometheus")
+        raise StackError("Prometheus has no pod")
     for pod in pods:
         kubectl("annotate", pod, f"glasshouse/rules={time.time():.0f}", "--overwrite")
         _await_files(kubectl, pod, texts)
@@ -366,7 +366,7 @@ def _await_files(kubectl: Kubectl, pod: str, texts: Mapping[str, Mapping[str, st
     deadline = time.monotonic() + RULES_SECONDS
     while kubectl("exec", pod, "--container", "prometheus", "--", "cat", *paths) != wanted:
         if time.monotonic() > deadline:
-            raise StackError(f"{pod} has not got the rules within {RULES_SECONDS:.0f} s")
+            raise StackError(f"{pod} did not receive the rules within {RULES_SECONDS:.0f} s")
         time.sleep(1)
 
 

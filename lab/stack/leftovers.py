@@ -12,8 +12,8 @@ import psutil
 
 from lab.stack.native import StackError
 
-# supervisord's log lines for its own start and for each process that it starts, in its local time, which is UTC
-# (Supervisor.start)
+# supervisord's log lines for its own start and for each process that it starts; `Supervisor.start` sets its time zone
+# to UTC
 STARTED = re.compile(
     r"^(?P<time>\S+ \S+),\d+ INFO (?:supervisord started with|spawned: '(?P<name>[^']+)' with) pid (?P<pid>\d{1,9})$",
     re.MULTILINE,
@@ -107,7 +107,7 @@ def _starts(log: Path) -> Iterator[_Start]:
             if line["name"] is None:
                 supervisor = pid
                 continue
-            # a line that was cut off is not a start
+            # a truncated line is not a start
             with suppress(ValueError):
                 began = datetime.strptime(line["time"], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
                 yield _Start(line["name"], pid, began.timestamp(), supervisor)

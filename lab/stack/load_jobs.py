@@ -20,13 +20,13 @@ GATEWAY = "http://gateway:5000"
 COORDINATOR, WORKER = "load", "load-worker"
 # the label of all objects of one run, so that two loads at the same time do not conflict
 RUN = "glasshouse/run"
-# the Deployment whose image the Jobs use: the lab's, from the registry that this cluster uses
+# the Deployment from which the Jobs take the lab's image, because it has the registry of this cluster
 LAB = "desk"
 START_SECONDS = 120.0
 ASK_SECONDS = 0.5
 # added to twice the load's duration: for the start, the preparation, and a search that takes longer
 DEADLINE_SECONDS = 900
-# a container that waits for one of these reasons does not start without help
+# a container that waits for one of these reasons will not start without intervention
 HOPELESS = frozenset(
     {
         "CrashLoopBackOff",
@@ -45,18 +45,17 @@ Object = dict[str, Any]
 def load_jobs(
     kubectl: Kubectl, workers: int, seconds: float, is_stopped: Callable[[], bool] = lambda: False
 ) -> Iterator[list[str]]:
-    """Runs a coordinator that waits for its plan, and its workers, during the block. Raises `StackError`.
-
-    Yields the command whose standard input and output are the coordinator's. When that command ends, the load ends.
+    """Creates the Jobs of a coordinator and its workers, and deletes them after the block. Raises `StackError`.
+    Yields the command line that attaches to the coordinator's standard input and output. The load ends with it.
     """
     run = secrets.token_hex(2)
     overlay = list(yaml.safe_load_all(kubectl("kustomize", str(OVERLAY))))
     first, *others = objects_of_run(overlay, _lab(kubectl), run, workers, seconds)
     try:
-        made = json.loads(kubectl("create", "--filename", "-", "--output", "json", given=json.dumps(first)))
+        created = json.loads(kubectl("create", "--filename", "-", "--output", "json", given=json.dumps(first)))
         # if this command is killed, the cluster deletes the coordinator's Job a minute after its end, and these with it
-        owner = {key: made[key] for key in ("apiVersion", "kind")}
-        owner |= {key: made["metadata"][key] for key in ("name", "uid")}
+        owner = {key: created[key] for key in ("apiVersion", "kind")}
+        owner |= {key: created["metadata"][key] for key in ("name", "uid")}
         for each in others:
             each["metadata"]["ownerReferences"] = [owner]
         everything = {"apiVersion": "v1", "kind": "List", "items": others}
@@ -80,25 +79,25 @@ def objects_of_run(
         if each["kind"] == "Service":
             each["spec"]["selector"][RUN] = run
         if each["kind"] == "Job":
-            _set_up(each, lab, run, workers, seconds)
+            _configure(each, lab, run, workers, seconds)
         found.append(each)
     return sorted(found, key=lambda each: (each["kind"], each["metadata"]["labels"].get(NAME)) != ("Job", COORDINATOR))
 
 
-def _set_up(job: Object, lab: Mapping[str, Any], run: str, workers: int, seconds: float) -> None:
+def _configure(job: Object, lab: Mapping[str, Any], run: str, workers: int, seconds: float) -> None:
     spec = job["spec"]
     template = spec["template"]
     template["metadata"]["labels"][RUN] = run
     if lab.get("imagePullSecrets"):
         template["spec"]["imagePullSecrets"] = lab["imagePullSecrets"]
     spec["activeDeadlineSeconds"] = DEADLINE_SECONDS + round(2 * seconds)
-    (box,) = template["spec"]["containers"]
-    box["image"] = next(each["image"] for each in lab["containers"] if each["name"] == LAB)
+    (container,) = template["spec"]["containers"]
+    container["image"] = next(each["image"] for each in lab["containers"] if each["name"] == LAB)
     if template["metadata"]["labels"][NAME] == COORDINATOR:
-        box["args"] = _with_value(box["args"], "--workers", str(workers))
+        container["args"] = _with_value(container["args"], "--workers", str(workers))
     else:
         spec["parallelism"] = spec["completions"] = workers
-        box["args"] = _with_value(box["args"], "--master", f"{COORDINATOR}-{run}")
+        container["args"] = _with_value(container["args"], "--master", f"{COORDINATOR}-{run}")
 
 
 def _with_value(arguments: Sequence[str], option: str, value: str) -> list[str]:
@@ -113,7 +112,9 @@ def _lab(kubectl: Kubectl) -> Mapping[str, Any]:
 
 
 def _running(kubectl: Kubectl, run: str, count: int, is_stopped: Callable[[], bool]) -> str:
-    """Waits until all `count` pods of the run are running; returns the coordinator's. Raises `StackError`."""
+    """Waits until all `count` pods of the run are running, and returns the name of the coordinator's pod.
+    Raises `StackError`.
+    """
     deadline = time.monotonic() + START_SECONDS
     while True:
         pods = json.loads(kubectl("get", "pods", "--selector", f"{RUN}={run}", "--output", "json"))["items"]
@@ -122,22 +123,22 @@ def _running(kubectl: Kubectl, run: str, count: int, is_stopped: Callable[[], bo
                 str(pod["metadata"]["name"]) for pod in pods if pod["metadata"]["labels"].get(NAME) == COORDINATOR
             )
         states = {str(pod["metadata"]["name"]): _state(pod) for pod in pods}
-        for name, (reason, said) in states.items():
+        for name, (reason, message) in states.items():
             if reason in HOPELESS or reason == "Failed":
-                raise StackError(f"pod {name} does not start: {said}")
+                raise StackError(f"pod {name} does not start: {message}")
         if is_stopped():
             raise StackError("stopped before the load began")
         if time.monotonic() > deadline:
-            seen = "; ".join(f"{name}: {said}" for name, (_, said) in states.items()) or "none was created"
-            raise StackError(f"the load's {count} pods are not all running after {START_SECONDS:.0f} s ({seen})")
+            found = "; ".join(f"{name}: {message}" for name, (_, message) in states.items()) or "none was created"
+            raise StackError(f"the load's {count} pods are not all running after {START_SECONDS:.0f} s ({found})")
         time.sleep(ASK_SECONDS)
 
 
 def _state(pod: Mapping[str, Any]) -> tuple[str, str]:
     """Why a pod is not running: Kubernetes' reason, and the reason with its message."""
     status = pod["status"]
-    for box in status.get("containerStatuses", []):
-        if waiting := box.get("state", {}).get("waiting"):
+    for container in status.get("containerStatuses", []):
+        if waiting := container.get("state", {}).get("waiting"):
             return waiting.get("reason", ""), ": ".join(filter(None, (waiting.get("reason"), waiting.get("message"))))
     for condition in status.get("conditions", []):
         if condition["status"] == "False" and condition.get("message"):
@@ -151,5 +152,5 @@ def _remove(kubectl: Kubectl, run: str) -> None:
     try:
         kubectl("delete", kinds, "--selector", selector, "--cascade=foreground", "--wait=true")
     except StackError as error:
-        by_hand = " ".join(kubectl.command("delete", kinds, "--selector", selector))
-        click.echo(f"glasshouse load: cannot delete its Jobs ({error}): use `{by_hand}`", err=True)
+        command = " ".join(kubectl.command("delete", kinds, "--selector", selector))
+        click.echo(f"glasshouse load: cannot delete its Jobs ({error}): use `{command}`", err=True)

@@ -10,7 +10,7 @@ import click
 
 from lab.settings import START, LabSettings, SettingError, load_settings
 
-# name, part whose port it is on, and path of the start page
+# name, part that serves it, and path of the start page
 PAGES = (
     ("todo API", "gateway", "/tasks"),
     ("API documentation", "gateway", "/schema"),

@@ -1,4 +1,4 @@
-"""IPv6 loopback: on many machines `localhost` resolves to `::1` first; others have no IPv6."""
+"""IPv6 loopback. On many machines `localhost` resolves to `::1` first; others have no IPv6."""
 
 import socket
 

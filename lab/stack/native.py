@@ -58,22 +58,24 @@ SERVICE_SETTINGS = (
     "OTEL_SERVICE_NAME",
     "OTEL_SDK_DISABLED",
 )
-# quotes, comments, variables, patterns and separators in one or the other of the parts' configurations
+# characters that are quotes, comments, variables, patterns or separators in the configuration of some part
 NOT_IN_PATHS = re.compile(r"""["\\$%#;*?\[\]{}]|: |[\x00-\x1f\x7f]""")
 TEMPO_MEMORY = "440MiB"
 TRACESTORE_SETTINGS = ("TRACESTORE_MOST_MEGABYTES", "TRACESTORE_MOST_HOURS")
 STACK_RATE_LIMIT = "100000/minute"
-# how far back tuning can look, whichever limit is reached first; the service levels need three days
+# data is deleted when the first of these limits is reached; the service levels need three days, and tuning uses all
 PROMETHEUS_RETENTION, PROMETHEUS_RETENTION_SIZE = "15d", "2GB"
 
 
 class StackError(Exception):
-    """The stack cannot be started; the message has the reason and what to do."""
+    """The stack cannot do what was asked, such as start or stop a part; the message has the reason and what to do."""
 
 
 @dataclass(frozen=True)
 class Program:
-    """One part of the stack under supervisor. `ready` is a URL, or a `host:port` that accepts connections."""
+    """One part of the stack under supervisor.
+    It is healthy when the URL `ready` responds with 200, or when the `host:port` `ready` accepts connections.
+    """
 
     name: str
     command: str
@@ -127,7 +129,7 @@ def find(program: str) -> str:
 
 
 def find_postgres(program: str, data: Path) -> str:
-    """A program of PostgreSQL, of the major version that created `data`, or the newest installed one for new data.
+    """The path of a program of PostgreSQL: of the major version that created `data`, or of the newest for new data.
 
     Raises `StackError` if that version is not installed: a server cannot read the data of another major version.
     """
@@ -503,8 +505,8 @@ def postgres_data(home: Home) -> Path:
 
 def _substitute(source: Path, native: Mapping[str, str]) -> str:
     text = source.read_text(encoding="utf-8")
-    gone = [docker for docker in native if docker not in text]
-    if gone:
-        raise StackError(f"{source.relative_to(ROOT)} no longer contains {gone[0]!r}: adapt lab/stack/native.py")
+    missing = [docker for docker in native if docker not in text]
+    if missing:
+        raise StackError(f"{source.relative_to(ROOT)} no longer contains {missing[0]!r}: adapt lab/stack/native.py")
     # in a single pass, so that replacements are not replaced again
     return re.sub("|".join(map(re.escape, native)), lambda found: native[found[0]], text)

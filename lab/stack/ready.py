@@ -14,10 +14,10 @@ import httpx
 from lab.settings import ROOT
 from lab.stack.native import Program, StackError
 
-# gives up after this time in which no further part became healthy
+# gives up when no further part has become healthy for this long
 READY_SECONDS = 180
 # interval of progress messages
-SAY_SECONDS = 5
+PROGRESS_SECONDS = 5
 # on a slow machine with many processes, process-exporter takes seconds to answer
 ANSWER_SECONDS = 10
 # A part that exited this often before it was healthy has failed. Supervisor waits a second longer before each start, so
@@ -39,23 +39,25 @@ def await_ready(supervisor: Watched, programs: Sequence[Program], logs: Path) ->
     The message has each part that is not ready, with the last line of its log.
     """
     deadline = time.monotonic() + READY_SECONDS
-    said = time.monotonic()
+    printed = time.monotonic()
     waiting = {program.name: program for program in programs}
     starts: dict[str, set[int]] = {}
     while waiting:
         for name, program in list(waiting.items()):
             if is_ready(program):
                 del waiting[name]
-                # on a slow machine the start may take longer, as long as there is progress
+                # a start on a slow machine may take longer than this, as long as there is progress
                 deadline = time.monotonic() + READY_SECONDS
         failed = _failed(supervisor.programs(), starts, waiting)
         if failed:
-            raise StackError("; ".join(f"{name} does not start: {_last_words(name, logs, failed)}" for name in failed))
+            raise StackError(
+                "; ".join(f"{name} does not start: {_last_log_line(name, logs, failed)}" for name in failed)
+            )
         if waiting and time.monotonic() > deadline:
-            ended = "; ".join(f"{name}: {_last_words(name, logs, {})}" for name in waiting)
+            ended = "; ".join(f"{name}: {_last_log_line(name, logs, {})}" for name in waiting)
             raise StackError(f"not healthy within another {READY_SECONDS} s: {ended}")
-        if waiting and time.monotonic() > said + SAY_SECONDS:
-            said = time.monotonic()
+        if waiting and time.monotonic() > printed + PROGRESS_SECONDS:
+            printed = time.monotonic()
             click.echo(f"up: waiting for {', '.join(waiting)}")
         time.sleep(0.2)
 
@@ -74,15 +76,15 @@ def _failed(
     return found
 
 
-def _last_words(name: str, logs: Path, errors: Mapping[str, str]) -> str:
+def _last_log_line(name: str, logs: Path, errors: Mapping[str, str]) -> str:
     """The last line of a part's log with the path of the log; without a line, supervisor's error message."""
     file = logs / f"{name}.log"
     try:
         lines = [line for line in file.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
     except OSError:
         lines = []
-    words = lines[-1].strip() if lines else errors.get(name) or "no output"
-    return f"{words} ({file})"
+    text = lines[-1].strip() if lines else errors.get(name) or "no output"
+    return f"{text} ({file})"
 
 
 def is_ready(program: Program) -> bool:

@@ -11,14 +11,14 @@ import msgspec
 from lab.settings import LabSettings
 
 
-def asked_for(settings: LabSettings, chosen: Mapping[str, str]) -> dict[str, str]:
+def current(settings: LabSettings, chosen: Mapping[str, str]) -> dict[str, str]:
     """The current ports and other settings, by name."""
     return {**{name.upper(): str(port) for name, port in asdict(settings).items()}, **chosen}
 
 
-def record(file: Path, asked: Mapping[str, str]) -> None:
+def record(file: Path, settings: Mapping[str, str]) -> None:
     """Saves the settings of a start; only the owner can read the file."""
-    write_private(file, json.dumps(asked, indent=2))
+    write_private(file, json.dumps(settings, indent=2))
 
 
 def write_private(file: Path, text: str) -> None:

@@ -65,7 +65,9 @@ serverurl=unix://{_escaped(str(socket))}
 """
     ]
     for program in programs:
-        environment = ",".join(f"{name}={_quoted(name, value)}" for name, value in _zoned(program.environment).items())
+        environment = ",".join(
+            f"{name}={_quoted(name, value)}" for name, value in _with_time_zone(program.environment).items()
+        )
         sections.append(
             f"""[program:{program.name}]
 command={_escaped(program.command)}
@@ -115,7 +117,7 @@ class Supervisor:
 
     @property
     def log(self) -> Path:
-        """The log, which has every process that supervisor started."""
+        """supervisord's log, which has a line for every process that it started."""
         return self._home.logs / "supervisord.log"
 
     def start(self) -> None:
@@ -123,7 +125,7 @@ class Supervisor:
         self._socket.unlink(missing_ok=True)
         done = run_program(
             [sys.executable, "-m", "supervisor.supervisord", "-c", str(self._home.config / "supervisord.conf")],
-            # its log has local time, by which what it started is found again (lab.stack.leftovers)
+            # UTC, because its log has local times, which lab.stack.leftovers parses
             env={**_environment(), "TZ": "UTC", NOTHING: ""},
         )
         if done.returncode:
@@ -171,8 +173,8 @@ class Supervisor:
         pid = self._rpc.supervisor.getProcessInfo(name)["pid"]
         if not pid:
             raise StackError(f"{name} is not running")
-        head = psutil.Process(pid)
-        for process in (head, *head.children(recursive=True)):
+        parent = psutil.Process(pid)
+        for process in (parent, *parent.children(recursive=True)):
             with suppress(psutil.NoSuchProcess):
                 process.send_signal(Signals[f"SIG{signal}"])
 
@@ -187,26 +189,26 @@ def _environment() -> dict[str, str]:
 
 def _is_paused(pid: int) -> bool:
     try:
-        # a program may give itself any name, which stands between the parentheses
+        # the state follows the process name, which is in parentheses and may itself contain any character
         return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] == b"T"
     except (OSError, IndexError):
         return False
 
 
-def _zoned(environment: Mapping[str, str]) -> dict[str, str]:
-    """A part's environment, with the time zone of this process, since supervisor's own is UTC."""
+def _with_time_zone(environment: Mapping[str, str]) -> dict[str, str]:
+    """A part's environment with the time zone of this process, because supervisor's own is UTC."""
     return {"TZ": os.environ.get("TZ", ":/etc/localtime"), **environment}
 
 
 def _quoted(name: str, value: str) -> str:
-    """A value of `environment=`, whose quotes have no escapes. Raises `StackError` for what they cannot carry."""
+    """A quoted value of `environment=`, where quotes cannot be escaped. Raises `StackError` for unsupported values."""
     quote = "'" if '"' in value else '"'
     if quote in value or value.strip("'\"") != value or re.search("[\\x00-\\x08\\x0a-\\x1f]", value):
         raise StackError(
             f"{name}: supervisor cannot pass a value with both kinds of quotes, with a quote at either end, or with a"
             " line break"
         )
-    # what follows a blank and a ; or # is a comment to it, also within quotes
+    # supervisor treats a ; or # after a blank as the start of a comment, even within quotes
     return quote + re.sub(r"(?<=\s)(?=[;#])", f"%(ENV_{NOTHING})s", _escaped(value)) + quote
 
 

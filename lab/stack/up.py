@@ -67,11 +67,11 @@ def _stop_leftovers(supervisor: Supervisor, command: str) -> bool:
 def start(settings: LabSettings) -> None:
     """Writes the configuration, starts everything and waits. Raises `StackError`."""
     supervisor = Supervisor(HOME)
-    asked, record_file = started.asked_for(settings, _chosen()), HOME.path / "settings.json"
+    current, record_file = started.current(settings, _chosen()), HOME.path / "settings.json"
     if supervisor.is_running():
-        before = started.recorded(record_file) or asked
+        before = started.recorded(record_file) or current
         click.echo(f"up: the native stack is already running; {STOP} stops it")
-        if changes := started.changes(before, asked):
+        if changes := started.changes(before, current):
             click.echo(f"up: changed since its start: {', '.join(changes)}; {STOP} and {START_NATIVE} apply the change")
         show_addresses(started.ports(before, settings))
         return
@@ -86,7 +86,7 @@ def start(settings: LabSettings) -> None:
     check_ports(settings, {program.name for program in programs})
     click.echo(f"up: starting {len(programs)} parts; logs are in {HOME.logs}")
     _prepare(settings, programs)
-    started.record(record_file, asked)
+    started.record(record_file, current)
     supervisor.start()
     try:
         await_ready(supervisor, programs, HOME.logs)
@@ -143,7 +143,7 @@ def _prepare(settings: LabSettings, programs: list[Program]) -> None:
     native.write_grafana_provisioning(settings, HOME)
     prepare_postgres(HOME)
     (HOME.config / "processes.yml").write_text(native.processes_config(HOME), encoding="utf-8")
-    # again, because PostgreSQL's command line has its data directory, which was just created
+    # computed again, because PostgreSQL's command line contains the data directory that was just created
     programs = native.programs(settings, HOME, _chosen())
     # headers of the collector may carry passwords
     started.write_private(HOME.config / "supervisord.conf", configuration(programs, HOME, PLACE))

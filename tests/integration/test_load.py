@@ -17,7 +17,7 @@ from lab.load.arrivals import due_times
 from lab.load.definition import define
 from lab.load.errors import CannotRunError
 from lab.load.measured import Measured
-from lab.load.messages import Began, End, Failed, Plan, Sample
+from lab.load.messages import End, Failed, Plan, Sample, Started
 from lab.load.metrics import metrics
 from lab.load.prepare import prepare
 from lab.load.process import Generator, local_processes
@@ -55,7 +55,7 @@ def generate(
             if isinstance(message, Sample):
                 measured.add(message)
             else:
-                assert isinstance(message, Began | End)
+                assert isinstance(message, Started | End)
     return measured, prepared
 
 

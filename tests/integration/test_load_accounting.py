@@ -194,26 +194,26 @@ def endless(number: int, method: str, right: bytes) -> Reply | None:
 
 
 ANSWERS = [
-    answering("breaks off", breaks_off, "answer broken off", TRUNCATED),
-    answering("breaks off between chunks", breaks_off_chunked, "answer broken off", TRUNCATED),
-    answering("breaks off in its head", breaks_off_in_the_head, "answer broken off", TRUNCATED),
-    answering("hangs up without a byte", hangs_up, "connection closed before the answer"),
+    answering("breaks off", breaks_off, "truncated response", TRUNCATED),
+    answering("breaks off between chunks", breaks_off_chunked, "truncated response", TRUNCATED),
+    answering("breaks off in its head", breaks_off_in_the_head, "truncated response", TRUNCATED),
+    answering("hangs up without a byte", hangs_up, "connection closed before the response"),
     answering("speaks another protocol", not_http, "not HTTP"),
-    answering("stalls", stalls, "no whole answer in time", HUNG),
-    answering("sends a byte a second", trickles, "no whole answer in time", ODD),
-    answering("is empty", empty, "empty answer", ODD),
-    answering("is HTML", html, "not the JSON that was expected", ODD),
-    answering("is a JSON number", number_only, "not the JSON that was expected", ODD),
-    answering("is not UTF-8", not_utf8, "not the JSON that was expected", ODD),
-    answering("is of another task", another_task, "another task", ODD),
+    answering("stalls", stalls, "no complete response in time", HUNG),
+    answering("sends a byte a second", trickles, "no complete response in time", ODD),
+    answering("is empty", empty, "empty response", ODD),
+    answering("is HTML", html, "unexpected JSON", ODD),
+    answering("is a JSON number", number_only, "unexpected JSON", ODD),
+    answering("is not UTF-8", not_utf8, "unexpected JSON", ODD),
+    answering("is of another task", another_task, "wrong task", ODD),
     answering("has no Location", without_location, "created without Location", ODD),
-    answering("cuts off its gzip", cut_gzip, "wrong content encoding", ODD),
-    answering("lies about gzip", bad_gzip, "wrong content encoding", ODD),
-    answering("lies about brotli", bad_brotli, "wrong content encoding", ODD),
-    answering("is encoded in a way that was not asked for", unknown_coding, "wrong content encoding", ODD),
-    answering("is 64 MB of zeros by gzip", bomb, "answer too large", ODD),
-    answering("is 64 MB of zeros by brotli", brotli_bomb, "answer too large", ODD),
-    answering("has no end", endless, "answer too large", ODD),
+    answering("cuts off its gzip", cut_gzip, "wrong content coding", ODD),
+    answering("lies about gzip", bad_gzip, "wrong content coding", ODD),
+    answering("lies about brotli", bad_brotli, "wrong content coding", ODD),
+    answering("is encoded in a way that was not asked for", unknown_coding, "wrong content coding", ODD),
+    answering("is 64 MB of zeros by gzip", bomb, "response too large", ODD),
+    answering("is 64 MB of zeros by brotli", brotli_bomb, "response too large", ODD),
+    answering("has no end", endless, "response too large", ODD),
     answering("is a redirect", redirects, "redirect", REDIRECTED),
     answering("is a redirect without Location", redirects_nowhere, "redirect", REDIRECTED),
     answering("is another success", accepted, "status 202", ODD),
@@ -278,26 +278,26 @@ def test_a_mutated_response_is_correct_or_a_failure() -> None:
             assert sent.times == 1
         assert stub.total == 400
     assert taken > 50
-    assert {"not HTTP", "answer broken off", "not the JSON that was expected"} <= kinds
+    assert {"not HTTP", "truncated response", "unexpected JSON"} <= kinds
 
 
 RUNS = [
-    Case("never answers", never, "no whole answer in time", longest=10.0, case=HUNG),
+    Case("never answers", never, "no complete response in time", longest=10.0, case=HUNG),
     Case(
         "never answers five users",
         never,
-        "no whole answer in time",
+        "no complete response in time",
         users=5,
         dropped=OFFERED - 5,
         longest=10.0,
         case=HUNG,
     ),
-    Case("answers the first five", first_five, "no whole answer in time", answered=5, longest=10.0),
-    Case("breaks off", breaks_off, "answer broken off", case=TRUNCATED),
-    Case("stalls for 12 s", stalls, "no whole answer in time", longest=10.0, case=HUNG),
-    Case("answers with nothing", empty, "empty answer", case=ODD),
+    Case("answers the first five", first_five, "no complete response in time", answered=5, longest=10.0),
+    Case("breaks off", breaks_off, "truncated response", case=TRUNCATED),
+    Case("stalls for 12 s", stalls, "no complete response in time", longest=10.0, case=HUNG),
+    Case("answers with nothing", empty, "empty response", case=ODD),
     Case("redirects", redirects, "redirect", case=REDIRECTED),
-    Case("lies about its encoding", bad_gzip, "wrong content encoding", case=ODD),
+    Case("lies about its encoding", bad_gzip, "wrong content coding", case=ODD),
     # each user's connection is reused after a second; only reads, because they may be sent again
     Case("closes idle connections", None, "", answered=OFFERED, users=20, idle_seconds=0.5, mix="read = 1.0"),
 ]

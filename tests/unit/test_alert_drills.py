@@ -135,7 +135,7 @@ def test_desk_receives_the_end_of_its_own_fault_once_it_is_back(monkeypatch: pyt
         return httpx.Response(204, request=httpx.Request("PUT", url))
 
     monkeypatch.setattr(events.httpx, "put", put)
-    monkeypatch.setattr(events, "AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(events, "RETRY_SECONDS", 0.0)
     log = FaultLog("http://desk")
     with log.during("desk", "stop"):
         pass
@@ -160,11 +160,11 @@ def test_desk_exposes_a_fault_while_it_is_active(tmp_path: Path, monkeypatch: py
     with log.of_action("redis-1", "pause"):
         pass
     assert f"{metric} 1.0" in client.get("/metrics").text
-    assert [each.part for each in log.standing()] == ["redis-1"]
+    assert [each.part for each in log.active()] == ["redis-1"]
     with log.of_action("redis-1", "resume"):
         pass
     assert f"{metric} 0.0" in client.get("/metrics").text
-    assert log.standing() == []
+    assert log.active() == []
     with suppress(StackError), log.of_action("redis-1", "pause"):
         raise StackError("it cannot be paused")
     assert f"{metric} 0.0" in client.get("/metrics").text
@@ -173,7 +173,7 @@ def test_desk_exposes_a_fault_while_it_is_active(tmp_path: Path, monkeypatch: py
         # starting the part by hand does not end the fault of a drill
         with log.of_action("redis-2", "start"):
             pass
-        assert len(log.standing()) == 1
+        assert len(log.active()) == 1
     assert client.put("/faults", json={"part": ""}).status_code == 400
     assert client.put("/faults", json={"part": "a", "kind": "b", "begin": 5, "end": 4}).status_code == 400
     assert log.missed == 0
@@ -183,7 +183,7 @@ def test_a_fault_can_be_caused_while_desk_does_not_answer(monkeypatch: pytest.Mo
     monkeypatch.setattr(events, "END_SECONDS", 0.0)
     log = FaultLog("http://127.0.0.1:9")
     with log.during("redis-1", "pause"):
-        assert log.standing() == []
+        assert log.active() == []
     assert log.missed == 2
 
 
@@ -254,7 +254,7 @@ def test_a_part_that_is_still_paused_is_resumed_though_the_engine_failed(
                 if len(tried) < 3:
                     raise StackError("`docker compose ps`: timeout")
 
-    monkeypatch.setattr(causes, "AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(causes, "RETRY_SECONDS", 0.01)
     with caused(Engine(), Cause("pause", ["redis-1"]), LabSettings()):
         pass
     assert len(tried) == tries

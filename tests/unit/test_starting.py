@@ -92,7 +92,7 @@ def test_a_second_start_prints_what_runs_and_how_to_apply_what_changed(
         monkeypatch.setattr(up, "HOME", Home(tmp_path))
         monkeypatch.setattr(up.Supervisor, "is_running", lambda _: True)
         monkeypatch.setattr(up, "_chosen", lambda: {})
-        started.record(tmp_path / "settings.json", started.asked_for(LabSettings(gateway_port=port), {}))
+        started.record(tmp_path / "settings.json", started.current(LabSettings(gateway_port=port), {}))
         up.start(LabSettings(gateway_port=5055))
     said = capsys.readouterr().out
     assert f"GATEWAY_PORT ({port} → 5055)" in said
@@ -117,9 +117,9 @@ def _swapped(message: str) -> str:
 def test_settings_that_changed_since_the_start_are_named(tmp_path: Path) -> None:
     file = tmp_path / "settings.json"
     assert started.recorded(file) == {}
-    started.record(file, started.asked_for(LabSettings(), {"RATE_LIMIT": "5/second"}))
+    started.record(file, started.current(LabSettings(), {"RATE_LIMIT": "5/second"}))
     before = started.recorded(file)
-    now = started.asked_for(LabSettings(gateway_port=5055), {})
+    now = started.current(LabSettings(gateway_port=5055), {})
     assert started.changes(before, now) == ["GATEWAY_PORT (5000 → 5055)", "RATE_LIMIT (5/second → unset)"]
     assert started.ports(before, LabSettings(gateway_port=5055)).gateway_port == 5000
     assert file.stat().st_mode & 0o077 == 0

@@ -20,7 +20,7 @@ from lab.stack.native import StackError
 
 ENDED_BY = {"pause": "resume", "stop": "start"}
 STOP_SECONDS = 20
-AGAIN_SECONDS = 1.0
+RETRY_SECONDS = 1.0
 # minimum rest between repetitions that take longer than their period, as a share of the period
 LEAST_REST = 0.2
 
@@ -158,7 +158,7 @@ def _end(stack: Stack, action: str, part: str) -> None:
                 return
             if time.monotonic() > deadline:
                 raise
-        time.sleep(AGAIN_SECONDS)
+        time.sleep(RETRY_SECONDS)
 
 
 def _is_ended(stack: Stack, action: str, part: str) -> bool:

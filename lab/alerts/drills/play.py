@@ -104,9 +104,9 @@ class Player:
 
     def check(self) -> None:
         """Raises `DrillError` if the stack is not healthy, an alert is firing, or a fault is already active."""
-        standing = self.log.standing()
-        if standing:
-            raise DrillError(f"{standing[0].part} already has a fault ({standing[0].kind}): end it first")
+        active = self.log.active()
+        if active:
+            raise DrillError(f"{active[0].part} already has a fault ({active[0].kind}): end it first")
         # the targets of a stack that has just been started are scraped within some seconds
         deadline = time.monotonic() + HEALTH_SECONDS
         while (down := self._down()) and time.monotonic() < deadline:

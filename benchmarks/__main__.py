@@ -28,10 +28,10 @@ PARTS: dict[str, tuple[str, Callable[[Bench, Scale], Part]]] = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit status 0 when all was measured, whether or not the figures are met, and 2 when it could not be."""
+    """Exit status 0 if everything was measured, whether or not targets were met; 2 if it could not be measured."""
     chosen = _parser().parse_args(arguments)
     console = Console(width=None if sys.stdout.isatty() else 150)
-    # so that a stop takes the servers down as an error would
+    # so that SIGTERM stops the servers, as an error would
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(2))
     done: dict[str, Part] = {}
     failure = _measure([chosen.part] if chosen.part else list(PARTS), QUICK if chosen.quick else Scale(), console, done)
@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _measure(names: list[str], size: Scale, console: Console, done: dict[str, Part]) -> str:
-    """Measures parts one after another into `done`. What stopped it, or nothing."""
+    """Measures parts one after another into `done`. Returns the error that stopped it, if any."""
     try:
         with Bench() as bench:
             for name in names:

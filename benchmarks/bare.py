@@ -1,6 +1,6 @@
 """`python -m benchmarks.bare asgi|litestar PORT`: minimal apps, on the same server as the service.
 
-What the service does less per second than these is the price of what it does besides.
+The difference in throughput between these and the service is the cost of what the service does in addition.
 """
 
 import sys

@@ -49,7 +49,7 @@ class Phase:
 
 
 def main() -> int:
-    """Plays the phases, and prints the alerts that fired."""
+    """Runs the phases, and prints the alerts that fired."""
     minutes = float(sys.argv[1]) if len(sys.argv) > 1 else 20.0
     settings, stack = load_settings(), running_stack()
     absent = OPTIONAL - set(stack.parts())

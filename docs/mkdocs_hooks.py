@@ -1,7 +1,7 @@
 """Hooks of MkDocs: the site has the repository's own paths, and the pages that are outside docs/.
 
-MkDocs takes one folder of pages. Ours are in several, each beside what it describes (`alerts/runbooks/`, `examples/`),
-and link to one another by relative paths that also work on the repository's own pages.
+MkDocs reads one folder of pages. Ours are in several folders, beside what they describe (`alerts/runbooks/`,
+`examples/`), and link to each other by relative paths, which also work in the repository.
 """
 
 import re
@@ -14,7 +14,7 @@ from mkdocs.structure.pages import Page
 ROOT = Path(__file__).parents[1]
 PAGES = ("*.md", "docs/**/*.md", "alerts/runbooks/*.md", "examples/**/*.md")
 PICTURES = ("docs/pictures/*.png", "docs/pictures/*.svg")
-# a link of Markdown to a path: text, path, anchor
+# a Markdown link to a path: text, path, anchor
 LINK = re.compile(r"(?<!!)\[([^]\n]*)\]\((?![a-z]+:|#)([^)\s#]+)(#[^)\s]*)?\)")
 
 
@@ -25,7 +25,7 @@ def on_files(_files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Leaves of a link to a source file or a folder, which are not in the site, its text alone."""
+    """Replaces links to source files and folders, which are not in the site, by their text."""
     folder = (ROOT / page.file.src_uri).parent
 
     def replace(link: re.Match[str]) -> str:

@@ -1,6 +1,6 @@
 """A Litestar service of your own, instrumented so that the dashboards of Glasshouse show it.
 
-`python examples/instrument.py`, then ask for http://127.0.0.1:8100/hello/you and http://127.0.0.1:8100/metrics.
+`python examples/instrument.py`, then open http://127.0.0.1:8100/hello/you and http://127.0.0.1:8100/metrics.
 """
 
 import os
@@ -13,7 +13,7 @@ from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from prometheus_client import CONTENT_TYPE_LATEST, Gauge, Histogram, generate_latest
 
-# name, labels and buckets are those of docs/telemetry.md: rules, dashboards and alerts need nothing else
+# name, labels and buckets are those of docs/telemetry.md; the request panels, rules and alerts need only this metric
 REQUESTS = Histogram(
     "http_server_request_duration_seconds",
     "Duration of HTTP requests.",
@@ -28,7 +28,7 @@ class Instrumented(ASGIMiddleware):
     """Measures each request from its start to the end of its response."""
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        """Passes the request on, and observes its duration."""
+        """Passes the request on, and records its duration."""
         started, status = time.perf_counter(), 500
 
         async def send_and_note(message: Message) -> None:
@@ -53,13 +53,13 @@ async def hello(name: str) -> str:
 
 @get("/broken")
 async def broken() -> None:
-    """Fails, so that there is something to see."""
+    """Always fails, so that the error panels have data."""
     raise ServiceUnavailableException
 
 
 @get("/metrics", sync_to_thread=False)
 def metrics() -> Response[bytes]:
-    """What Prometheus scrapes; in production on a port that clients do not reach."""
+    """The metrics for Prometheus; in production on a port that clients cannot reach."""
     # Litestar adds the charset itself
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST.removesuffix("; charset=utf-8"))
 

@@ -22,7 +22,7 @@ from lab.viewer.answers import DATA_SOURCE, LOG_SOURCE
 from lab.viewer.tracing import Logs, TracingError
 
 SLOWEST_SECONDS = 0.5
-# series that exist only while an alert is pending or firing, is held back, or has a candidate beside it
+# series that exist only while an alert is pending, firing, inhibited or silenced, or has a shadow
 RARE = {"ALERTS", "alert_held", "shadow_threshold"}
 # metrics of components that not every stack has: prefix → job
 OPTIONAL = {"tempo_": "tempo", "tracestore_": "tracestore", "grafana_": "grafana", "loki_": "loki"}
@@ -92,7 +92,7 @@ class Known:
         """The selectors of a query that match no series and that no rule records. Raises `PrometheusError`."""
         asked = list(selectors(query))
         there = [one for one in asked if self._knows(one)]
-        # of alternatives (`or`), one is enough
+        # a query may read a metric of an optional component `or` another one: one of them is enough
         return tuple(
             dict.fromkeys(
                 str(one) for one in asked if one not in there and not (there and one.name.startswith(tuple(OPTIONAL)))

@@ -1,4 +1,4 @@
-"""The command `glasshouse`. Each subcommand lives in a module of its own and is imported only when it is asked for."""
+"""The command `glasshouse`. The module of a subcommand is imported only when the subcommand is used."""
 
 import importlib
 import io
@@ -6,7 +6,7 @@ import sys
 
 import click
 
-# where `--kubernetes` names no namespace
+# the namespace if `--kubernetes` has no value
 NAMESPACE = "glasshouse"
 
 # name → "module:command"
@@ -38,7 +38,7 @@ COMMANDS: dict[str, str] = {
 }
 
 
-# what `--kubernetes` is for, and the parts whose ports it forwards meanwhile
+# the commands that support `--kubernetes`, each with the parts whose ports are forwarded while it runs
 ON_KUBERNETES: dict[str, tuple[str, ...]] = {
     "status": (),
     **dict.fromkeys(("stop", "start", "restart", "kill", "pause", "resume"), ("desk",)),
@@ -54,7 +54,7 @@ class LazyGroup(click.Group):
     """A click group that imports a subcommand's module when the subcommand is used."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Takes `--kubernetes COMMAND` for `--kubernetes=glasshouse COMMAND`."""
+        """Reads `--kubernetes COMMAND` as `--kubernetes=glasshouse COMMAND`."""
         args = [
             f"{each}={NAMESPACE}" if each == "--kubernetes" and (after in COMMANDS or after.startswith("-")) else each
             for each, after in zip(args, [*args[1:], "-"], strict=False)
@@ -85,14 +85,14 @@ class LazyGroup(click.Group):
 def main(ctx: click.Context, kubernetes: str | None) -> None:
     """Start the Glasshouse stack, load it, watch it, break it and report on it."""
     for stream in (sys.stdout, sys.stderr):
-        # what a terminal's encoding lacks is shown as a question mark
+        # characters that the terminal's encoding does not have are replaced by a question mark
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     if kubernetes is None:
         return
     name = str(ctx.invoked_subcommand)
     if name not in ON_KUBERNETES:
-        raise click.UsageError(f"--kubernetes is for {', '.join(ON_KUBERNETES)}, and not for {name}")
+        raise click.UsageError(f"--kubernetes works with {', '.join(ON_KUBERNETES)}, but not with {name}")
     from lab.stack.kubernetes import chosen  # noqa: PLC0415
     from lab.stack.native import StackError  # noqa: PLC0415
 

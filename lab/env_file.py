@@ -1,7 +1,7 @@
 """`.env`, read as Docker Compose reads it: quotes, comments behind a value, `export`, `$NAME` and `${NAME:-else}`.
 
-Lines and quotes are python-dotenv's to read. What it does otherwise than Compose is done here: between single quotes
-`$` means nothing, `$NAME` is a variable too, `$$` is a dollar, and a `${` that begins no variable is an error.
+python-dotenv parses lines and quotes. Where it differs from Compose, this module follows Compose: `$` has no meaning
+within single quotes, `$NAME` is a variable too, `$$` is a dollar sign, and a `${` that begins no variable is an error.
 """
 
 import io
@@ -19,13 +19,13 @@ VARIABLE = re.compile(
 
 
 class EnvFileError(ValueError):
-    """`.env` cannot be read; the message names the line and says what is wrong with it."""
+    """`.env` is invalid; the message has the line and the reason."""
 
 
 def read_env_file(file: Path) -> dict[str, str]:
-    """The settings in a `.env` file; none where there is no such file. Raises `EnvFileError`.
+    """The settings in a `.env` file; empty if the file does not exist. Raises `EnvFileError`.
 
-    A name without a value (`NAME` alone on a line) is left out, since Compose takes such a value from the environment.
+    A name without a value (`NAME` alone on a line) is omitted, because Compose takes such a value from the environment.
     """
     if not file.exists():
         return {}
@@ -42,13 +42,13 @@ def read_env_file(file: Path) -> dict[str, str]:
 
 
 def _value(binding: Binding, above: Mapping[str, str]) -> str:
-    """The value of a line, its variables filled in. Raises `ValueError`."""
+    """The value of a line with its variables substituted. Raises `ValueError`."""
     written = binding.original.string.partition("=")[2].strip()
     text = binding.value or ""
     if written.startswith("'"):
         return text
     if written.startswith("#"):
-        # no comment: one follows a value
+        # Compose reads a `#` at the start of a value as part of it; a comment begins after a blank
         text = re.split(r"\s#", written)[0].rstrip()
 
     def filled(match: re.Match[str]) -> str:
@@ -57,7 +57,7 @@ def _value(binding: Binding, above: Mapping[str, str]) -> str:
         if match["dollar"]:
             return "$"
         name, operator, other = match["bare"] or match["name"], match["operator"] or "", match["other"] or ""
-        # the environment's value before that of a line above
+        # the environment takes precedence over lines above
         value = os.environ.get(name, above.get(name))
         is_there = bool(value) if operator.startswith(":") else value is not None
         if operator.endswith("+"):
@@ -85,7 +85,7 @@ def _decoded(file: Path) -> str:
         raise EnvFileError(f"{file}: {error.strerror}") from error
     if b"\0" in content:
         line = content[: content.index(b"\0")].count(b"\n") + 1
-        raise EnvFileError(f"{file}, line {line}: has a null byte: no program can be given that")
+        raise EnvFileError(f"{file}, line {line}: contains a null byte, which no program can receive")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

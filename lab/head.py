@@ -1,4 +1,4 @@
-"""HEAD for the lab's servers: answered as GET, without a body (RFC 9110, 9.3.2)."""
+"""HEAD for the lab's servers: the response to GET without its body (RFC 9110, 9.3.2)."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -8,7 +8,7 @@ App = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 def with_head(app: App) -> App:
-    """The app, which sees a GET where a HEAD was sent, and whose answer to it is sent without its body."""
+    """An app that handles HEAD by passing a GET to `app`, and removing the body of the response."""
 
     async def answer(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http" or scope["method"] != "HEAD":

@@ -7,11 +7,11 @@ import click
 
 
 class Number(click.FloatRange):
-    """A float in a range, and neither `nan` nor infinite: no comparison with `nan` is true, so a range lets it pass."""
+    """A finite float in a range. click's own range accepts `nan`, because every comparison with it is false."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """The number."""
         number = float(super().convert(value, param, ctx))
         if not math.isfinite(number):
-            self.fail(f"{value!r} is no number", param, ctx)
+            self.fail(f"{value!r} is not a number", param, ctx)
         return number

@@ -1,3 +1,3 @@
-"""The todo service: a Litestar app that is watched from every side."""
+"""The todo service: a Litestar app with metrics, traces and logs."""
 
 __version__ = "0.2.0.dev0"

@@ -14,7 +14,7 @@ from service.options import options
 from service.telemetry.failure import Failure
 from service.telemetry.request import current, note_failure
 
-# after so long without another look, a write is the look
+# an unhealthy result that is older than this no longer keeps writes away: the next write shows whether they succeed
 KNOWN_SECONDS = 10.0
 FRESH_SECONDS = 1.0
 BREAKER_NAMES = {CLOSED: "closed", HALF_OPEN: "half-open", OPEN: "open"}
@@ -62,7 +62,7 @@ class HealthChecks:
         self.is_draining = False
 
     def takes_writes(self) -> bool:
-        """Whether what a write needs was there when it was last asked or used. Asks nobody."""
+        """Whether a write is likely to succeed, from the last check and the breakers, without a new check."""
         if self._was_unhealthy and time.monotonic() - self._asked_at < KNOWN_SECONDS:
             return False
         return all(each.breaker_state() == CLOSED for each in self._dependencies.values() if each.is_vital)

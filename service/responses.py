@@ -11,15 +11,15 @@ from service.coding import IDENTITY, Coding, encoding
 from service.requests import CODING, ELSEWHERE
 from service.telemetry.request import trace_id_of
 
-# Asks the gateway to try another replica. The gateway sends X-Try-Elsewhere where it would do so.
+# Asks the gateway to try another replica, if the request has X-Try-Elsewhere, with which the gateway offers to.
 ELSEWHERE_STATUS = 502
-# a replica that takes longer to notice a failure is not the only one that is slow
+# a 503 that took longer is not handed on: if a failure takes this long to notice, other replicas are slow as well
 ELSEWHERE_SECONDS = 0.5
-# what may have been executed although it failed, and so must not be tried elsewhere afterwards
+# methods that may have been executed although they failed, and must therefore not be handed on afterwards
 WRITES = frozenset({"POST", "PATCH", "DELETE"})
 # key of a request's ASGI scope: the headers to add to its response
 ADDED = "service.added_headers"
-# of every response; its own values of the latter two take precedence
+# headers of every response; for those in DEFAULTS, the response's own value takes precedence
 HEADERS = [
     # also of responses that are too short to be encoded: the next one may be longer
     (b"vary", b"accept-encoding"),

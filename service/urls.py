@@ -37,7 +37,7 @@ def database_url(text: str) -> URL:
     """Parses a URL for SQLAlchemy, with libpq's options."""
     try:
         url = make_url(text)
-        url.port  # noqa: B018 (raises where it is no number)
+        url.port  # noqa: B018 (raises if it is not a number)
     except (ArgumentError, ValueError) as error:
         raise UrlError("it cannot be read") from error
     if url.drivername == "sqlite+aiosqlite":

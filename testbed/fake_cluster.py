@@ -1,4 +1,4 @@
-"""A cluster of a file, whose kubectl is the stand-in `fake_kubectl`."""
+"""A fake Kubernetes cluster, whose state is a file, and whose kubectl is `fake_kubectl`."""
 
 import json
 import os
@@ -35,7 +35,7 @@ class FakeCluster:
 
     @property
     def state(self) -> dict[str, Any]:
-        """All that the stand-in knows."""
+        """The state of the fake cluster."""
         found: dict[str, Any] = json.loads(self._file.read_text())
         return found
 
@@ -59,11 +59,11 @@ class FakeCluster:
         self._write(state)
 
     def calls(self, verb: str) -> list[str]:
-        """The calls of kubectl that begin so."""
+        """The calls of kubectl that start with this text."""
         return [call for call in self.state["calls"] if call.startswith(verb)]
 
     def of_loads(self) -> list[str]:
-        """What there is of loads: kinds and names."""
+        """Kind and name of each object of a load."""
         found = [each for each in self.state["objects"] if fake_kubectl.RUN in each["metadata"].get("labels", {})]
         return sorted(f"{each['kind']}/{each['metadata']['name']}" for each in found)
 

@@ -110,7 +110,7 @@ class Cluster:
                 pod["status"] = {"phase": "Pending", "containerStatuses": [{"state": {"waiting": waiting}}]}
 
     def of_run(self, kind: str, run: str) -> list[dict[str, Any]]:
-        """All of a kind that have the label of a load."""
+        """All objects of a kind with the label of a load."""
         return [each for each in self.objects(kind) if each["metadata"]["labels"].get(RUN) == run]
 
     def _new_pod(self, name: str, pod_name: str) -> dict[str, Any]:
@@ -182,7 +182,7 @@ def main(arguments: list[str]) -> None:
 
 
 def get(cluster: Cluster, rest: list[str]) -> str:
-    """`get`, in the forms that are used."""
+    """`get`, in the forms that the lab uses."""
     if rest == [
         *("deployments,statefulsets,daemonsets,pods", "--selector", "app.kubernetes.io/part-of=glasshouse"),
         *("--output", "json"),
@@ -211,7 +211,7 @@ def delete(cluster: Cluster, rest: list[str]) -> None:
 
 
 def create(cluster: Cluster, made: dict[str, Any], answers: bool) -> None:
-    """`create`, of the objects of a load; what it owns must be there."""
+    """`create`, for the objects of a load; their owners must exist."""
     items = made["items"] if made["kind"] == "List" else [made]
     for each in items:
         metadata = each["metadata"]

@@ -1,7 +1,7 @@
 """Draws architecture.svg: `python docs/pictures/architecture.py`, or `make docs`.
 
-The layers of the third part are those of the contracts in pyproject.toml, which `make lint` holds the imports to.
-`tests/unit/test_architecture.py` holds the first two parts to the service and to the configuration of the servers.
+The layers of the third part are read from the contracts in pyproject.toml, which `make lint` enforces.
+`tests/unit/test_architecture.py` compares the first two parts with the code and the configuration.
 """
 
 import tomllib
@@ -20,7 +20,7 @@ BOX_HEIGHT = 52
 
 @dataclass(frozen=True)
 class Box:
-    """A rectangle with a name, and below it what one finds there: a path in the repository, or a few words."""
+    """A rectangle with a name, and below it a path in the repository or a few words."""
 
     left: float
     top: float
@@ -31,7 +31,7 @@ class Box:
 
     @property
     def right(self) -> float:
-        """The x of its right edge."""
+        """The x coordinate of its right edge."""
         return self.left + self.width
 
     @property
@@ -40,7 +40,7 @@ class Box:
         return self.left + self.width / 2, self.top + BOX_HEIGHT / 2
 
 
-# --- a request, in the order in which it meets them: what a class of service/app.py does, and where that is
+# --- the layers that a request passes, in order: what a class of service/app.py does, and its module
 REPLICA = {
     "reading": ("read the request", "service/requests.py"),
     "TelemetryMiddleware": ("measure and trace", "service/telemetry/"),
@@ -50,7 +50,7 @@ REPLICA = {
     "TaskCache": ("cache", "service/tasks/cache.py"),
     "TaskStore": ("SQL", "service/tasks/store.py"),
 }
-# --- a signal, from the service to a person: what it is there, and where that is written
+# --- the stages of a signal, from the service to a person, and the files that define them
 SIGNAL = [
     ("metric", "service/telemetry/metrics.py", BLUE),
     ("scrape", "observability/prometheus/", GREEN),
@@ -62,7 +62,7 @@ SIGNAL = [
 
 
 def request() -> list[str]:
-    """The first part: a request's way."""
+    """The first part: the path of a request."""
     client = Box(20, 60, 110, "client", "or a load test", GREY)
     gateway = Box(170, 60, 150, "gateway", "gateway/nginx.conf", GREEN)
     boxes = [
@@ -80,12 +80,12 @@ def request() -> list[str]:
     drawn.append(_arrow((boxes[5].middle[0], 196), (boxes[5].middle[0], 262)))
     drawn.append(_arrow((boxes[6].middle[0], 196), (boxes[6].middle[0], 262)))
     drawn.append(_text(20, 276, "Three replicas. The gateway sends a request to the one with the fewest,", 12, FAINT))
-    drawn.append(_text(20, 293, "and tries what is safe to repeat at another if one does not answer.", 12, FAINT))
+    drawn.append(_text(20, 293, "and retries safe requests on another one if a replica does not answer.", 12, FAINT))
     return [f'<rect x="344" y="48" width="{196 * 4 + 8}" height="158" rx="10" fill="none" stroke="#b5bec7"/>', *drawn]
 
 
 def signal() -> list[str]:
-    """The second part: a signal's way, from metric to page."""
+    """The second part: the path of a signal, from metric to page."""
     boxes = [Box(20 + 192 * n, 380, 172, name, note, fill) for n, (name, note, fill) in enumerate(SIGNAL)]
     below = [
         Box(20, 470, 172, "spans, log records", "OTLP over HTTP"),
@@ -108,10 +108,10 @@ def signal() -> list[str]:
 
 
 def imports() -> list[str]:
-    """The third part: who may import whom, from the contracts."""
+    """The third part: allowed imports, from the contracts."""
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     layers = {each["layers"][0].split(".")[0]: each["layers"] for each in contracts if each["type"] == "layers"}
-    drawn = [_text(20, 566, "3  Who may import whom: a line imports only from lines below it", 17)]
+    drawn = [_text(20, 566, "3  Allowed imports: a line imports only from lines below it", 17)]
     for left, room in (20, "service"), (410, "lab"):
         drawn.append(_text(left + 10, 598, room, 14))
         for n, layer in enumerate(layers[room]):

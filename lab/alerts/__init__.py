@@ -1,1 +1,1 @@
-"""The alerts as the workbench sees them: their rules, what fires, and whether the numbers in them are sane."""
+"""Alerts: definitions, generated rules, firing alerts, drills, and tuning of thresholds."""

@@ -105,5 +105,5 @@ def _refuse(_: Request[Any, Any, Any], error: Exception) -> Response[dict[str, s
 
 
 def _cannot(_: Request[Any, Any, Any], error: Exception) -> Response[dict[str, str]]:
-    """The inbox cannot be read or written; Alertmanager sends again what it could not deliver."""
+    """The inbox cannot be read or written: Alertmanager retries what it could not deliver."""
     return Response({"detail": f"the inbox's file: {error}"}, status_code=503)

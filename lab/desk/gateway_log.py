@@ -24,7 +24,7 @@ FAILED_TRY = {"502", "504"}
 # the upstream that nginx logs if no replica was available; its series exists from the start
 GROUP = "todo_services"
 CHUNK_BYTES = 1 << 20
-# of a line that is not finished; nginx' are some hundred
+# limit of an unfinished line; lines of nginx have about a hundred bytes
 MOST_LINE_BYTES = 1 << 16
 # above this size, the log is truncated after it was read
 MOST_BYTES = 8 << 20
@@ -81,7 +81,7 @@ class GatewayLog(Collector):
 
     def _open(self) -> FileIO | None:
         try:
-            # unbuffered: what was read once is not what stands there after a truncation
+            # unbuffered, because after a truncation a buffer would have the old content
             return self._path.open("rb", buffering=0)
         except OSError:
             return None
@@ -107,7 +107,7 @@ class GatewayLog(Collector):
                 self._offset, self._rest = 0, b""
 
     def _is_same_file(self) -> bool:
-        """Whether the open file is still the one at the path; so is one whose path is gone for now."""
+        """Whether the path still refers to the open file; also true while there is no file at the path."""
         if not self._file:
             return False
         try:
@@ -124,7 +124,7 @@ class GatewayLog(Collector):
             self._offset += len(chunk)
             *lines, rest = (self._rest + chunk).split(b"\n")
             self._rest = rest[:MOST_LINE_BYTES]
-            # for speed: durations are in milliseconds, so that many lines are equal, and each is parsed once
+            # for speed: durations have only millisecond precision, so many lines are equal, and each is parsed once
             for line, count in Counter(lines).items():
                 self._count(line, count)
 

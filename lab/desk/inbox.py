@@ -17,9 +17,9 @@ MOST_NOTIFICATIONS = 200
 MOST_KEPT = 5000
 Verdict = Literal["", "useful", "noise"]
 VERDICTS = ("", "useful", "noise")
-# with an offset from UTC, so that any two can be compared
+# must have a UTC offset, so that any two can be compared
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
-# the highest number that SQLite gives a row
+# SQLite's highest row id
 MOST_NUMBER = (1 << 63) - 1
 
 
@@ -65,7 +65,7 @@ class Inbox:
             "CREATE TABLE IF NOT EXISTS notification (number INTEGER PRIMARY KEY AUTOINCREMENT,"
             " received REAL NOT NULL, message BLOB NOT NULL, verdict TEXT NOT NULL DEFAULT '')"
         )
-        # raises now, and not at each request, where the table is another program's
+        # raises now instead of at each request if the table belongs to another program
         self._database.execute("SELECT number, received, message, verdict FROM notification LIMIT 1").fetchone()
         self.heartbeat: float | None = None
         """The time of the last heartbeat (the dead man's switch), in unix seconds."""

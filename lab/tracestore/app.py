@@ -185,7 +185,7 @@ def create_app(store: Store, metrics: Metrics, hosts: list[str]) -> Litestar:
 
 
 def _declared(length: str) -> int:
-    """The size of a body by its header; without one, or with an odd one, the most that it may have."""
+    """The size of a body according to its header; the maximum size if the header is missing or invalid."""
     return int(length) if length.isdecimal() and len(length) < len("9999999999") else MOST_BODY_BYTES
 
 

@@ -80,7 +80,7 @@ def tracestore(file: Path, port: int | None, otlp_port: int | None, most_megabyt
         access_log=False,
         limit_concurrency=MOST_CONNECTIONS,
     )
-    # Ctrl-C is how one ends it; uvicorn raises it again once it has shut down
+    # Ctrl-C is the normal way to stop it; uvicorn raises it again after its shutdown
     with suppress(KeyboardInterrupt):
         uvicorn.Server(config).run(sockets=listening)
 

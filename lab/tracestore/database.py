@@ -1,4 +1,4 @@
-"""The store's SQLite file: its tables, opening it, and setting aside one that cannot be read."""
+"""The store's SQLite file: its tables, opening it, and setting an unreadable one aside."""
 
 import logging
 import sqlite3
@@ -8,7 +8,7 @@ log = logging.getLogger("tracestore")
 
 VERSION = 1
 MISSING = -1
-# what is set aside has this behind its name; the next one takes its place
+# suffix of a file that was set aside; only the last one is kept
 ASIDE = ".unreadable"
 
 # Traces and logs get increasing ids, so that the oldest have the lowest, and are removed as a range.
@@ -65,9 +65,9 @@ PRAGMA user_version = {VERSION};
 
 
 def open_to_write(file: Path) -> sqlite3.Connection:
-    """The only connection that writes. A corrupt file, or one of another version, is set aside for an empty one.
+    """The only connection that writes. A corrupt file, or one of another version, is renamed, and an empty one created.
 
-    Raises `sqlite3.Error` where the file may be sound: it is locked, or the disk is full or not writable.
+    Raises `sqlite3.Error` if the file may be valid: it is locked, or the disk is full or not writable.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -79,7 +79,7 @@ def open_to_write(file: Path) -> sqlite3.Connection:
 
 
 def replace_unreadable(file: Path, why: Exception) -> sqlite3.Connection:
-    """Rename a file that cannot be read, and open an empty one. Raises `sqlite3.Error`."""
+    """Renames a file that cannot be read, and opens an empty one. Raises `sqlite3.Error`."""
     aside = file.with_name(file.name + ASIDE)
     log.warning("%s cannot be read (%s): renamed to %s, and an empty one was created", file, why, aside.name)
     file.replace(aside)
@@ -89,7 +89,7 @@ def replace_unreadable(file: Path, why: Exception) -> sqlite3.Connection:
 
 
 def is_unreadable(error: Exception) -> bool:
-    """Whether an error says that a file's content is no store, or not of this version."""
+    """Whether an error means that a file is corrupt, is not a store, or has another version."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF
     return isinstance(error, _OtherVersionError) or code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 

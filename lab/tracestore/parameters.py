@@ -52,12 +52,12 @@ def _condition(key: str, value: str) -> str:
 
 
 def _moment(parameters: Mapping[str, str], name: str, default: int) -> int:
-    """A time in seconds, as nanoseconds; one that is later than can be stored is the last that can."""
+    """A time in seconds, as nanoseconds; a time beyond SQLite's integers becomes the last one that they can hold."""
     return min(_number(parameters, name, default) * SECOND, END_OF_TIME)
 
 
 def _number(parameters: Mapping[str, str], name: str, default: int) -> int:
     text = parameters.get(name) or str(default)
     if not text.isdecimal() or len(text) > len("4000000000"):
-        raise QueryError(f"{name}={text!r} is no number")
+        raise QueryError(f"{name}={text!r} is not a number")
     return int(text)

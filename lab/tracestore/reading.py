@@ -54,7 +54,7 @@ def resource_attributes(data: bytes) -> dict[str, Value]:
 
 
 def scalar(value: Value) -> str | int | float | None:
-    """A value as a type of SQL; a list becomes text."""
+    """A value as an SQL type; a list becomes text."""
     return str(value) if isinstance(value, list) else value
 
 

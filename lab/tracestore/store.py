@@ -116,7 +116,7 @@ class Store:
         began = time.perf_counter()
         try:
             write(self._connection, [item.decoded for item in items], int(time.time()))
-        # any exception: if the writer thread died, every sender would wait for ever
+        # any exception, because if the writer thread ended, every sender would wait forever
         except Exception as error:
             log.warning("could not write: %r", error)
             for item in items:
@@ -146,7 +146,7 @@ class Store:
             self._replace_if_unreadable(error)
 
     def _replace_if_unreadable(self, error: Exception) -> None:
-        """Begins an empty file where the one that there is turned out to be corrupt, which it would stay."""
+        """Replaces the file by an empty one if it is corrupt, because later writes would fail as well."""
         if not is_unreadable(error):
             return
         try:

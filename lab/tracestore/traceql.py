@@ -267,6 +267,6 @@ def check_pattern(pattern: str) -> None:
     """Raises `QueryError` if a regular expression is invalid."""
     try:
         re.compile(pattern)
-    # the others are for too many repetitions, and for too many parentheses
+    # besides `re.error`: too many repetitions, or too many nested parentheses
     except (re.error, OverflowError, RecursionError) as error:
         raise QueryError(f"{pattern!r} is no regular expression that can be used: {error}") from error

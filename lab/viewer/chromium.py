@@ -28,7 +28,7 @@ _FLAGS = (
 
 @contextmanager
 def chromium(theme: Theme = "dark", width: int = 1600, height: int = 1000) -> Iterator[webdriver.Chrome]:
-    """A browser with a fresh profile, that prefers a theme; sizes in pixels. It is gone with the context."""
+    """A browser with a fresh profile and a preferred theme, which is closed after the block; sizes in pixels."""
     with tempfile.TemporaryDirectory(prefix="glasshouse-chromium-", ignore_cleanup_errors=True) as profile:
         options = webdriver.ChromeOptions()
         options.binary_location = str(BINARY)
@@ -44,14 +44,14 @@ def chromium(theme: Theme = "dark", width: int = 1600, height: int = 1000) -> It
 
 
 def prefer(driver: webdriver.Chrome, theme: Theme) -> None:
-    """Emulate the system's colour scheme for the page."""
+    """Emulates the system's colour scheme for the page."""
     driver.execute_cdp_cmd(
         "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": theme}]}
     )
 
 
 def see_all(driver: webdriver.Chrome, most: int = 8000) -> None:
-    """Make the window as high as the page, at most `most` pixels, so that every panel is visible."""
+    """Makes the window as high as the page, at most `most` pixels, so that every panel is visible."""
     high = driver.execute_script("return document.documentElement.scrollHeight")
     driver.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride",
@@ -65,7 +65,7 @@ def see_all(driver: webdriver.Chrome, most: int = 8000) -> None:
 
 
 def undrawn(driver: webdriver.Chrome) -> list[str]:
-    """Titles of the panels that show neither their data nor a problem, yet."""
+    """Titles of the panels that do not yet show their data or a problem."""
     found: list[str] = driver.execute_script(
         "return [...document.querySelectorAll('.gh-panel')]"
         ".filter(panel => !panel.dataset.drawn && !panel.querySelector('.gh-problem')).map(panel => panel.ariaLabel)"
@@ -74,7 +74,7 @@ def undrawn(driver: webdriver.Chrome) -> list[str]:
 
 
 def problems(driver: webdriver.Chrome) -> dict[str, str]:
-    """Title of each panel that shows a problem → its words."""
+    """The text of the problem of each panel that shows one, by title."""
     found: dict[str, str] = driver.execute_script(
         "return Object.fromEntries([...document.querySelectorAll('.gh-problem')]"
         ".map(shown => [shown.closest('.gh-panel').ariaLabel, shown.innerText]))"

@@ -46,7 +46,7 @@ def view(host: str, port: int | None, prometheus_url: str | None, dashboards: Pa
     except (SettingError, LibraryError, DashboardError, OSError) as error:
         click.echo(f"glasshouse view: {error}", err=True)
         sys.exit(2)
-    # Ctrl-C is how one ends it; uvicorn raises it again once it has shut down
+    # Ctrl-C is the normal way to stop it; uvicorn raises it again after its shutdown
     with suppress(KeyboardInterrupt), listening, Prometheus(prometheus_url or settings.url("prometheus")) as prometheus:
         app = create_app(
             folder,

@@ -14,12 +14,12 @@ from lab.settings import ROOT, load_settings
 from lab.viewer.chromium import chromium, see_all, undrawn
 
 MAX_BYTES = 300_000
-# the dashboard that is the pages of traces here
+# the dashboard that the viewer replaces by its trace pages
 TRACE = "trace"
 TRACE_PAGES = ("traces-search", "traces-waterfall", "traces-failed")
 LOG_PANEL = "traces-panel"
 _HEIGHTS = (1400, 1000, 700)
-# until every chart has had its last resize
+# until every chart has its final size
 _SETTLE_SECONDS = 1.0
 
 
@@ -66,7 +66,7 @@ def _take(driver: webdriver.Chrome, address: str, out: Path, uid: str) -> int:
 
 
 def _take_traces(driver: webdriver.Chrome, viewer: str, page: str, since: str, out: Path) -> int:
-    """A page of traces: the search, or the slowest request of several spans, or the newest that failed."""
+    """A trace page: the search, the slowest request with several spans, or the newest failed one."""
     path = f"/traces?order=slowest&from={since}"
     if page != "traces-search":
         chosen = {"failed": "1"} if page == "traces-failed" else {"order": "slowest"}
@@ -96,7 +96,7 @@ def _take_traces(driver: webdriver.Chrome, viewer: str, page: str, since: str, o
 
 
 def _take_log_panel(driver: webdriver.Chrome, address: str, out: Path) -> int:
-    """The log lines on Requests, the first one opened."""
+    """The log panel of the Requests dashboard, with its first line opened."""
     panel = ".gh-kind-logs"
     driver.get(address)
     WebDriverWait(driver, 30).until(

@@ -41,8 +41,8 @@ class Listed(msgspec.Struct, frozen=True):
 
 
 class Parts(msgspec.Struct, frozen=True, rename="camel"):
-    """What stands behind the page. `problem` says why Prometheus cannot be read; `has_traces` whether links to
-    traces lead to any.
+    """The data sources of the page. `problem` says why Prometheus cannot be queried; `has_traces` whether a trace store
+    responds, so that links to traces work.
     """
 
     prometheus: str
@@ -51,7 +51,7 @@ class Parts(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """What the address asks for."""
+    """The time range and variables in the URL."""
 
     window: Window
     chosen: Mapping[str, Sequence[str]]
@@ -61,9 +61,10 @@ AskedOf = NamedDependency[Asked]
 
 
 def create_app(folder: Folder, prometheus: Prometheus, tempo: str, hosts: Sequence[str], loki: str = "") -> Litestar:
-    """The viewer of a folder of dashboards. `hosts` are the names it answers to, so that no other site's page can
-    reach it by a name that resolves to this machine. Logs are asked of `loki`, and where it is away of `tempo`, whose
-    place the lab's store of traces takes, which has both.
+    """The viewer of a folder of dashboards.
+    `hosts` are the accepted `Host` headers, so that no page of another site can reach it by a name that resolves to
+    this machine. Logs are queried from `loki`, or if it does not respond from `tempo`, which may be the lab's trace
+    store, which has both.
     """
     logs = Logs(*filter(None, (loki, tempo)))
 
@@ -117,7 +118,7 @@ def create_app(folder: Folder, prometheus: Prometheus, tempo: str, hosts: Sequen
             panel,
             parts,
             tracing_routes(Traces(tempo), logs),
-            # a name that no file can have: too long, or with a null byte
+            # an impossible file name: too long, or with a null byte
             create_static_files_router(
                 "/static",
                 [STATIC],

@@ -1,4 +1,4 @@
-"""Dashboards of a past time range, drawn in a page that needs no server, such as a report.
+"""Dashboards of a past time range in a page that needs no server, such as a report.
 
 `embed(snapshot(prometheus, ["overview"], start, end))` is a fragment of HTML to put anywhere in a body: the scripts and
 style that the viewer serves, and the answers of all panels as data. It stands once in a page, since it brings an import
@@ -43,10 +43,11 @@ def snapshot(
     variables: Choices | None = None,
     folder: Folder | None = None,
 ) -> Snapshot:
-    """Asks all queries of dashboards over a span of time, in unix seconds.
+    """Runs all queries of dashboards over a time range in unix seconds.
 
-    `variables` maps a variable's name to the values chosen; what is left out is all. A query that fails is a problem
-    that its panel shows in its place, also when Prometheus is away. Raises `DashboardError` for an unknown uid.
+    `variables` maps a variable's name to the chosen values; a variable without an entry has all values. If a query
+    fails, also because Prometheus does not respond, its panel shows the reason. Raises `DashboardError` for an unknown
+    uid.
     """
     window = Window.of(start, end, MAX_POINTS)
     known = folder or Folder(DASHBOARDS)
@@ -70,7 +71,7 @@ def embed(shown: Snapshot) -> str:
 
 
 def _as_data(shown: Snapshot) -> str:
-    # within a script element `</script` would end it and `<!--` would change how it is read: so no `<` at all
+    # inside a script element, `</script` would end it and `<!--` would change its parsing, so `<` is escaped
     return msgspec.json.encode(shown).decode().replace("<", "\\u003c")
 
 

@@ -11,7 +11,7 @@ import msgspec
 MOST_TRACES = 100
 MOST_LINES = 500
 LOOK_AROUND_SECONDS = 3600
-# as the panels of log lines have it
+# the same format as in the dashboards' log panels
 LINE_FORMAT = (
     '| line_format "{{__line__}} {{.method}} {{.route}} {{.status}} {{.duration_seconds}} {{.dependency}} {{.reason}}"'
 )
@@ -116,7 +116,7 @@ class Traces:
             return sorted(str(each["value"]) for each in answer.get("tagValues") or [])
 
     def trace(self, trace_id: str) -> list[Shown]:
-        """The spans of a trace, each after the one above it; empty where it is not there. Raises `TracingError`."""
+        """The spans of a trace, each after its parent; empty if the trace does not exist. Raises `TracingError`."""
         answer = self._get(f"/api/v2/traces/{trace_id}", is_there=False)
         with _well_formed("Tempo"):
             return list(_in_order(_spans((answer.get("trace") or {}).get("resourceSpans") or [])))
@@ -176,7 +176,7 @@ def _ask(who: str, url: str, parameters: Mapping[str, str]) -> httpx.Response:
 
 def _json(who: str, answer: httpx.Response) -> dict[str, Any]:
     try:
-        # unlike Python's own, it refuses what is no text: half a surrogate pair
+        # unlike Python's decoder, this one rejects half a surrogate pair
         body = msgspec.json.decode(answer.content) if answer.is_success else None
     except (ValueError, RecursionError):
         body = None
@@ -187,7 +187,7 @@ def _json(who: str, answer: httpx.Response) -> dict[str, Any]:
 
 @contextmanager
 def _well_formed(who: str) -> Iterator[None]:
-    """Raises `TracingError` where the block finds a response to have another form than the API's."""
+    """Turns errors of the block, caused by a response in an unexpected form, into a `TracingError`."""
     try:
         yield
     except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
@@ -217,7 +217,7 @@ def _found(item: Mapping[str, Any]) -> Found | None:
 
 
 def _spans(groups: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Shown]]:
-    """(id of the parent, span), the depth of each 0."""
+    """The spans with the ids of their parents, and with depth 0."""
     for group in groups:
         resource = _attributes((group.get("resource") or {}).get("attributes") or [])
         for scoped in group.get("scopeSpans") or []:

@@ -64,5 +64,5 @@ def tracing_routes(traces: Traces, logs: Logs) -> Router:
 
 def _milliseconds(text: str) -> float:
     if not re.fullmatch(r"\d{1,9}(?:\.\d{1,6})?", text):
-        raise ChoiceError(f"least={text!r} is no number of milliseconds")
+        raise ChoiceError(f"least={text!r} is not a number of milliseconds")
     return float(text)

@@ -1,4 +1,4 @@
-"""The dashboards as code: one module a dashboard, one vocabulary for all. `make dashboards` writes their JSON."""
+"""The dashboards as code: one module per dashboard, and shared modules. `make dashboards` writes their JSON."""
 
 from observability.dashboards import (
     alert_tuning,

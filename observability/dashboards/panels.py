@@ -278,7 +278,7 @@ def timeline(
         .with_target(_range_targets([query])[0])
         .build()
     )
-    # 0 turns paging off, so that no firing alert is on a second page; the SDK's builder refuses 0
+    # 0 turns paging off, so that no firing alert is on a second page; the SDK's builder rejects 0
     cast(statetimeline_model.Options, panel.options).per_page = 0
     return panel
 

@@ -1,1 +1,1 @@
-"""What the service stands on: the Redis Cluster, the database, the memory of this process, and circuit breakers."""
+"""Infrastructure: clients of the Redis Cluster and the database, an in-process cache, and circuit breakers."""

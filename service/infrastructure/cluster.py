@@ -62,7 +62,7 @@ class RedisCluster:
         is_traced: Callable[[], bool],
         node_chosen: Callable[[str, int], None],
     ) -> None:
-        """From now on, sends commands for which `is_traced()` is true through a client instrumented by `instrument`.
+        """From now on, commands for which `is_traced()` is true use a client instrumented by `instrument`.
 
         `node_chosen` is called, inside the command's span, with host and port of the node. The instrumented client is a
         shallow copy that shares connections, lanes and breakers, so that requests that are not traced never enter the

@@ -100,7 +100,7 @@ class Database:
             self._url,
             is_pooled=self._is_pooled,
             limits={"timeout": self._limit, "command_timeout": self._limit},
-            # behind a pooler a session is everybody's
+            # behind a pooler, clients share sessions
             session={} if self._is_pooled else session,
             isolation_level="AUTOCOMMIT",
             **options,
@@ -177,7 +177,7 @@ class Database:
         self.breaker.answered()
 
     async def note_missing_limits(self) -> None:
-        """Says so where, behind a pooler, the server has no time limit of its own. Raises `Unavailable`."""
+        """Logs a warning if, behind a pooler, the server has no time limit of its own. Raises `Unavailable`."""
         if not self._is_pooled or self.is_sqlite:
             return
         settings = sa.table("pg_settings", sa.column("name"), sa.column("setting"))

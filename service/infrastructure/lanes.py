@@ -130,7 +130,7 @@ class Lane:
 
 
 def _is_node_failure(result: Any) -> bool:
-    """Whether a result is a broken connection, or says that the node cannot serve: down, loading, without primary."""
+    """Whether a result is a broken connection, or an error of a node that cannot serve: down, loading, no primary."""
     return isinstance(result, (OSError, RedisConnectionError, RedisTimeoutError)) or (
         isinstance(result, RedisError) and str(result).startswith(("CLUSTERDOWN", "LOADING", "MASTERDOWN"))
     )

@@ -40,7 +40,7 @@ class JsonAnswer:
         headers = [(b"content-length", b"%d" % len(body)), *HEADERS, *self._headers]
         if self._version is not None:
             if_match: bytes | None = scope[IF_MATCH]  # type: ignore[literal-required]
-            # of a write it was looked at before the write was done
+            # for a write, If-Match was checked before the write
             if if_match is not None and scope["method"] == "GET":  # type: ignore[typeddict-item]
                 _check(self._version, if_match)
             coding: Coding = scope[CODING]  # type: ignore[literal-required]

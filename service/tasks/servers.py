@@ -53,15 +53,15 @@ class RedisServer:
         await self._cluster.run(SET, key, value, ttl_ms)
 
     async def set_newest(self, key: str, epoch: int, version: int, rest: bytes, ttl_ms: int) -> None:
-        """Sets `epoch:version:rest`, unless what is there has a higher version."""
+        """Sets `epoch:version:rest`, unless the present value has a higher version."""
         await self._cluster.run(SET_NEWEST, key, epoch, version, rest, ttl_ms)
 
     async def invalidate(self, key: str, epoch: int, version: int, rest: bytes, ttl_ms: int) -> None:
-        """As `set_newest`, but what is there stays where its version is the same."""
+        """Like `set_newest`, but keeps a present value of the same version."""
         await self._cluster.run(INVALIDATE, key, epoch, version, rest, ttl_ms)
 
     async def discard(self, key: str, value: bytes) -> None:
-        """Drops a key, if it still has this value."""
+        """Deletes a key if it still has this value."""
         await self._cluster.run(DISCARD, key, value)
 
 
@@ -84,17 +84,17 @@ class MemoryServer:
         self._memory.set(key, value, ttl_ms / 1000)
 
     async def set_newest(self, key: str, epoch: int, version: int, rest: bytes, ttl_ms: int) -> None:
-        """Sets `epoch:version:rest`, unless what is there has a higher version."""
+        """Sets `epoch:version:rest`, unless the present value has a higher version."""
         kept_epoch, is_newer = newest(self._memory.get(key), epoch, version)
         if is_newer:
             self._memory.set(key, b"%d:%d:%b" % (kept_epoch, version, rest), ttl_ms / 1000)
 
     async def invalidate(self, key: str, epoch: int, version: int, rest: bytes, ttl_ms: int) -> None:
-        """As `set_newest`, but what is there stays where its version is the same."""
+        """Like `set_newest`, but keeps a present value of the same version."""
         if newest(self._memory.get(key), epoch, version - 1)[1]:
             await self.set_newest(key, epoch, version, rest, ttl_ms)
 
     async def discard(self, key: str, value: bytes) -> None:
-        """Drops a key, if it still has this value."""
+        """Deletes a key if it still has this value."""
         if self._memory.get(key) == value:
             self._memory.set(key, b"", 0)

@@ -13,7 +13,7 @@ tasks = sa.Table(
     sa.Column("version", sa.Integer, nullable=False),
     sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
     sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
-    # of the request that created the task: repeating it with the same key creates no second one
+    # the idempotency key of the request that created the task: a retry with the same key creates no second task
     sa.Column("idempotency_key", sa.Text),
     sa.Column("idempotency_body", sa.Text),
     sa.Index("tasks_done_id", "done", "id"),

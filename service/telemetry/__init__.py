@@ -1,1 +1,1 @@
-"""How the service is seen: metrics, traces, logs, and the one middleware that feeds them."""
+"""Telemetry of the service: metrics, traces, logs, and the middleware that records them."""

@@ -115,7 +115,7 @@ class SpanDelivery(SpanExporter):
         return result
 
     def end_soon(self) -> None:
-        """What is still queued has the time of one export, all together."""
+        """Limits the export of everything that is still queued to the time of one export."""
         self._session.end_soon()
 
     def shutdown(self) -> None:
@@ -142,7 +142,7 @@ class LogDelivery(LogRecordExporter):
         return result
 
     def end_soon(self) -> None:
-        """What is still queued has the time of one export, all together."""
+        """Limits the export of everything that is still queued to the time of one export."""
         self._session.end_soon()
 
     def shutdown(self) -> None:

@@ -180,7 +180,7 @@ def test_a_profile_file_with_invalid_numbers_is_rejected(tmp_path: Path, text: s
 def test_an_option_that_is_not_a_number_is_rejected(command: click.Command, arguments: list[str]) -> None:
     done = invoke(command, *arguments)
     assert done.exit_code == 2
-    assert "is no number" in done.output
+    assert "is not a number" in done.output
 
 
 @pytest.mark.parametrize(

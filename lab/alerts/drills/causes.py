@@ -147,7 +147,7 @@ def _each(parts: list[str], act: Callable[[str], None]) -> None:
 
 
 def _end(stack: Stack, action: str, part: str) -> None:
-    """Again until it succeeds: what carries out the action may itself have failed. Raises `StackError`."""
+    """Retries an action until it succeeds, because Docker or supervisor may fail at first. Raises `StackError`."""
     deadline = time.monotonic() + STOP_SECONDS
     while True:
         try:

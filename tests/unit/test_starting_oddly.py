@@ -52,7 +52,7 @@ def test_an_env_file_that_is_a_directory_is_one_line_of_error(tmp_path: Path) ->
 
 def test_a_null_byte_is_named_with_its_line(tmp_path: Path) -> None:
     (tmp_path / ".env").write_bytes(b"A=1\nB=x\0y\n")
-    with pytest.raises(EnvFileError, match="line 2: has a null byte"):
+    with pytest.raises(EnvFileError, match="line 2: contains a null byte"):
         read_env_file(tmp_path / ".env")
 
 

@@ -29,6 +29,9 @@ def up() -> None:
     """Start the native stack, and wait until all its parts are healthy."""
     try:
         start(load_settings())
+    except KeyboardInterrupt:
+        click.echo(f"up: interrupted; what has begun goes on: {START_NATIVE} waits for it, {STOP} stops it", err=True)
+        raise SystemExit(130) from None
     except (StackError, SettingError) as error:
         click.echo(f"up: {error}", err=True)
         raise SystemExit(2) from error
@@ -73,7 +76,9 @@ def start(settings: LabSettings) -> None:
         click.echo(f"up: the native stack is already running; {STOP} stops it")
         if changes := started.changes(before, current):
             click.echo(f"up: changed since its start: {', '.join(changes)}; {STOP} and {START_NATIVE} apply the change")
-        show_addresses(started.ports(before, settings))
+        ports = started.ports(before, settings)
+        _await_rest(supervisor, ports)
+        show_addresses(ports)
         return
     native.check_paths(HOME)
     _stop_leftovers(supervisor, "up")
@@ -95,6 +100,13 @@ def start(settings: LabSettings) -> None:
         raise StackError(f"{error}; the stack was stopped again") from error
     click.echo(f"up: all parts are healthy after {time.monotonic() - began:.0f} s")
     show_addresses(settings)
+
+
+def _await_rest(supervisor: Supervisor, ports: LabSettings) -> None:
+    """Waits for parts that an interrupted start has left. A part that was stopped or paused on purpose stays so."""
+    if supervisor.paused() or any(each["statename"] == "STOPPED" for each in supervisor.programs()):
+        return
+    await_ready(supervisor, native.programs(ports, HOME, {}), HOME.logs)
 
 
 def show_addresses(settings: LabSettings) -> None:

@@ -3,13 +3,16 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
 import httpx
+import psutil
 
 from lab.prometheus import Prometheus, PrometheusError
 from lab.settings import ROOT
@@ -24,6 +27,8 @@ RATE_LIMIT = "100000/minute"
 # receives the spans in Docker if Tempo's image is not available
 TEMPO_IMAGE = re.findall(r"image: (grafana/tempo\S+)", (ROOT / "compose.yaml").read_text())[0]
 STORE_URL = "http://tracestore:4318"
+# folders that a running stack does not need
+TESTS_ONLY = ("tests/", "docs/", "alerts/recordings/")
 
 
 class Stack:
@@ -31,6 +36,10 @@ class Stack:
 
     way: str
     replicas = ("todo-1", "todo-2", "todo-3")
+    # the directory and the Python of the command `glasshouse`, and words in front of it, such as a command for limits
+    folder = ROOT
+    python = sys.executable
+    prefix: tuple[str, ...] = ()
     # parts that this stack does not have on this machine
     absent_jobs: frozenset[str] = frozenset()
 
@@ -66,15 +75,15 @@ class Stack:
 
     def glasshouse(self, *arguments: str, timeout: float = 180) -> subprocess.CompletedProcess[str]:
         """Runs the command `glasshouse` against this stack."""
-        command = [sys.executable, "-m", "lab", *arguments]
+        command = [*self.prefix, self.python, "-m", "lab", *arguments]
         return subprocess.run(
-            command, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=timeout, check=False
+            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=timeout, check=False
         )
 
     def begin(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Starts the command `glasshouse` in the background."""
-        command = [sys.executable, "-m", "lab", *arguments]
-        return subprocess.Popen(command, cwd=ROOT, env=self.environment, stdout=subprocess.DEVNULL)
+        command = [*self.prefix, self.python, "-m", "lab", *arguments]
+        return subprocess.Popen(command, cwd=self.folder, env=self.environment, stdout=subprocess.DEVNULL)
 
     def act(self, action: str, part: str) -> None:
         """Runs an action on a part: stop, start, restart, pause, resume or kill."""
@@ -112,6 +121,7 @@ class NativeStack(Stack):
     way = "native"
 
     def __init__(self, home: Path) -> None:
+        self.home = home
         names = ("GATEWAY", "GRAFANA", "PROMETHEUS", "ALERTMANAGER", "TEMPO", "VIEWER", "DESK", "LOCUST", "POSTGRES")
         names += (
             "REDIS_EXPORTER",
@@ -143,6 +153,38 @@ class NativeStack(Stack):
     def stop(self) -> None:
         """Stops everything that `start` started."""
         self.glasshouse("down")
+
+    def processes(self) -> list[psutil.Process]:
+        """The processes of this stack: those whose environment has its home, or that have a file of it open.
+
+        nginx writes its title over its environment.
+        """
+        found = []
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                is_ours = process.environ().get("GLASSHOUSE_HOME") == str(self.home)
+                if is_ours or (
+                    process.name() == "nginx"
+                    and any(Path(file.path).is_relative_to(self.home) for file in process.open_files())
+                ):
+                    found.append(process)
+        return found
+
+
+class ClonedStack(NativeStack):
+    """`make native` in a copy of the repository, with its ports in `.env`."""
+
+    def __init__(self, clone: Path) -> None:
+        super().__init__(clone / ".stack")
+        self.folder = clone
+        listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
+        for name in listed.stdout.rstrip("\0").split("\0"):
+            if name.startswith(TESTS_ONLY):
+                continue
+            (clone / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, clone / name)
+        self.ports = {name: self.environment.pop(name) for name in list(self.environment) if name.endswith("_PORT")}
+        (clone / ".env").write_text("".join(f"{name}={port}\n" for name, port in self.ports.items()))
 
 
 class DockerStack(Stack):

@@ -91,6 +91,7 @@ def test_a_second_start_prints_what_runs_and_how_to_apply_what_changed(
         port = gateway.getsockname()[1]
         monkeypatch.setattr(up, "HOME", Home(tmp_path))
         monkeypatch.setattr(up.Supervisor, "is_running", lambda _: True)
+        monkeypatch.setattr(up.Supervisor, "programs", lambda _: [{"name": "todo-1", "statename": "STOPPED", "pid": 0}])
         monkeypatch.setattr(up, "_chosen", lambda: {})
         started.record(tmp_path / "settings.json", started.current(LabSettings(gateway_port=port), {}))
         up.start(LabSettings(gateway_port=5055))

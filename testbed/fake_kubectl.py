@@ -290,18 +290,13 @@ def _carry(cluster: Cluster, plan: dict[str, Any], processes: list["subprocess.P
     lead.stdin.write(json.dumps(plan).encode() + b"\n")
     lead.stdin.flush()
 
-    closed = threading.Event()
-
     def close() -> None:
         while os.read(sys.stdin.fileno(), 4096):
             continue
-        closed.set()
         lead.stdin.close()  # type: ignore[union-attr]
 
     threading.Thread(target=close, daemon=True).start()
     lead.wait()
-    if not closed.is_set():
-        print("the process ended before its input was closed: its last output is left to chance", file=sys.stderr)
     for each in processes[1:]:
         each.kill()
         each.wait()

@@ -26,9 +26,6 @@ from lab.runs.record import machine
 WORKERS_JOIN_SECONDS = 30.0
 # Seconds that a stopped worker has to report the outcomes of its requests.
 STOP_SECONDS = 1.2
-# Seconds to wait for the command to close standard input, which it does when it has received the last message. In a
-# cluster, output that is in transit when the process ends can be lost.
-LAST_SECONDS = 5.0
 
 
 def main() -> None:
@@ -64,7 +61,6 @@ def lead(plan: Plan, workers: int, bind: str, port: int) -> None:
         runner = master = environment.create_master_runner(bind, port)
         if not _joined(master, workers):
             output.write(Failed(f"{master.worker_count} of {workers} workers joined in {WORKERS_JOIN_SECONDS:g} s"))
-            gevent.spawn(_until_closed).join(LAST_SECONDS)
             return
     else:
         runner = environment.create_local_runner()
@@ -83,7 +79,6 @@ def lead(plan: Plan, workers: int, bind: str, port: int) -> None:
         except WorkerLostError as error:
             output.write(Failed(str(error)))
     runner.quit()
-    closing.join(LAST_SECONDS)
 
 
 def _joined(runner: MasterRunner, workers: int) -> bool:

@@ -108,9 +108,6 @@ class Generator:
                 continue
             is_complete = is_complete or isinstance(message, End | Failed)
             self.messages.put(message)
-            if is_complete:
-                # the generator waits until its standard input is closed
-                self.end_load()
         # without a last message it has failed if its exit status says so, or, since kubectl's status says nothing about
         # it, if it was not asked to end
         if not is_complete and (self._lead.wait() != 0 or not _pipe(self._lead.stdin).closed):

@@ -77,8 +77,6 @@ def test_a_load_in_the_cluster_is_reported_like_a_local_one_and_its_jobs_are_del
     assert run.settings.command.startswith("glasshouse --kubernetes=glasshouse load steady --rate=30 --time=3s")
     assert "--host" not in run.settings.command
     assert len(cluster.calls("attach load-")) == 1
-    # the last output of a process that has ended can be lost, so the process ends only after its output was read
-    assert not (runs / run.id / "generator.log").exists()
     assert cluster.of_loads() == []
 
 

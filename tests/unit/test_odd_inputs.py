@@ -269,7 +269,6 @@ def test_a_trickling_server_does_not_block_the_preparation(monkeypatch: pytest.M
 
 def test_output_that_is_not_a_message_is_logged_and_later_messages_are_read(tmp_path: Path) -> None:
     class Ended:
-        stdin = None
         stdout = io.BytesIO(b"warning: something\n" + encode(End(found=7.0)) + b"\n\xff\n")
 
         def wait(self) -> int:

@@ -1,25 +1,33 @@
-"""A full disk of the database: it is reported, acknowledged writes survive, and writing works once there is room."""
+"""A full disk, of the database or of a whole stack: it is reported, and acknowledged writes survive."""
 
+import asyncio
+import json
 import os
 import subprocess
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
 import pytest
 
-from testbed import Postgres, Replica, wait_for
+from lab.alerts.active import active_alerts
+from lab.prometheus import PrometheusError
+from testbed import Load, Postgres, Replica, wait_for
+from tests.stack.stacks import NativeStack
 
+# a test may ask for a larger disk
 MEGABYTES = 160
 LONGEST = 500
 
 
 @pytest.fixture
-def disk() -> Iterator[Path]:
+def disk(request: pytest.FixtureRequest) -> Iterator[Path]:
     """A separate disk of some megabytes."""
     place = Path(tempfile.mkdtemp(prefix="glasshouse-disk-"))
-    options = f"size={MEGABYTES}m,mode=0755"
+    options = f"size={getattr(request, 'param', MEGABYTES)}m,mode=0755"
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", options, "none", place], capture_output=True, text=True, check=False
     )
@@ -31,15 +39,16 @@ def disk() -> Iterator[Path]:
     place.rmdir()
 
 
-def fill(place: Path) -> Path:
-    """Fills the disk, and returns the file that does."""
+def fill(place: Path, leaves: int = 0) -> Path:
+    """Fills the disk, but for `leaves` bytes, and returns the file that does."""
     filler = place / "filler"
-    with filler.open("wb", buffering=0) as file:
+    with filler.open("ab", buffering=0) as file:
         try:
-            while True:
+            while not leaves or os.statvfs(place).f_bavail * os.statvfs(place).f_frsize > leaves:
                 file.write(bytes(1 << 16))
         except OSError:
-            return filler
+            pass
+    return filler
 
 
 def test_a_full_disk_loses_no_acknowledged_task(disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,3 +86,61 @@ def test_a_full_disk_loses_no_acknowledged_task(disk: Path, tmp_path: Path, monk
             wait_for(lambda: client.get("/health").json()["status"] == "healthy", 30, "health")
         lines = replica.output()
     assert "No space left on device" in lines or "space" in lines.lower()
+
+
+def active(stack: NativeStack) -> set[str]:
+    """The alerts that are pending or firing."""
+    try:
+        return {each.name for each in active_alerts(stack.prometheus)}
+    except PrometheusError:
+        return set()
+
+
+def reasons(logs: Path) -> Iterator[str]:
+    """Why requests failed, as the replicas' log lines have it."""
+    for file in logs.glob("todo-*.log"):
+        for line in file.read_text().splitlines():
+            with suppress(ValueError):
+                yield json.loads(line).get("reason", "")
+
+
+@pytest.mark.long
+@pytest.mark.stack
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("disk", [500], indirect=True)
+async def test_a_stack_on_a_full_disk_says_so_and_loses_no_acknowledged_task(disk: Path) -> None:
+    stack = NativeStack(disk / "stack")
+    # no two are alike, or they would be compressed
+    create = lambda client: client.post("/tasks", json={"task": os.urandom(LONGEST // 2).hex()})  # noqa: E731
+    load = Load([stack.gateway], {"create": create}, rate=20)
+
+    def refused() -> Counter[int]:
+        return Counter({status: n for status, n in load.statuses("create").items() if status != 201})
+
+    with stack:
+        assert not (stack.home / "data/postgres").is_symlink()
+        doctor = stack.glasshouse("doctor")
+        assert "MB are free in" in doctor.stdout, doctor.stdout
+        async with load.running():
+            await load.answered("create", 40)
+            filler = fill(disk, leaves=20 << 20)
+            await asyncio.to_thread(wait_for, lambda: "DiskNearlyFull" in active(stack), 120, "DiskNearlyFull")
+            assert not refused()
+            fill(disk)
+            await asyncio.to_thread(wait_for, refused, 120, "a write that is refused")
+            filler.unlink()
+            await asyncio.to_thread(wait_for, lambda: stack.health().get("status") == "healthy", 120, "health")
+            await load.answered("create", 40)
+            await asyncio.to_thread(wait_for, stack.is_scraped, 120, "every target")
+            await asyncio.to_thread(
+                wait_for, lambda: "DiskNearlyFull" not in active(stack), 120, "the end of the alert"
+            )
+        said = Counter(filter(None, reasons(stack.home / "log")))
+        print(f"refused: {dict(refused())}; {dict(said)}")
+        assert set(refused()) == {503}
+        made = [each.headers["location"] for each in load.outcomes if each.status == 201 and each.headers]
+        assert len(made) > 100
+        assert [path for path in made if stack.http.get(path).status_code != 200] == []
+        assert any("No space left on device" in reason for reason in said), said
+        states = stack.glasshouse("status").stdout
+        assert {line.split()[1] for line in states.splitlines()} == {"running"}, states

@@ -1,6 +1,8 @@
 """Drills are complete, end their faults, and report them to `desk`."""
 
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
@@ -8,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 from click.testing import CliRunner
 from litestar.testing import TestClient
@@ -29,6 +32,7 @@ from lab.settings import LabSettings
 from lab.stack import events
 from lab.stack.events import FaultLog
 from lab.stack.native import StackError
+from testbed.conditions import wait_for
 
 DRILLS = load_drills()
 ALERTS = load_watched()
@@ -258,6 +262,26 @@ def test_a_part_that_is_still_paused_is_resumed_though_the_engine_failed(
     with caused(Engine(), Cause("pause", ["redis-1"]), LabSettings()):
         pass
     assert len(tried) == tries
+
+
+def test_the_load_of_a_drill_that_is_killed_ends() -> None:
+    runs = (
+        "import time; from lab.alerts.drills.causes import load; from lab.settings import LabSettings\n"
+        "with load(LabSettings(gateway_port=9), 'steady', 1): time.sleep(60)"
+    )
+    command = subprocess.Popen([sys.executable, "-c", runs])
+
+    def children() -> list[psutil.Process]:
+        with suppress(psutil.NoSuchProcess):
+            return psutil.Process(command.pid).children(recursive=True)
+        return []
+
+    wait_for(lambda: len(children()) >= 2, what="the load")
+    left = children()
+    command.kill()
+    command.wait()
+    _, alive = psutil.wait_procs(left, timeout=60)
+    assert alive == []
 
 
 class QuietPlayer(Player):

@@ -136,7 +136,7 @@ def test_a_drill_resumes_what_it_paused_also_after_ctrl_c(cluster: FakeCluster, 
 def test_a_drill_ends_if_the_liveness_probe_restarted_what_it_paused(
     cluster: FakeCluster, stack: KubernetesStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(causes, "AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(causes, "RETRY_SECONDS", 0.01)
     with caused(stack, Cause("pause", ["redis-1"]), LabSettings()):
         # between the end of the old container and the start of the next one no shell can be started
         cluster.restart_container("redis-0")

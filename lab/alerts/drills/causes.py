@@ -1,5 +1,6 @@
 """Causes a drill's fault on the running stack and ends it, natively, in Docker and on Kubernetes."""
 
+import os
 import shlex
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from functools import partial
 
 from lab.alerts.drills.definition import Cause
 from lab.settings import PLACE, LabSettings
+from lab.stack import ends_with_parent
 from lab.stack.faults import Stack
 from lab.stack.kubernetes import KubernetesStack
 from lab.stack.native import StackError
@@ -58,7 +60,7 @@ def load(settings: LabSettings, profile: str, rate: float) -> Iterator[subproces
     """Runs a load profile from this machine while the block runs, and yields its process: it may end early."""
     with tempfile.TemporaryDirectory() as runs:
         command = [sys.executable, "-m", "lab", "load", profile, f"--rate={rate:g}", "--time=2h", f"--runs={runs}"]
-        with _process([*command, f"--host={settings.url('gateway')}"], signal.SIGINT) as child:
+        with _process([*command, f"--host={settings.url('gateway')}"]) as child:
             yield child
 
 
@@ -120,12 +122,15 @@ def _again(period: float, act: Callable[[Callable[[float], bool]], None]) -> Ite
 
 
 @contextmanager
-def _process(command: list[str], stop: signal.Signals = signal.SIGTERM) -> Iterator[subprocess.Popen[bytes]]:
-    """Runs a command in its own session, so that Ctrl-C does not reach it, and stops it at the end."""
+def _process(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+    """Runs a command in its own session, so that Ctrl-C does not reach it, and stops it at the end.
+
+    It also stops if this process is killed.
+    """
     child = subprocess.Popen(
-        command,
+        [sys.executable, "-IS", ends_with_parent.__file__, *command],
         cwd=PLACE,
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
@@ -133,11 +138,11 @@ def _process(command: list[str], stop: signal.Signals = signal.SIGTERM) -> Itera
     try:
         yield child
     finally:
-        child.send_signal(stop)
         try:
-            child.wait(STOP_SECONDS)
+            # closes its standard input
+            child.communicate(timeout=STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            child.kill()
+            os.killpg(child.pid, signal.SIGKILL)
             child.wait()
 
 

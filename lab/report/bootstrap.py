@@ -32,12 +32,12 @@ def intervals(
     """The 99 % confidence interval of each figure's change from one run to the other.
 
     A circular moving-block bootstrap: both runs are resampled from blocks of consecutive seconds, with replacement, and
-    the figures computed from the samples; the interval contains the middle 99 % of their differences.
-    Blocks, and not single seconds or requests, because a slow second is often followed by another: latencies are
-    correlated, and drawing them singly would make noise look smaller than it is. 99 %, because about nine figures
-    are looked at together. Where the rate changes over the run, that counts as noise too, which errs on the quiet
-    side. Sources: Künsch, "The jackknife and the bootstrap for general stationary observations", Annals of
-    Statistics 17 (1989); Politis and Romano, "A circular block-resampling procedure for stationary data" (1992).
+    the figures computed from the samples; the interval contains the middle 99 % of their differences. Blocks, and not
+    single seconds or requests, because a slow second is often followed by another: latencies are correlated, and
+    drawing them singly would make noise look smaller than it is. 99 %, because about nine figures are compared at once.
+    If the rate changes over the run, that counts as noise too, so real differences may be missed. Sources: Künsch, "The
+    jackknife and the bootstrap for general stationary observations", Annals of Statistics 17 (1989); Politis and
+    Romano, "A circular block-resampling procedure for stationary data" (1992).
     """
     draw = random.Random(seed)  # noqa: S311 (no secret)
     blocks_before, blocks_after = _blocks(before), _blocks(after)

@@ -14,18 +14,18 @@ def count_lines(run: Run) -> list[str]:
     others = sum(inside.other_runs.values())
     gateway, service = inside.gateway_requests, inside.requests
     lines = [
-        f"sent {sent} ({run.prepared} to prepare, {run.sent} of the load, {run.resent} once more), "
+        f"sent {sent} ({run.prepared} to prepare, {run.sent} of the load, {run.resent} resent), "
         f"counted by the gateway {_count(gateway)}, by the service {_count(service)}"
     ]
-    lines += [f"{count} of what was counted inside was sent by run {name}" for name, count in inside.other_runs.items()]
-    stranger = "another client, a probe, or another scraper of the gateway's exporter"
+    lines += [f"{count} of the counted requests were sent by run {name}" for name, count in inside.other_runs.items()]
+    unknown = "another client, a probe, or another scraper of the gateway's exporter"
     if run.lost_workers or run.cut_short:
-        stranger = f"requests of a load process that ended before it reported them, or {stranger}"
+        unknown = f"requests of a load process that ended before it reported them, or {unknown}"
     if gateway is not None and gateway != sent + others:
-        lines.append(_difference("gateway", gateway - sent - others, "was sent", stranger))
+        lines.append(_difference("gateway", gateway - sent - others, "was sent", unknown))
     if gateway is not None and service is not None and service != gateway:
         retries = f"the gateway tried {inside.retries or 0} a second time"
-        rejected = "the gateway refused some, or a replica that died lost its count"
+        rejected = "the gateway rejected some, or a killed replica lost its count"
         lines.append(
             _difference("service", service - gateway, "the gateway", retries if service > gateway else rejected)
         )

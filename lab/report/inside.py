@@ -1,4 +1,4 @@
-"""Reads the stack's own counts for a run from Prometheus."""
+"""Reads the server-side figures of a run from Prometheus."""
 
 import time
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from lab.prometheus import Prometheus, PrometheusError, well_formed
 from lab.runs.queries import REAL_ALERTS, hit_ratio_query
 from lab.runs.record import Alert, Inside, Trace
 
-# Longer than two scrape intervals: the last scrape before the run is in it.
+# longer than two scrape intervals, so that it includes the last scrape before the run
 BEFORE_SECONDS = 12.0
 SCRAPE_WAIT_SECONDS = 15.0
 # a target that was not scraped for this long is down, and not waited for
@@ -74,7 +74,7 @@ def look_inside(
         try:
             complete = _wait_for_scrapes(prometheus, ended, is_stopped)
         except PrometheusError as error:
-            inside.missing.append(f"all that Prometheus would say: {error}")
+            inside.missing.append(f"all server-side figures: {error}")
             return inside
         if not complete:
             inside.missing.append("the last seconds of the counters: not scraped yet, or a target is down")

@@ -65,15 +65,15 @@ def _verdict(run: Run) -> str:
     if run.limit:
         parts.append(f'<p class="cut">{escape(LIMITS.get(run.limit, run.limit))}</p>')
     rows = [(each.name, each.was, each.objective, _met(each.met)) for each in run.checks]
-    return _section("Verdict", *parts, table(["over all that was offered", "was", "objective", ""], rows))
+    return _section("Verdict", *parts, table(["over all offered requests", "was", "objective", ""], rows))
 
 
 def _requests(run: Run) -> str:
     rows = [(name, *_cells(figures)) for name, figures in run.routes.items()]
     rows += [("all reads", *_cells(run.reads)), ("all writes", *_cells(run.writes)), ("all", *_cells(run.total))]
     note = (
-        "<p>Latency counts from when a request was due, not from when it was sent: a stall shows in full. What failed "
-        "or was dropped counts with its age at that moment. Percentiles are at most 1 % too high.</p>"
+        "<p>Latency counts from when a request was due, not from when it was sent: a stall is fully visible. Failed "
+        "and dropped requests count with their age at that moment. Percentiles are at most 1 % too high.</p>"
     )
     heads = ["route", "offered", "answered", "failed", "dropped", "mean", "p50", "p95", "p99", "longest"]
     return table(heads, rows) + note
@@ -90,7 +90,7 @@ def _failures(run: Run) -> str:
 
 def _plots(seconds: Sequence[Second]) -> list[str]:
     rates = {
-        "aimed at": [(each.elapsed, each.target_rate) for each in seconds],
+        "scheduled": [(each.elapsed, each.target_rate) for each in seconds],
         "offered": [(each.elapsed, each.offered / each.span) for each in seconds if each.span > 0.5],
         "answered": [(each.elapsed, each.answered / each.span) for each in seconds if each.span > 0.5],
     }
@@ -150,15 +150,15 @@ def _alerts(run: Run) -> str:
     ]
     if not rows:
         return "<p>No alert crossed its threshold during the run.</p>"
-    note = "<p>Pending: over its threshold. Firing: for as long as the alert asks.</p>"
+    note = "<p>Pending: beyond its threshold. Firing: beyond it for at least the alert's `for`.</p>"
     return table(["alert", "severity", "state", "from", "to", "threshold"], rows) + note
 
 
 def _traces(run: Run) -> str:
     rows = [(each.trace_id, _ms(each.seconds), each.method, each.route, each.status) for each in run.inside.slowest]
     if not rows:
-        return "<p>No trace was kept of the requests of this run, or none is known to Prometheus.</p>"
-    return table(["trace id", "took, inside", "method", "route", "status"], rows)
+        return "<p>Prometheus has no exemplars of this run, so no traces of its requests are known.</p>"
+    return table(["trace id", "duration, server-side", "method", "route", "status"], rows)
 
 
 def _dashboards(run: Run, prometheus_url: str | None) -> str:

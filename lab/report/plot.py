@@ -1,6 +1,6 @@
 """Line charts as SVG, for the generator's own measurements, which need no Prometheus.
 
-Our own, because it is forty lines. A plotting library would be a large dependency for one chart."""
+Our own, because a plotting library would be a large dependency for forty lines."""
 
 from collections.abc import Mapping, Sequence
 from html import escape

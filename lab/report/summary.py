@@ -11,8 +11,8 @@ from lab.runs.service_levels import AVAILABILITY, FAST_READS, FAST_SECONDS
 
 LIMITS = {
     "generator": "the generator was measured, not the service: it sent late or used up its core (use --workers auto, "
-    "or a machine of its own)",
-    "users": "all users were busy at times, so the service saw less at once than was due: raise --users",
+    "or a separate machine)",
+    "users": "all users were busy at times, so the service got fewer concurrent requests than were due: raise --users",
 }
 
 
@@ -75,7 +75,7 @@ def verdict_line(run: Run) -> str:
     levels = run.service_levels
     parts = [
         f"service levels {'met' if levels.met else 'missed'}: {levels.availability:.3%} of what was offered answered "
-        f"as it should be (objective {AVAILABILITY:.1%}), {levels.fast_reads:.2%} of reads within "
+        f"correctly (objective {AVAILABILITY:.1%}), {levels.fast_reads:.2%} of reads within "
         f"{FAST_SECONDS * 1000:.0f} ms (objective {FAST_READS:.0%})"
     ]
     if not run.met and levels.met:
@@ -87,12 +87,12 @@ def breakpoint_fact(run: Run) -> str:
     """The result of the search for the highest rate, as text."""
     cut = f" ({run.cut_short})" if run.cut_short else ""
     if run.found is None:
-        broke = "the service levels broke at the first rate already"
+        broke = "the service levels were missed at the first rate"
         return f"the search ended before any rate held{cut}" if cut else broke
     if run.collapsed is not None:
         return (
             f"the service levels last held at {run.found:.0f} requests a second; "
-            f"at {run.collapsed:.0f} the service collapsed and answered nothing any more"
+            f"at {run.collapsed:.0f} the service collapsed and stopped responding"
         )
     if cut:
         return f"the service levels last held at {run.found:.0f} requests a second; then the search was cut short{cut}"

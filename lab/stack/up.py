@@ -30,7 +30,9 @@ def up() -> None:
     try:
         start(load_settings())
     except KeyboardInterrupt:
-        click.echo(f"up: interrupted; what has begun goes on: {START_NATIVE} waits for it, {STOP} stops it", err=True)
+        click.echo(
+            f"up: interrupted; the started parts run on: {START_NATIVE} waits for them, {STOP} stops them", err=True
+        )
         raise SystemExit(130) from None
     except (StackError, SettingError) as error:
         click.echo(f"up: {error}", err=True)

@@ -43,14 +43,14 @@ def _target(expr: str, **rest: Any) -> dict[str, Any]:
     }
 
 
-_STEPS = {"mode": "absolute", "steps": [{"value": None, "color": "green"}, {"value": 4, "color": "semi-dark-red"}]}
+_STEPS = {"mode": "absolute", "steps": [{"value": None, "color": "#009E73"}, {"value": 4, "color": "#D55E00"}]}
 _STATES = [
     {
         "type": "value",
         "options": {
             "0": {"text": "idle", "color": "#999999", "index": 0},
-            "1": {"text": "busy", "color": "blue", "index": 1},
-            "2": {"text": "broken", "color": "red", "index": 2},
+            "1": {"text": "busy", "color": "#0072B2", "index": 1},
+            "2": {"text": "broken", "color": "#D55E00", "index": 2},
         },
     }
 ]
@@ -116,7 +116,7 @@ _PANELS: list[dict[str, Any]] = [
         "title": "bars",
         "targets": [_target("odd_level", legendFormat="{{name}}", instant=True)],
     },
-    {"type": "gauge", "title": "dial", "targets": [_target("odd_level", legendFormat="{{name}}")]},
+    {"type": "gauge", "title": "gauge", "targets": [_target("odd_level", legendFormat="{{name}}")]},
     {"type": "table", "title": "labels", "targets": [_target("odd_level", instant=True, format="table")]},
     # surprising rendering of Grafana, which the viewer must reproduce
     {
@@ -127,25 +127,6 @@ _PANELS: list[dict[str, Any]] = [
             _target('scrape_duration_seconds{job="odd"}', refId="B", instant=True, format="table"),
         ],
         "transformations": [{"id": "merge", "options": {}}],
-    },
-    {
-        "type": "state-timeline",
-        "title": "states by threshold",
-        "targets": [_target("odd_state", legendFormat="{{part}}")],
-        "fieldConfig": {
-            "defaults": {
-                "mappings": _STATES,
-                "color": {"mode": "thresholds"},
-                "thresholds": {"mode": "absolute", "steps": [{"value": None, "color": "green"}, {"value": 1}]},
-            },
-            "overrides": [],
-        },
-        "options": {"mergeValues": True, "perPage": 0},
-    },
-    {
-        "type": "state-timeline",
-        "title": "pages",
-        "targets": [_target("prometheus_http_request_duration_seconds_bucket", legendFormat="{{le}}")],
     },
     {
         "type": "stat",

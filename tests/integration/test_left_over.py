@@ -123,7 +123,7 @@ def test_down_ends_all_that_is_left_and_the_next_up_is_healthy(
     wait_for(stack.is_scraped, 60, "every target of Prometheus")
 
 
-def test_a_start_that_was_interrupted_is_taken_up_by_the_next(stack: ClonedStack) -> None:
+def test_the_next_up_waits_for_the_parts_of_an_interrupted_one(stack: ClonedStack) -> None:
     stack.glasshouse("down")
     first = stack.begin("up")
     wait_for(Supervisor(Home(stack.home)).is_running, 120, "the supervisor")

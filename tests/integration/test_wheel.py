@@ -65,6 +65,8 @@ def test_the_wheel_has_what_the_command_reads_and_no_developer_tools(installed: 
     assert "observability/grafana/dashboards/overview.json" in carried
     assert [name for name in carried if name.startswith(("alerts/tests", "observability/dashboards"))] == []
     assert [name for name in names if name.endswith("Dockerfile")] == []
+    developers = ("lab/manifests/", "lab/alerts/index.py", "lab/viewer/pictures.py", "lab/viewer/chromium.py")
+    assert [name for name in names if name.startswith(developers)] == []
 
 
 @pytest.mark.parametrize(

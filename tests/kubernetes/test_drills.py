@@ -1,4 +1,4 @@
-"""Every drill can be played on Kubernetes: its parts exist there, and its fault can be caused in their pods."""
+"""Every drill can be run on Kubernetes: its parts exist there, and its fault can be caused in their pods."""
 
 import pytest
 

@@ -216,7 +216,7 @@ def test_a_report_has_a_row_for_each_drill_and_counts_what_failed(tmp_path: Path
     assert re.findall(r"\d+ of \d+", page) == ["150 of 200"]
     assert "90.0% → -250.0%" in page
     assert "&lt;C&gt;" in page
-    assert summary(outcomes) == "2 passed, 1 failed, 1 not played; recall 0.67"
+    assert summary(outcomes) == "2 passed, 1 failed, 1 not run; recall 0.67"
 
 
 def test_a_drill_without_a_stack_or_of_an_unknown_alert_is_one_line_of_error(

@@ -37,14 +37,14 @@ MARGIN_SECONDS = 12.0
 @click.command("drill")
 @click.argument("alerts", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Play the drill of every alert.")
-@click.option("--list", "listed", is_flag=True, help="List the drills without playing any.")
+@click.option("--list", "listed", is_flag=True, help="List the drills without running any.")
 @click.option("--hold", type=Duration(), default="0s", help="Minimum duration of every fault, such as 2m.")
 @click.option("--runs", type=click.Path(path_type=Path, file_okay=False), default=RUNS, help="Folder for reports.")
 def drill(alerts: Sequence[str], everything: bool, listed: bool, hold: int, runs: Path) -> None:
     """Cause the faults of ALERTS on the running stack, watch what fires, and end the faults.
 
     Writes a report and a recording of each drill to runs/. Exit status: 0 every alert fired and resolved in time,
-    together with the alerts that must fire with it and no unexpected ones; 1 otherwise; 2 a drill could not be played.
+    together with the alerts that must fire with it and no unexpected ones; 1 otherwise; 2 a drill could not be run.
     """
     console = Console(width=None if Console().is_terminal else PLAIN_WIDTH, markup=False)
     try:
@@ -102,7 +102,7 @@ def _play(drills: dict[str, Drill], runs: Path, hold: float, console: Console) -
 
 
 def _with_load(player: Player, drills: dict[str, Drill], rate: float, folder: Path) -> list[Outcome]:
-    """Plays these drills under a steady load."""
+    """Runs these drills under a steady load."""
     if not drills:
         return []
     outcomes: list[Outcome] = []
@@ -117,7 +117,7 @@ def _with_load(player: Player, drills: dict[str, Drill], rate: float, folder: Pa
 
 
 def _one(player: Player, drills: Mapping[str, Drill], folder: Path, process: subprocess.Popen[bytes]) -> list[Outcome]:
-    """Plays one fault and records it. If it fails, the outcome has the reason, and later drills are still played.
+    """Runs one fault and records it. If it fails, the outcome has the reason, and later drills are still run.
 
     Without the load a drill proves nothing, so it also fails if the load's process has ended.
     """

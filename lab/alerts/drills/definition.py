@@ -21,7 +21,7 @@ LONG_MEMORY = frozenset(
 
 
 class DrillError(ValueError):
-    """A drill that does not exist, is invalid, or cannot be played now; the message has the reason."""
+    """A drill that does not exist, is invalid, or cannot be run now; the message has the reason."""
 
 
 class Cause(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -63,7 +63,7 @@ class Drill(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     The alert must fire `within` this time after the cause, and resolve `clears` after the fault ended. `with_it` are
     other alerts that must fire too, `may` those that may. `where` is a label value that the alert must have. `rate` is
-    the steady load during the drill, in requests per second. `only` is the only kind of stack that can play it, for the
+    the steady load during the drill, in requests per second. `only` is the only kind of stack that can run it, for the
     reason in `why`. `on_kubernetes` replaces the cause there, where another fault is needed for the same alert.
     """
 
@@ -102,7 +102,7 @@ def load_drills(folder: Path = FOLDER) -> dict[str, Drill]:
 
 
 def for_way(drills: Mapping[str, Drill], way: str) -> dict[str, Drill]:
-    """The drills as they are played on a stack of this kind."""
+    """The drills as they are run on a stack of this kind."""
     if way != "kubernetes":
         return dict(drills)
     return {

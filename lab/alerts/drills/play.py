@@ -1,4 +1,4 @@
-"""Plays a drill: waits until no alert fires, causes the fault, watches alerts and notifications, ends it, and waits."""
+"""Runs a drill: waits until no alert fires, causes the fault, watches alerts and notifications, ends it, and waits."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -51,7 +51,7 @@ class Outcome:
     `calm` (since when no alert fired), `began` and `ended` are unix seconds. `fires` and `notified` are seconds after
     the fault began, `cleared` after it ended. `notified` is None if no notification arrived; `held` says that another
     alert inhibited it. `beside` are the other alerts that fired, `together` all alerts whose drills have this fault and
-    were played at once. `before` and `after` are the service level before the fault and after all alerts resolved.
+    were run together. `before` and `after` are the service level before the fault and after all alerts resolved.
     """
 
     alert: str
@@ -73,13 +73,13 @@ class Outcome:
 
     @property
     def verdict(self) -> str:
-        """`passed`, the reason why it was not played, or why it failed."""
+        """`passed`, the reason why it was not run, or why it failed."""
         return self.skipped or "; ".join(self.wrong) or "passed"
 
 
 @dataclass(frozen=True)
 class Player:
-    """Plays drills on one running stack. `say` receives progress messages."""
+    """Runs drills on one running stack. `say` receives progress messages."""
 
     stack: Stack
     settings: LabSettings
@@ -94,7 +94,7 @@ class Player:
     """Unix seconds; not affected by changes of the system clock."""
 
     def why_not(self, drill: Drill) -> str:
-        """The reason why this drill cannot be played here; empty if it can."""
+        """The reason why this drill cannot be run here; empty if it can."""
         if drill.cannot:
             return f"cannot be caused: {drill.cannot}"
         if drill.only and drill.only != self.stack.way:
@@ -130,7 +130,7 @@ class Player:
         self._wait(lambda: self.prometheus.value(query) > 0.7 * rate, SETTLE_SECONDS + 60, "the load to reach its rate")
 
     def play(self, drills: Mapping[str, Drill]) -> list[Outcome]:
-        """Causes the common fault of these drills. Raises `DrillError` and `StackError` if it cannot be played."""
+        """Causes the common fault of these drills. Raises `DrillError` and `StackError` if it cannot be run."""
         causes = [each.cause for each in drills.values()]
         cause = causes[0]
         if cause is None or any(each != cause for each in causes):

@@ -41,12 +41,12 @@ def shown(outcomes: Sequence[Outcome]) -> Table:
 
 
 def summary(outcomes: Sequence[Outcome]) -> str:
-    """One line: how many drills passed, failed and were not played."""
+    """One line: how many drills passed, failed and were not run."""
     played = [each for each in outcomes if not each.skipped]
     failed = [each for each in played if each.wrong]
     recall = sum(each.fires is not None for each in played) / len(played) if played else 0.0
     skipped = len(outcomes) - len(played)
-    return f"{len(played) - len(failed)} passed, {len(failed)} failed, {skipped} not played; recall {recall:.2f}"
+    return f"{len(played) - len(failed)} passed, {len(failed)} failed, {skipped} not run; recall {recall:.2f}"
 
 
 def write(outcomes: Sequence[Outcome], folder: Path, way: str) -> None:

@@ -1,16 +1,4 @@
-// Colours: those of the dashboards' JSON, thresholds, the heatmap's scheme, and contrast in both themes.
-
-// Grafana's colour names, without prefixes such as "semi-dark-"
-const NAMED = {
-  green: "#73bf69",
-  red: "#f2495c",
-  orange: "#ff9830",
-  yellow: "#fade2a",
-  blue: "#5794f2",
-  purple: "#b877d9",
-  grey: "#999999",
-  gray: "#999999",
-};
+// Colours of the dashboards' JSON (hexadecimal only), thresholds, the heatmap's scheme, and contrast in both themes.
 
 // Okabe and Ito's colours, which colour-blind readers can distinguish (https://jfly.uni-koeln.de/color/), for series
 // without a colour in the JSON
@@ -26,12 +14,6 @@ export function themeOf(node) {
   return { ground: read("--gh-panel"), text: read("--gh-text"), faint: read("--gh-faint"), grid: read("--gh-grid") };
 }
 
-/** The CSS colour of a colour in the JSON. */
-export function named(colour, theme) {
-  if (colour === "text") return theme.text;
-  return NAMED[colour?.split("-").at(-1)] ?? colour;
-}
-
 /**
  * The colour of a series or a value: fixed, by threshold, or from the palette. Its contrast with the background is at
  * least `contrast`: 3 for text (WCAG 1.4.11); lines need less.
@@ -40,16 +22,16 @@ export function colourOf(field, place, value, theme, contrast = 3) {
   const mode = field.color?.mode ?? "palette-classic";
   const colour =
     mode === "fixed"
-      ? (field.color.fixedColor ?? "text")
+      ? field.color.fixedColor
       : mode === "thresholds"
-        ? (reached(field, value)?.color ?? "text")
+        ? (reached(field, value)?.color ?? theme.text)
         : SERIES[place % SERIES.length];
-  return legible(named(colour, theme), theme, contrast);
+  return legible(colour, theme, contrast);
 }
 
 /** The colour of a value by its mapping, or else by `colourOf`. */
 export function stateColour(field, mapping, place, value, theme) {
-  return mapping?.color ? legible(named(mapping.color, theme), theme) : colourOf(field, place, value, theme);
+  return mapping?.color ? legible(mapping.color, theme) : colourOf(field, place, value, theme);
 }
 
 /** The threshold steps of a field; the lowest has the value null. */

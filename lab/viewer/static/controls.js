@@ -37,7 +37,7 @@ export function variableChooser(variable, address) {
         "label",
         {},
         element("input", {
-          type: variable.multi || text === "All" ? "checkbox" : "radio",
+          type: "checkbox",
           checked: isOn,
           onchange: pick,
         }),
@@ -49,13 +49,7 @@ export function variableChooser(variable, address) {
       box("All", chosen.length === 0, () => choose([])),
       ...[...new Set([...offered, ...chosen])].map((value) =>
         box(value, chosen.includes(value), (event) =>
-          choose(
-            !variable.multi
-              ? [value]
-              : event.target.checked
-                ? [...chosen, value]
-                : chosen.filter((other) => other !== value),
-          ),
+          choose(event.target.checked ? [...chosen, value] : chosen.filter((other) => other !== value)),
         ),
       ),
     );

@@ -16,8 +16,7 @@ export function chartWithLegend(body) {
 }
 
 /** Draws a legend of `{name, colour}`. With `toggle(name)`, names are buttons that show one series alone. */
-export function drawLegend(legend, options, entries, hidden = new Set(), toggle = null) {
-  legend.hidden = options?.legend?.showLegend === false;
+export function drawLegend(legend, entries, hidden = new Set(), toggle = null) {
   legend.replaceChildren(
     ...entries.map(({ name, colour }) => {
       const pressed = {

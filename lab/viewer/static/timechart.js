@@ -1,6 +1,6 @@
 // What all charts over time share: the time axis, crosshair, zoom, annotations, exemplars, and reuse between refreshes.
 
-import { faded, named, themeOf } from "glasshouse/colours.js";
+import { faded, themeOf } from "glasshouse/colours.js";
 import { moment } from "glasshouse/times.js";
 import { hideTip, showTip } from "glasshouse/tip.js";
 
@@ -100,7 +100,7 @@ function options(body, live) {
       draw: [
         (chart) => live.plan.over?.(chart),
         (chart) => drawExemplars(chart, live.plan.exemplars ?? [], theme),
-        (chart) => drawMarks(chart, live.view.marks, theme),
+        (chart) => drawMarks(chart, live.view.marks),
       ],
       setSelect: [(chart) => zoomTo(chart, live.view)],
       setCursor: [(chart) => tipAt(chart, live)],
@@ -155,24 +155,23 @@ function tipAt(chart, { view, plan }) {
   showTip(chart, box.left + left, box.top + top, moment(chart.data[0][idx]), lines);
 }
 
-function drawMarks(chart, marks, theme) {
+function drawMarks(chart, marks) {
   const { ctx, bbox } = chart;
   ctx.save();
   ctx.beginPath();
   ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height + 4 * devicePixelRatio);
   ctx.clip();
   for (const mark of marks) {
-    const colour = named(mark.colour, theme);
     const [from, to] = [chart.valToPos(mark.start, "x", true), chart.valToPos(mark.end, "x", true)];
     const thin = devicePixelRatio;
-    ctx.strokeStyle = faded(colour, 0.55);
+    ctx.strokeStyle = faded(mark.colour, 0.55);
     ctx.lineWidth = thin;
     ctx.setLineDash([4 * thin, 3 * thin]);
     ctx.beginPath();
     ctx.moveTo(from, bbox.top);
     ctx.lineTo(from, bbox.top + bbox.height);
     ctx.stroke();
-    ctx.fillStyle = faded(colour, 0.9);
+    ctx.fillStyle = faded(mark.colour, 0.9);
     // the duration is a bar below the axis, where it cannot be mistaken for data
     ctx.fillRect(from, bbox.top + bbox.height + thin, Math.max(3 * thin, to - from), 3 * thin);
   }

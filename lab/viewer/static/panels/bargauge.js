@@ -11,10 +11,9 @@ export function draw(body, view) {
     const value = newest(line.values);
     return { ...line, value, colour: colourOf(line.field, index, value, theme) };
   });
-  const most = Math.max(...bars.map(({ value, field }) => field.max ?? value ?? 0), 1e-12);
+  const most = Math.max(...bars.map(({ value }) => value ?? 0), 1e-12);
   const rows = bars.map(({ name, value, field, colour }) => {
-    const low = field.min ?? 0;
-    const share = Math.min(1, Math.max(0, ((value ?? low) - low) / ((field.max ?? most) - low || 1)));
+    const share = Math.max(0, (value ?? 0) / most);
     const fill = element("span", { class: "gh-bar-fill", style: { background: colour, width: `${share * 100}%` } });
     return element(
       "div",

@@ -1,6 +1,6 @@
 // The current value of each series on an arc between its minimum and maximum.
 
-import { colourOf, legible, named, steps, themeOf } from "glasshouse/colours.js";
+import { colourOf, legible, steps, themeOf } from "glasshouse/colours.js";
 import { drawing, element } from "glasshouse/dom.js";
 import { newest, seriesOf, textOf } from "glasshouse/fields.js";
 
@@ -29,7 +29,7 @@ function gaugeOf(field, value, colour, theme) {
   steps(field).forEach((step, index, all) => {
     const begin = step.value === null ? 0 : share(step.value);
     const end = index + 1 < all.length ? share(all[index + 1].value) : 1;
-    if (end > begin) parts.push(arc(begin, end, 48, 2.5, legible(named(step.color, theme), theme)));
+    if (end > begin) parts.push(arc(begin, end, 48, 2.5, legible(step.color, theme)));
   });
   const size = Math.min(19, 92 / Math.max(4, text.length));
   const look = { x: CX, y: CY + 6, "text-anchor": "middle", "font-size": size, "font-weight": 600, fill: colour };

@@ -43,7 +43,6 @@ export function draw(body, view) {
   });
   const stops = Array.from({ length: 9 }, (_, index) => shade(index / 8, reverse, theme));
   const gradient = element("i", { style: { background: `linear-gradient(90deg, ${stops.join(", ")})` } });
-  legend.hidden = options.legend?.show === false;
   legend.replaceChildren(element("span", { class: "gh-scale" }, "0", gradient, format(most, count)));
 }
 

@@ -18,7 +18,7 @@ export function draw(body, view) {
   }));
   const shown = series.filter((line) => !hidden.has(line.name));
   timeChart(chart, view, plan(view, shown, theme));
-  drawLegend(legend, view.panel.options, series, hidden, (name) => {
+  drawLegend(legend, series, hidden, (name) => {
     showOnly(name, series, hidden);
     draw(body, view);
   });
@@ -43,7 +43,7 @@ function plan(view, shown, theme) {
     ],
     exemplars,
     exemplarText: (dot) => format(dot.value, unit, decimals),
-    tip: (index) => tipLines(view, shown, index),
+    tip: (index) => tipLines(shown, index),
   };
 }
 
@@ -70,19 +70,15 @@ function isolated(chart, place, from, to) {
 
 // Values as they are drawn: gaps up to `spanNulls` are bridged, and stacked series are added up.
 function stacked(shown, step) {
-  const totals = new Map();
-  const last = new Map();
+  let below = null;
   const bands = [];
   const rows = shown.map(({ values, field: { custom } }, index) => {
-    const { mode, group = "A" } = custom.stacking ?? {};
     const row = bridged(values, custom.spanNulls, step);
-    if (mode !== "normal") return row;
-    const below = totals.get(group) ?? values.map(() => 0);
-    const sum = row.map((value, at) => below[at] + (value ?? 0));
-    totals.set(group, sum);
+    if (custom.stacking?.mode !== "normal") return row;
+    const sum = row.map((value, at) => (below?.sum[at] ?? 0) + (value ?? 0));
     // uPlot's row 0 is the times; a band limits a series' area to the part above the series below it
-    if (last.has(group)) bands.push({ series: [index + 1, last.get(group) + 1] });
-    last.set(group, index);
+    if (below) bands.push({ series: [index + 1, below.index + 1] });
+    below = { sum, index };
     return sum;
   });
   return { rows, bands };
@@ -91,7 +87,7 @@ function stacked(shown, step) {
 // uPlot draws a line across undefined, and a gap at null
 function bridged(values, spanNulls, step) {
   if (!spanNulls) return values;
-  const longest = spanNulls === true ? Infinity : spanNulls / 1000;
+  const longest = spanNulls / 1000;
   const row = [...values];
   for (let at = 0; at < row.length; at += 1) {
     if (row[at] !== null) continue;
@@ -125,11 +121,11 @@ function scaleOptions(shown, exemplars) {
   };
 }
 
-function tipLines(view, shown, index) {
+// highest first
+function tipLines(shown, index) {
   const value = (line) => line.values[index] ?? -Infinity;
-  const order = { desc: (a, b) => value(b) - value(a), asc: (a, b) => value(a) - value(b) };
   return shown
-    .toSorted(order[view.panel.options?.tooltip?.sort] ?? (() => 0))
+    .toSorted((a, b) => value(b) - value(a))
     .map((line) => ({ name: line.name, value: textOf(line.field, line.values[index]), colour: line.colour }));
 }
 

@@ -24,7 +24,7 @@ Level = Literal["ok", "warn", "error"]
 # the oldest tested versions
 OLDEST = {"redis-server": (7, 0), "nginx": (1, 22), "prometheus": (2, 42)}
 OLDEST_ENGINE = (20, 10)
-# older ones cannot read compose.yaml (`${NAME:+text}`), or wait for ever for a container that has done its work
+# older versions cannot read compose.yaml (`${NAME:+text}`), or wait forever for a container that has finished
 OLDEST_COMPOSE = (2, 10)
 FILES, DISK_BYTES, MEMORY_BYTES, DOCKER_MEMORY_BYTES = 1024, 1 << 30, 2 << 30, 3 << 30
 

@@ -313,7 +313,7 @@ async def _exports(pair: list[Replica]) -> bool:
     return total(pair, "telemetry_spans_exported_total") > 0
 
 
-async def test_a_service_starts_without_redis_and_says_so(
+async def test_a_service_starts_without_redis_and_logs_it(
     tmp_path: Path, redis_cluster: RedisCluster, database_url: str
 ) -> None:
     settings = {"DATABASE_URL": database_url, "REDIS_URL": "redis://127.0.0.1:1", "STARTUP_TIMEOUT_SECONDS": "1"}

@@ -57,8 +57,8 @@ def test_an_interrupted_first_start_is_repeated(home: Home) -> None:
     assert not half.exists()
 
 
-def test_a_database_starts_though_its_lock_names_a_process_of_another_program(home: Home) -> None:
-    """As after a reboot, or in a container that was started again: process ids begin anew."""
+def test_a_database_starts_although_its_lock_has_the_pid_of_another_program(home: Home) -> None:
+    """As after a reboot or the restart of a container, when process ids start again."""
     prepare_postgres(home)
     user, data = postgres_user() or None, home.data / "postgres"
     lock = data / "postmaster.pid"

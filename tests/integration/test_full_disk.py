@@ -18,7 +18,7 @@ from lab.prometheus import PrometheusError
 from testbed import Load, Postgres, Replica, wait_for
 from tests.stack.stacks import NativeStack
 
-# a test may ask for a larger disk
+# a test may request a larger disk
 MEGABYTES = 160
 LONGEST = 500
 
@@ -40,7 +40,7 @@ def disk(request: pytest.FixtureRequest) -> Iterator[Path]:
 
 
 def fill(place: Path, leaves: int = 0) -> Path:
-    """Fills the disk, but for `leaves` bytes, and returns the file that does."""
+    """Fills the disk except for `leaves` bytes, and returns the file that does."""
     filler = place / "filler"
     with filler.open("ab", buffering=0) as file:
         try:
@@ -97,7 +97,7 @@ def active(stack: NativeStack) -> set[str]:
 
 
 def reasons(logs: Path) -> Iterator[str]:
-    """Why requests failed, as the replicas' log lines have it."""
+    """The reasons of failed requests in the replicas' log lines."""
     for file in logs.glob("todo-*.log"):
         for line in file.read_text().splitlines():
             with suppress(ValueError):
@@ -108,9 +108,9 @@ def reasons(logs: Path) -> Iterator[str]:
 @pytest.mark.stack
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("disk", [500], indirect=True)
-async def test_a_stack_on_a_full_disk_says_so_and_loses_no_acknowledged_task(disk: Path) -> None:
+async def test_a_stack_reports_a_full_disk_and_loses_no_acknowledged_task(disk: Path) -> None:
     stack = NativeStack(disk / "stack")
-    # no two are alike, or they would be compressed
+    # all different, because equal ones would be compressed
     create = lambda client: client.post("/tasks", json={"task": os.urandom(LONGEST // 2).hex()})  # noqa: E731
     load = Load([stack.gateway], {"create": create}, rate=20)
 

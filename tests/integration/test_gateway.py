@@ -212,7 +212,7 @@ def test_a_replica_that_lost_its_database_gets_no_request_that_another_can_serve
                         assert answer.json()["trace_id"]
 
 
-def test_the_gateway_sets_the_client_address_whatever_the_client_sends(gateway: Gateway) -> None:
+def test_the_gateway_overwrites_a_client_address_that_the_client_sends(gateway: Gateway) -> None:
     left = []
     for address in ("203.0.113.9", "203.0.113.10"):
         answer = httpx.get(f"{gateway.url}/tasks", headers={"X-Forwarded-For": address})

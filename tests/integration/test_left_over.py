@@ -26,7 +26,7 @@ from tests.stack.stacks import ClonedStack
 pytestmark = [pytest.mark.long, pytest.mark.stack, pytest.mark.timeout(1800)]
 
 USER = "nobody"
-# `up` gives up by itself where nothing goes on
+# `up` gives up on its own if there is no progress
 UP_SECONDS = 600
 FEW_FILES = 256
 NO_PROXY = "http://127.0.0.1:9"
@@ -58,7 +58,7 @@ def stack() -> Iterator[ClonedStack]:
 
 
 def may_run_python(stack: ClonedStack, setpriv: tuple[str, ...]) -> bool:
-    """Whether another user may run this Python, and start it again: it may be in a folder of root."""
+    """Whether another user can run this Python and its subprocesses; it may be in a folder of root."""
     twice = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import lab.cli, service.app'], check=True)"
     command = [*setpriv, sys.executable, "-c", twice]
     return subprocess.run(command, cwd=stack.folder, capture_output=True, check=False).returncode == 0
@@ -69,7 +69,7 @@ def kill_the_supervisor(stack: ClonedStack) -> None:
 
 
 def kill_half_of_the_parts(stack: ClonedStack) -> None:
-    """The gateway and the database among them. Only their first processes, so that nginx' workers go on."""
+    """Kills the first processes of half of the parts, including gateway and postgres; nginx' workers continue."""
     for number, part in enumerate(Supervisor(Home(stack.home)).programs()):
         if number % 2 or part["name"] in ("gateway", "postgres"):
             psutil.Process(part["pid"]).kill()
@@ -77,14 +77,14 @@ def kill_half_of_the_parts(stack: ClonedStack) -> None:
 
 def kill_half_of_the_parts_and_the_supervisor(stack: ClonedStack) -> None:
     kill_half_of_the_parts(stack)
-    # the successor of the gateway does not get the port, which the workers of the first one have
+    # the new gateway cannot listen on the port, which the workers of the old one still use
     log = stack.home / "log/supervisord.log"
     wait_for(lambda: log.read_text().count("spawned: 'gateway'") > 2, 60, "another start of the gateway")
     kill_the_supervisor(stack)
 
 
 def reboot(stack: ClonedStack) -> None:
-    """All processes end at once; the files remain."""
+    """Kills all processes at once; their files remain."""
     kill_the_supervisor(stack)
     for process in stack.processes():
         with suppress(psutil.NoSuchProcess):
@@ -102,7 +102,7 @@ def reboot(stack: ClonedStack) -> None:
         (reboot, "no native stack is running in "),
     ],
 )
-def test_down_ends_all_that_is_left_and_the_next_up_is_healthy(
+def test_down_stops_all_leftovers_and_the_next_up_is_healthy(
     stack: ClonedStack, fault: Callable[[ClonedStack], None], said: str
 ) -> None:
     up = stack.glasshouse("up", timeout=UP_SECONDS)
@@ -135,7 +135,7 @@ def test_the_next_up_waits_for_the_parts_of_an_interrupted_one(stack: ClonedStac
     wait_for(lambda: stack.health().get("status") == "healthy", 60, "health")
 
 
-def test_a_load_works_there_too(stack: ClonedStack) -> None:
+def test_a_load_works_in_an_odd_environment(stack: ClonedStack) -> None:
     assert stack.glasshouse("up", timeout=UP_SECONDS).returncode == 0
     load = stack.glasshouse("load", "smoke", timeout=120)
     assert load.returncode in (0, 1), load.stdout + load.stderr

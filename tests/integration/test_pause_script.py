@@ -76,7 +76,7 @@ def test_all_processes_except_the_first_are_stopped_and_continued(shell: list[st
 
 
 @pytest.mark.parametrize("shell", SHELLS, ids=" ".join)
-def test_a_stutter_goes_on_until_its_standard_input_is_closed_and_leaves_nothing_stopped(shell: list[str]) -> None:
+def test_a_stutter_ends_with_its_standard_input_and_leaves_no_process_stopped(shell: list[str]) -> None:
     with pod(shell, stutter_script(0.05, 0.05)) as there:
         for _ in range(3):
             wait_for(there.is_stopped, what="a pause")

@@ -35,7 +35,7 @@ http_server_active_requests{{instance="127.0.0.1:8000",job="todo"}} 3 {at}
 
 @pytest.fixture
 def stack() -> Iterator[ClonedStack]:
-    """This release's files beside the data of release 0.1.0; nothing runs."""
+    """The files of this release with the data of release 0.1.0; nothing is running."""
     # not in pytest's directories, which PostgreSQL's user cannot access
     folder = Path(tempfile.mkdtemp(prefix="glasshouse-upgrade-"))
     folder.chmod(0o755)
@@ -64,7 +64,7 @@ def write_env(stack: ClonedStack) -> None:
 
 
 def write_nodes(data: Path, first: int) -> None:
-    """The nodes' view of the cluster, each as the first one had it, but for its own line."""
+    """Every node's view of the cluster: that of the first node, with another line marked as its own."""
     table = (DATA / "nodes.conf").read_text()
     for number in range(NODES):
         port = FIRST_REDIS + number
@@ -76,7 +76,7 @@ def write_nodes(data: Path, first: int) -> None:
 
 
 def write_database(home: Path, port: int) -> None:
-    """A database as that release made it, in the locale of its environment, with its tables and rows."""
+    """A database as that release created it, in the locale of its environment, with its tables and rows."""
     data, user = home / "data/postgres", postgres_user() or None
     data.mkdir()
     if user:
@@ -104,7 +104,7 @@ def write_database(home: Path, port: int) -> None:
 
 
 def write_series(home: Path, at: int) -> None:
-    """Samples in Prometheus' data, by its own tool."""
+    """Writes samples into Prometheus' data with promtool."""
     file = home / "series.om"
     file.write_text(SERIES.format(at=at))
     command = ["promtool", "tsdb", "create-blocks-from", "openmetrics", str(file), str(home / "data/prometheus")]
@@ -113,7 +113,7 @@ def write_series(home: Path, at: int) -> None:
 
 
 def node_ids(stack: ClonedStack) -> set[str]:
-    """The ids of the cluster's nodes, as its first node knows them."""
+    """The ids of the cluster's nodes according to its first node."""
     command = ["redis-cli", "-p", stack.ports["REDIS_PORT"], "cluster", "nodes"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return {line.split()[0] for line in done.stdout.splitlines()}
@@ -122,14 +122,14 @@ def node_ids(stack: ClonedStack) -> set[str]:
 @pytest.mark.long
 @pytest.mark.stack
 @pytest.mark.timeout(1800)
-def test_a_native_stack_takes_over_the_data_of_release_0_1_0(stack: ClonedStack) -> None:
+def test_a_native_stack_uses_the_data_of_release_0_1_0(stack: ClonedStack) -> None:
     then = int(time.time()) - 3600
     (stack.home / "data/prometheus").mkdir()
     write_series(stack.home, then)
     up = stack.glasshouse("up", timeout=600)
     print(up.stdout)
     assert (up.returncode, ".env" in up.stderr) == (0, False), up.stdout + up.stderr
-    # tasks, and writing on
+    # tasks can be read and written
     kept = {item["task"]: item for item in stack.http.get("/tasks").json()["items"]}
     assert set(kept) == {"Water the plants", "Zoë's über-task: 日本", "done already"}
     done = kept["done already"]
@@ -142,9 +142,9 @@ def test_a_native_stack_takes_over_the_data_of_release_0_1_0(stack: ClonedStack)
     wait_for(stack.is_scraped, 60, "every target of Prometheus")
     old = stack.prometheus.query("gateway_responses_5xx_total", at=then + 1)
     assert [series.value for series in old] == [7]
-    told = httpx.get(f"{stack.prometheus_url}/api/v1/status/flags", trust_env=False).json()["data"]
-    assert told["storage.tsdb.retention.time"] == "4d"
-    # the inbox begins, and all of it is there after another start
+    flags = httpx.get(f"{stack.prometheus_url}/api/v1/status/flags", trust_env=False).json()["data"]
+    assert flags["storage.tsdb.retention.time"] == "4d"
+    # the inbox starts empty; everything is still there after a restart
     assert httpx.get(f"{stack.desk}/inbox.json", trust_env=False).json()["notifications"] == []
     assert (stack.home / "data/inbox.sqlite").exists()
     assert stack.glasshouse("down").returncode == 0

@@ -54,11 +54,11 @@ def test_the_fault_of_a_drill_can_be_caused(small: list[Object], name: str) -> N
         (Cause("kill", ["redis-7"]), ["there is no redis-7"]),
     ],
 )
-def test_a_fault_that_cannot_be_caused_is_found(small: list[Object], cause: Cause, found: list[str]) -> None:
+def test_a_fault_that_cannot_be_caused_is_detected(small: list[Object], cause: Cause, found: list[str]) -> None:
     assert obstacles(small, cause) == found
 
 
-def test_a_drill_with_another_fault_on_kubernetes_is_the_same_elsewhere() -> None:
+def test_a_drill_with_another_fault_on_kubernetes_is_unchanged_in_other_stacks() -> None:
     drills = {"A": Drill(Cause("stop", ["a"]), within="30s", may=["X"])}
     assert for_way(drills, "kubernetes") == for_way(drills, "docker") == drills
     varied = load_drills()["ReplicaRestarted"]

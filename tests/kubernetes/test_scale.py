@@ -1,4 +1,4 @@
-"""What lets the stack grow and change without failed requests, and settings that belong together."""
+"""Scaling and rolling updates without failed requests, and settings that depend on each other."""
 
 import os
 import subprocess
@@ -32,7 +32,7 @@ def test_updates_start_a_new_pod_before_they_stop_an_old_one(small: list[Object]
         assert (update["maxUnavailable"], update["maxSurge"]) == (0, 1)
 
 
-def test_three_alertmanagers_know_each_other(like_compose: list[Object]) -> None:
+def test_three_alertmanagers_form_a_cluster(like_compose: list[Object]) -> None:
     each = of_kind(like_compose, "StatefulSet")["alertmanager"]
     count = each["spec"]["replicas"]
     arguments = each["spec"]["template"]["spec"]["containers"][0]["args"]
@@ -50,7 +50,7 @@ def test_only_overlays_for_a_lab_have_a_secret_in_the_repository(name: str) -> N
     assert secrets == ({"postgres"} if name in ("small", "operator", "load") else set())
 
 
-def test_replicas_are_scaled_by_cpu_and_by_a_metric_that_each_of_them_has() -> None:
+def test_replicas_are_scaled_by_cpu_and_by_a_metric_of_each_replica() -> None:
     objects = rendered("large")
     (resource, in_flight) = of_kind(objects, "HorizontalPodAutoscaler")["todo"]["spec"]["metrics"]
     assert resource["resource"]["name"] == "cpu"
@@ -83,7 +83,7 @@ def test_a_shard_of_prometheus_has_its_share_of_the_replicas(tmp_path: Path, sha
     assert [write["url"] for write in config["remote_write"]] == ["http://metrics-store:8080/api/v1/push"]
 
 
-def test_more_shards_are_known_to_the_script_and_to_prometheus() -> None:
+def test_script_and_prometheus_have_the_nodes_of_additional_shards() -> None:
     objects = rendered("large")
     count = of_kind(objects, "StatefulSet")["redis"]["spec"]["replicas"]
     nodes = [f"redis-{n + 1}.redis:6379" for n in range(count)]
@@ -93,7 +93,7 @@ def test_more_shards_are_known_to_the_script_and_to_prometheus() -> None:
     assert [target for each in job["static_configs"] for target in each["targets"]] == nodes
 
 
-def test_with_a_pooler_the_service_knows_that_there_is_one() -> None:
+def test_with_a_pooler_the_service_has_the_poolers_setting() -> None:
     settings = environment(rendered("large"), container(rendered("large"), "todo", "todo"))
     assert settings["DATABASE_POOLER"] == "transaction"
     assert "@pooler:6432/" in settings["DATABASE_URL"]

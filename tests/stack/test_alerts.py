@@ -127,7 +127,7 @@ def test_three_dead_nodes_are_one_notification(stack: Stack, tmp_path: Path) -> 
     assert later <= {"RedisNodeDown", "RedisSlotsUncovered", "RedisClusterNotOk"}, messages
 
 
-def test_a_reload_of_rules_that_did_not_change_says_so(stack: Stack) -> None:
+def test_a_reload_of_unchanged_rules_is_reported_as_such(stack: Stack) -> None:
     done = stack.glasshouse("reload")
     assert done.returncode == 0, done.stderr
     assert "no rule changed" in done.stdout

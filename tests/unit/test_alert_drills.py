@@ -264,7 +264,7 @@ def test_a_part_that_is_still_paused_is_resumed_though_the_engine_failed(
     assert len(tried) == tries
 
 
-def test_the_load_of_a_drill_that_is_killed_ends() -> None:
+def test_the_load_of_a_killed_drill_ends() -> None:
     runs = (
         "import time; from lab.alerts.drills.causes import load; from lab.settings import LabSettings\n"
         "with load(LabSettings(gateway_port=9), 'steady', 1): time.sleep(60)"

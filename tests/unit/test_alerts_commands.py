@@ -148,7 +148,7 @@ def test_rules_and_routes_are_checked_by_the_tools_before_a_reload(monkeypatch: 
             check(LabSettings())
 
 
-def test_routes_that_alertmanager_would_refuse_are_refused_before(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_routes_that_alertmanager_would_reject_are_rejected_before_the_reload(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reloading, "alertmanager_config", lambda settings: "route: {receiver: nobody}")
     if shutil.which("amtool"):
         with pytest.raises(ReloadError, match="amtool"):

@@ -1,4 +1,4 @@
-"""What `glasshouse doctor` finds on a machine, without Docker and with it, and how each is mended."""
+"""The findings of `glasshouse doctor`, with and without Docker, and their remedies."""
 
 import os
 import shutil
@@ -44,7 +44,7 @@ def free(monkeypatch: pytest.MonkeyPatch) -> LabSettings:
 
 
 def problems(found: object) -> list[str]:
-    """The findings that are not `ok`, as they are printed."""
+    """The printed findings other than `ok`."""
     return [str(each) for each in found if each.level != "ok"]  # type: ignore[attr-defined]
 
 
@@ -58,7 +58,7 @@ def on_path(folder: Path, monkeypatch: pytest.MonkeyPatch, *programs: str, outpu
 
 
 @pytest.mark.parametrize("missing", [names[0] for names in NEEDED])
-def test_a_program_that_is_missing_is_named_with_what_installs_it(
+def test_a_missing_program_is_named_with_how_to_install_it(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str
 ) -> None:
     on_path(tmp_path, monkeypatch, *(names[-1] for names in NEEDED if names[0] != missing))
@@ -67,12 +67,12 @@ def test_a_program_that_is_missing_is_named_with_what_installs_it(
     assert said[0].startswith(f"error {missing} is missing: run ")
     assert "install.sh (`make native` does)" in said[0]
     if missing != "redis-cli":
-        # which only a script uses
+        # used only by a script
         with pytest.raises(StackError, match=f"{missing} is not installed"):
             native.programs(LabSettings(), home, {})
 
 
-def test_a_program_that_is_old_is_named_with_the_oldest_tested_version(
+def test_an_old_program_is_named_with_the_oldest_tested_version(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     on_path(tmp_path, monkeypatch, *(names[0] for names in NEEDED), output="1.2.3")
@@ -82,7 +82,9 @@ def test_a_program_that_is_old_is_named_with_the_oldest_tested_version(
     assert "warn  prometheus is 1.2.3: the oldest tested version is 2.42" in said
 
 
-def test_what_is_odd_is_named_with_its_remedy(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_low_limits_and_unknown_settings_are_named_with_their_remedy(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
     usage, memory = namedtuple("usage", "free"), namedtuple("memory", "available")
     monkeypatch.setattr(doctor.resource, "getrlimit", lambda _: (256, 256))
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: usage(100 << 20))
@@ -103,7 +105,7 @@ def test_a_folder_of_another_user_is_named(home: Home, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("way", ["native", "docker"])
-def test_a_port_that_is_taken_is_named_with_its_setting(
+def test_a_port_in_use_is_named_with_its_setting(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: LabSettings, way: str
 ) -> None:
     docker(tmp_path, monkeypatch)
@@ -116,7 +118,7 @@ def test_a_port_that_is_taken_is_named_with_its_setting(
 
 
 def docker(folder: Path, monkeypatch: pytest.MonkeyPatch, **changed: str) -> None:
-    """A Docker that is in order but for what is changed."""
+    """A working Docker, except for `changed`."""
     (folder / "docker").write_text(DOCKER.format(**{**GOOD, **changed}))
     (folder / "docker").chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
@@ -135,7 +137,7 @@ def docker(folder: Path, monkeypatch: pytest.MonkeyPatch, **changed: str) -> Non
         ({"memory": str(1 << 30)}, ["warn  Docker has 1024 MB of memory: the stack takes about 2 GB"]),
     ],
 )
-def test_what_docker_lacks_is_named_with_its_remedy(
+def test_missing_parts_of_docker_are_named_with_their_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: dict[str, str], said: list[str]
 ) -> None:
     docker(tmp_path, monkeypatch, **changed)
@@ -144,7 +146,7 @@ def test_what_docker_lacks_is_named_with_its_remedy(
     assert all(line.startswith(begin) for line, begin in zip(found, said, strict=True)), found
 
 
-def test_a_machine_without_docker_is_told_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_docker_the_message_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert problems(doctor.docker_findings()) == [
         "error Docker is not installed: install Docker Engine and Compose, or use `make native`"

@@ -123,7 +123,7 @@ def test_a_paused_part_is_shown_as_paused_until_it_is_resumed_or_its_container_r
     assert "annotate pod postgres-0 glasshouse/paused-" in cluster.calls("annotate")
 
 
-def test_a_drill_resumes_what_it_paused_also_after_ctrl_c(cluster: FakeCluster, stack: KubernetesStack) -> None:
+def test_a_drill_resumes_the_paused_part_also_after_ctrl_c(cluster: FakeCluster, stack: KubernetesStack) -> None:
     nodes = [f"redis-{n}" for n in range(1, 7)]
     with suppress(KeyboardInterrupt), caused(stack, Cause("pause", nodes), LabSettings()):
         assert len(cluster.state["stopped"]) == 6
@@ -133,7 +133,7 @@ def test_a_drill_resumes_what_it_paused_also_after_ctrl_c(cluster: FakeCluster, 
     assert not [state for state in stack.parts().values() if state.startswith("paused")]
 
 
-def test_a_drill_ends_if_the_liveness_probe_restarted_what_it_paused(
+def test_a_drill_ends_if_the_liveness_probe_restarted_the_paused_container(
     cluster: FakeCluster, stack: KubernetesStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(causes, "RETRY_SECONDS", 0.01)

@@ -1,4 +1,4 @@
-"""What `make up`, `make demo` and `make down` do and print, with stubs for Docker and for the command `glasshouse`."""
+"""`make up`, `make demo` and `make down`, with stubs for Docker and the command `glasshouse`."""
 
 import os
 import subprocess
@@ -67,7 +67,7 @@ def make(clone: Path, target: str, **changed: str) -> subprocess.CompletedProces
         ("2", ["demo: the load test could not run: see above"]),
     ],
 )
-def test_a_demo_says_what_it_does_and_ends_well(clone: Path, load: str, verdict: list[str]) -> None:
+def test_a_demo_prints_what_it_does_and_succeeds(clone: Path, load: str, verdict: list[str]) -> None:
     done = make(clone, "demo", **NO_DOCKER, LOAD=load)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == [
@@ -90,7 +90,7 @@ def test_a_demo_starts_docker_if_its_engine_answers(clone: Path) -> None:
     assert "glasshouse up" not in done.stdout
 
 
-def test_podman_is_refused_in_a_line_and_a_demo_does_without_it(clone: Path) -> None:
+def test_podman_is_one_line_of_error_and_a_demo_starts_natively(clone: Path) -> None:
     up = make(clone, "up", **PODMAN)
     assert up.returncode == 2
     assert up.stderr.splitlines()[0] == (
@@ -106,7 +106,7 @@ def test_podman_is_refused_in_a_line_and_a_demo_does_without_it(clone: Path) -> 
     [("2.9.0", False), ("v2.0.1", False), ("1.29.2", False), ("", False)]
     + [(each, True) for each in ("2.10.2", "v2.26.1", "2.40.3-3", "5.0.1", "10.0.0")],
 )
-def test_a_compose_that_is_too_old_is_refused_in_a_line(clone: Path, version: str, works: bool) -> None:
+def test_make_up_rejects_an_old_compose_with_one_line(clone: Path, version: str, works: bool) -> None:
     up = make(clone, "up", COMPOSE=version)
     assert ("docker compose" in up.stdout, up.returncode) == (works, 0 if works else 2)
     oldest = ".".join(map(str, OLDEST_COMPOSE))

@@ -1,4 +1,4 @@
-"""The workflow that releases: what it names exists, its shell steps work on this repository, and its images fit."""
+"""The release workflow: its references exist, its steps work on this repository, its images match the manifests."""
 
 import os
 import re
@@ -21,7 +21,7 @@ def jobs(root: Path) -> dict[str, Any]:
 
 
 def step(jobs: dict[str, Any], job: str, name: str) -> str:
-    """The shell script of a step whose name begins so."""
+    """The shell script of the step whose name starts with this text."""
     (found,) = (each["run"] for each in jobs[job]["steps"] if each.get("name", "").startswith(name))
     assert isinstance(found, str)
     return found
@@ -42,7 +42,7 @@ def version(root: Path) -> str:
 
 @pytest.fixture
 def released(root: Path, tmp_path: Path) -> Path:
-    """The files that carry the version, as they are when 1.2.3 is tagged."""
+    """The files with the version, as they are when 1.2.3 is tagged."""
     (tmp_path / "service").mkdir()
     for name in ("pyproject.toml", "service/__init__.py"):
         text = (root / name).read_text()
@@ -70,7 +70,7 @@ def test_a_tag_is_released_with_its_section_of_the_changelog(jobs: dict[str, Any
         ("v1.2.3", "CHANGELOG.md", "## 1.2.3\n", "## Unreleased\n"),
     ],
 )
-def test_a_tag_that_is_not_the_version_or_has_no_section_is_refused(
+def test_a_tag_that_is_not_the_version_or_has_no_section_is_rejected(
     jobs: dict[str, Any], released: Path, tag: str, file: str, old: str, new: str
 ) -> None:
     (released / file).write_text((released / file).read_text().replace(old, new))
@@ -78,17 +78,17 @@ def test_a_tag_that_is_not_the_version_or_has_no_section_is_refused(
     assert done.returncode != 0
 
 
-def test_what_the_workflow_runs_exists(jobs: dict[str, Any], root: Path) -> None:
+def test_everything_that_the_workflow_runs_exists(jobs: dict[str, Any], root: Path) -> None:
     scripts = "\n".join(each.get("run", "") for job in jobs.values() for each in job["steps"])
     targets = re.findall(r"^([a-z0-9-]+):", (root / "Makefile").read_text(), re.MULTILINE)
     assert set(re.findall(r"make ([a-z-]+)", scripts)) <= set(targets)
-    # what test_wheel.py does with the wheel too
+    # test_wheel.py does the same with the wheel
     assert "glasshouse tune --no-history --strict" in scripts
     for each in jobs["images"]["strategy"]["matrix"]["include"]:
         assert (root / each["file"]).is_file()
 
 
-def test_the_images_are_those_that_the_manifests_name(jobs: dict[str, Any], root: Path, tmp_path: Path) -> None:
+def test_the_released_images_are_those_of_the_manifests(jobs: dict[str, Any], root: Path, tmp_path: Path) -> None:
     names = [each["image"] for each in jobs["images"]["strategy"]["matrix"]["include"]]
     assert sorted(names) == sorted(OUR_OWN)
     output = tmp_path / "output"
@@ -98,7 +98,7 @@ def test_the_images_are_those_that_the_manifests_name(jobs: dict[str, Any], root
             script, tmp_path, GITHUB_REPOSITORY_OWNER="An-Owner", GITHUB_REF_NAME="v1.2.3", GITHUB_OUTPUT=str(output)
         )
         assert done.returncode == 0, done.stderr
-    # `make k8s-digests REGISTRY=ghcr.io/an-owner` asks for these
+    # the names that `make k8s-digests REGISTRY=ghcr.io/an-owner` requests
     assert output.read_text() == "".join(f"name=ghcr.io/an-owner/{name}\ntag=1.2.3\n" for name in names)
     tags = set()
     for file in (root / "deploy/kubernetes").rglob("*.yaml"):

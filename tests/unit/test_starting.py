@@ -275,7 +275,7 @@ def orphan() -> Iterator[tuple[int, int]]:
 
 
 @pytest.mark.case("supervisor gone")
-def test_workers_that_outlived_their_first_process_are_found_though_others_were_started_since(
+def test_workers_that_outlived_their_first_process_are_found_despite_later_starts(
     tmp_path: Path, orphan: tuple[int, int]
 ) -> None:
     first, worker = orphan

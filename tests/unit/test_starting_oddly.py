@@ -199,7 +199,7 @@ def test_leftovers_of_a_killed_supervisor_are_found_in_another_time_zone(
         stop_leftovers(leftovers(made.log))
 
 
-def test_a_supervisor_is_asked_again_after_the_socket_of_a_killed_one_refused(home: Home) -> None:
+def test_a_new_supervisor_is_queried_after_the_socket_of_a_killed_one_refused(home: Home) -> None:
     made = Supervisor(home)
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(socket_of(home)))

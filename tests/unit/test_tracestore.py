@@ -462,7 +462,9 @@ def test_a_full_queue_rejects_and_counts(client: Client, monkeypatch: pytest.Mon
     assert post(client, otlp_records.traces(request_spans(FAST))).status_code == 200
 
 
-def test_too_many_concurrent_requests_are_refused_unread(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_concurrent_requests_over_the_limit_are_rejected_unread(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(app, "IN_FLIGHT_BYTES", 10)
     for _ in range(3):
         answer = post(client, otlp_records.traces(request_spans(FAST)))
@@ -494,7 +496,7 @@ def test_a_sender_that_disconnects_does_not_affect_others(new_store: Callable[..
     assert traces_in(kept) == [FAST, SLOW]
 
 
-def test_a_batch_that_breaks_the_writer_is_refused_alone(
+def test_a_batch_that_breaks_the_writer_is_rejected_without_the_others(
     new_store: Callable[..., Store], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = new_store()

@@ -106,9 +106,11 @@ def start(settings: LabSettings) -> None:
 
 def _await_rest(supervisor: Supervisor, ports: LabSettings) -> None:
     """Waits for parts that an interrupted start has left. A part that was stopped or paused on purpose stays so."""
-    if supervisor.paused() or any(each["statename"] == "STOPPED" for each in supervisor.programs()):
+    states = {each["name"]: each["statename"] for each in supervisor.programs()}
+    if supervisor.paused() or "STOPPED" in states.values():
         return
-    await_ready(supervisor, native.programs(ports, HOME, {}), HOME.logs)
+    # an older release that is still running has other parts
+    await_ready(supervisor, [each for each in native.programs(ports, HOME, {}) if each.name in states], HOME.logs)
 
 
 def show_addresses(settings: LabSettings) -> None:

@@ -43,8 +43,9 @@ export function seriesOf(panel, answer) {
 function matches({ id, options }, name, refId) {
   if (id === "byName") return name === options;
   if (id === "byFrameRefID") return refId === options;
-  // byRegexp has a regular expression between slashes
-  return id === "byRegexp" && new RegExp(options.slice(1, -1)).test(name);
+  if (id !== "byRegexp") return false;
+  const written = /^\/(.*)\/([a-z]*)$/s.exec(options);
+  return (written ? new RegExp(written[1], written[2]) : new RegExp(options)).test(name);
 }
 
 function place(target, [first, ...rest], value) {

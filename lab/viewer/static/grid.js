@@ -10,12 +10,13 @@ export function gridOf(dashboard) {
   let section = null;
   for (const panel of dashboard.panels) {
     if (panel.type === "row") {
-      section = sectionOf(panel.title);
+      section = sectionOf(panel.title, !panel.collapsed);
       root.append(section.root);
+      for (const inner of panel.panels ?? []) section.add(inner, frames);
       continue;
     }
     if (!section) {
-      section = sectionOf("");
+      section = { ...sectionOf("", true) };
       root.append(section.root);
     }
     section.add(panel, frames);
@@ -23,10 +24,10 @@ export function gridOf(dashboard) {
   return { root, frames };
 }
 
-function sectionOf(title) {
+function sectionOf(title, isOpen) {
   const grid = element("div", { class: "gh-grid" });
   const root = title
-    ? element("details", { class: "gh-row", open: true }, element("summary", {}, element("h2", {}, title)), grid)
+    ? element("details", { class: "gh-row", open: isOpen }, element("summary", {}, element("h2", {}, title)), grid)
     : element("div", { class: "gh-row" }, grid);
   let top = null;
   const add = (panel, frames) => {

@@ -31,7 +31,10 @@ up: ## Start the whole stack with Docker
 		echo "up: docker is Podman here, which is not supported: use Docker Engine, or make native" >&2; exit 2; fi
 	@docker compose version --short | grep -Eq '^v?(2\.[1-9][0-9]|[3-9]|[1-9][0-9])\.' || { \
 		echo "up: needs Docker Compose 2.10 or newer (docker compose version): update it, or make native" >&2; exit 2; }
-	docker compose $(COMPOSE_FILES) up -d --build --wait $(SERVICES)
+	@echo docker compose $(COMPOSE_FILES) up -d --build --wait $(SERVICES)
+	@docker compose $(COMPOSE_FILES) up -d --build --wait $(SERVICES) || { \
+		! docker compose logs --tail 50 todo 2>/dev/null | grep -q 'password authentication failed' || \
+		echo "up: the database was created with another POSTGRES_PASSWORD: see README.md, Troubleshooting" >&2; exit 1; }
 	@for part in "gateway 5000 API" "grafana 3000 Grafana" "prometheus 9090 Prometheus" "desk 8060 inbox"; do \
 		set -- $$part; address=$$(docker compose port $$1 $$2 2>/dev/null) && printf '%-11s http://127.0.0.1:%s\n' $$3 $${address##*:}; \
 	done; true

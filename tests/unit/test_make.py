@@ -14,6 +14,8 @@ case "$*" in
 --version) echo "$SAYS" ;;
 info) exit "$INFO" ;;
 "compose version"*) echo "$COMPOSE" ;;
+*logs*) echo "$LOGS" ;;
+*" up "*) echo "docker $*"; exit "$UP" ;;
 *) echo "docker $*" ;;
 esac
 """
@@ -21,7 +23,7 @@ GLASSHOUSE = """#!/bin/sh
 echo "glasshouse $*"
 if [ "$1" = load ]; then exit "$LOAD"; fi
 """
-ENGINE = {"SAYS": "Docker version 20.10.24", "INFO": "0", "COMPOSE": "2.40.3-3", "LOAD": "0"}
+ENGINE = {"SAYS": "Docker version 20.10.24", "INFO": "0", "COMPOSE": "2.40.3-3", "LOAD": "0", "UP": "0", "LOGS": ""}
 NO_DOCKER = {"INFO": "1"}
 PODMAN = {"SAYS": "podman version 4.3.1"}
 
@@ -112,6 +114,22 @@ def test_make_up_rejects_an_old_compose_with_one_line(clone: Path, version: str,
     oldest = ".".join(map(str, OLDEST_COMPOSE))
     line = f"up: needs Docker Compose {oldest} or newer (docker compose version): update it, or make native"
     assert works or up.stderr.splitlines()[0] == line
+
+
+@pytest.mark.parametrize(
+    ("logs", "said"),
+    [
+        ("", []),
+        (
+            'todo-1 | password authentication failed for user "todo"',
+            ["up: the database was created with another POSTGRES_PASSWORD: see README.md, Troubleshooting"],
+        ),
+    ],
+)
+def test_a_password_that_is_not_the_databases_is_explained(clone: Path, logs: str, said: list[str]) -> None:
+    up = make(clone, "up", UP="1", LOGS=logs)
+    assert up.returncode == 2
+    assert [line for line in up.stderr.splitlines() if line.startswith("up: ")] == said
 
 
 def test_the_readme_names_the_oldest_compose(root: Path) -> None:

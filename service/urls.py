@@ -43,14 +43,14 @@ def database_url(text: str) -> URL:
     if url.drivername == "sqlite+aiosqlite":
         # each connection would have an in-memory database of its own
         if url.database in (None, "", ":memory:"):
-            raise UrlError("it names no file")
+            raise UrlError("it has no file")
         if url.query:
             raise UrlError(f"unknown option {min(url.query)}")
         return url
     if url.drivername != "postgresql+asyncpg":
         raise UrlError("it is for another database")
     if url.port is not None and not 0 < url.port < 65536:
-        raise UrlError("its port is no port")
+        raise UrlError("its port is invalid")
     options = {name: value if isinstance(value, str) else value[-1] for name, value in url.query.items()}
     if unknown := options.keys() - POSTGRES_OPTIONS:
         raise UrlError(f"unknown option {min(unknown)}")
@@ -89,11 +89,11 @@ def _redis_node(text: str) -> RedisNodes:
         parts = urlsplit(text)
         host, port = parts.hostname, 6379 if parts.port is None else parts.port
     except ValueError as error:
-        raise UrlError("its port is no port") from error
+        raise UrlError("its port is invalid") from error
     if parts.scheme not in ("redis", "rediss") or not host or parts.fragment:
         raise UrlError("it cannot be read")
     if port == 0:
-        raise UrlError("its port is no port")
+        raise UrlError("its port is invalid")
     if parts.path not in ("", "/", "/0"):
         raise UrlError("a cluster has database 0 only")
     query = dict(parse_qsl(parts.query, keep_blank_values=True))

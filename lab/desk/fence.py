@@ -21,7 +21,7 @@ def refuse_strangers(request: Request[Any, Any, Any]) -> None:
     # HTTP/1.0 has no Host, and browsers do not use it
     host = request.headers.get("host")
     if host is not None and not _is_here(host):
-        raise HTTPException(status_code=421, detail=f"{host!r} is no name of the desk")
+        raise HTTPException(status_code=421, detail=f"{host!r} is not a name of `desk`")
     # the inbox's own forms, whose origin `lab.desk.verdicts` checks
     if request.method == "GET" or request.url.path.startswith(OWN_FORMS):
         return

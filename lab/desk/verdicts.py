@@ -21,7 +21,7 @@ def verdict_handlers(inbox: Inbox) -> list[HTTPRouteHandler]:
     async def take_verdict(number: FromPath[int], verdict: FromPath[str], request: Request[Any, Any, Any]) -> Redirect:
         origin, site = request.headers.get("origin", ""), request.headers.get("sec-fetch-site", "same-origin")
         if (origin and urlsplit(origin).netloc != request.headers.get("host")) or site not in {"same-origin", "none"}:
-            raise PermissionDeniedException("only the inbox' own page may say that")
+            raise PermissionDeniedException("only the inbox' own page may send verdicts")
         if verdict not in VERDICTS or not inbox.say(number, VERDICTS[verdict]):
             raise ValueError(f"there is no notification {number}, or {verdict!r} is not useful, noise or none")
         return Redirect("/", status_code=303)

@@ -131,7 +131,7 @@ def _moment(parameters: Mapping[str, str], name: str, default: int) -> int:
                 raise ValueError("write the offset from UTC, or Z")
             moment = int(written.timestamp() * SECOND)
     except (ValueError, OverflowError) as error:
-        raise QueryError(f"{name}={text!r} is no time: {error}") from error
+        raise QueryError(f"{name}={text!r} is not a time: {error}") from error
     if not 0 <= moment <= END_OF_TIME:
-        raise QueryError(f"{name}={text!r} is no time that can be")
+        raise QueryError(f"{name}={text!r} is not a valid time")
     return moment

@@ -42,7 +42,9 @@ def reading(file: Path) -> Iterator[sqlite3.Connection]:
     except sqlite3.OperationalError as error:
         if "interrupted" not in str(error):
             raise
-        raise TooSlowError(f"took longer than {READ_SECONDS:g} s: ask for less time, or for what is rarer") from error
+        raise TooSlowError(
+            f"took longer than {READ_SECONDS:g} s: use a shorter time range, or a more selective query"
+        ) from error
     finally:
         connection.close()
 

@@ -99,7 +99,7 @@ def nanoseconds(text: str) -> int:
     """A duration such as `1m30s` or `250ms`. Raises `QueryError`."""
     parts = _DURATION.findall(text)
     if not parts or "".join(amount + unit for amount, unit in parts) != text:
-        raise QueryError(f"{text!r} is no duration: write 100ms, 1.5s or 2m")
+        raise QueryError(f"{text!r} is not a duration: write 100ms, 1.5s or 2m")
     total = sum(float(amount) * _NANOSECONDS[unit] for amount, unit in parts)
     if not total < MOST_INTEGER:
         raise QueryError(f"{text!r} is too long a duration")
@@ -115,7 +115,7 @@ def field_sql(field: str) -> tuple[str, tuple[str, ...]]:
     scope, _, name = field.partition(".")
     name = name.strip('"')
     if not name or scope not in ("", "span", "resource"):
-        raise QueryError(f"{field} is no field that is known here: {', '.join(INTRINSIC_NAMES)}, span.…, resource.…")
+        raise QueryError(f"{field} is not a supported field: {', '.join(INTRINSIC_NAMES)}, span.…, resource.…")
     resource = "(SELECT resource_attribute(o.resource, ?) FROM origins o WHERE o.id = s.origin)"
     if scope == "span":
         return "span_attribute(s.data, ?)", (name,)
@@ -269,4 +269,4 @@ def check_pattern(pattern: str) -> None:
         re.compile(pattern)
     # besides `re.error`: too many repetitions, or too many nested parentheses
     except (re.error, OverflowError, RecursionError) as error:
-        raise QueryError(f"{pattern!r} is no regular expression that can be used: {error}") from error
+        raise QueryError(f"{pattern!r} is not a valid regular expression: {error}") from error

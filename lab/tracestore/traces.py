@@ -40,7 +40,7 @@ def trace(file: Path, trace_id: str) -> TracesData | None:
     except ValueError:
         key = b""
     if len(key) * 2 != TRACE_ID_DIGITS:
-        raise QueryError(f"{trace_id!r} is no trace id: at most {TRACE_ID_DIGITS} hexadecimal digits")
+        raise QueryError(f"{trace_id!r} is not a trace id: at most {TRACE_ID_DIGITS} hexadecimal digits")
     with reading(file) as connection:
         rows = connection.execute(
             "SELECT o.resource, o.scope, s.data FROM traces t JOIN spans s ON s.trace = t.id"

@@ -39,7 +39,7 @@ def _seconds(text: str, now: float) -> float:
         return int(text) / 1000
     relative = _RELATIVE.fullmatch(text)
     if relative is None:
-        raise ChoiceError(f"{text!r} is no time: unix milliseconds, now, or now-15m with s, m, h, d or w")
+        raise ChoiceError(f"{text!r} is not a time: unix milliseconds, now, or now-15m with s, m, h, d or w")
     if relative["amount"] is None:
         return now
     return now - int(relative["amount"]) * _UNITS[relative["unit"]]

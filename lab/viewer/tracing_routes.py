@@ -47,7 +47,7 @@ def tracing_routes(traces: Traces, logs: Logs) -> Router:
     @get("/traces/{trace_id:str}", sync_to_thread=True)
     def trace(trace_id: FromPath[str]) -> Waterfall:
         if not _TRACE_ID.fullmatch(trace_id):
-            raise ChoiceError(f"{trace_id!r} is no trace id: at most 32 hexadecimal digits")
+            raise ChoiceError(f"{trace_id!r} is not a trace id: at most 32 hexadecimal digits")
         spans = traces.trace(trace_id)
         if not spans:
             raise HTTPException(status_code=404, detail=f"no trace {trace_id} at {traces.url}: never kept, or gone")

@@ -185,8 +185,8 @@ class Database:
         milliseconds = int((await self.read(asked, is_control=True))[0].setting)
         if not 0 < milliseconds <= self._limit * 1000:
             log.warning(
-                "the database has no statement_timeout within DATABASE_TIMEOUT_SECONDS: what this service gives up "
-                "goes on in the server, and holds a connection of the pooler",
+                "the database has no statement_timeout within DATABASE_TIMEOUT_SECONDS: statements that this service "
+                "abandons continue on the server, and hold a connection of the pooler",
                 statement_timeout_ms=milliseconds,
                 setting="DATABASE_POOLER",
             )

@@ -66,7 +66,7 @@ class Delivery:
             return False
         if self._is_failing:
             self._is_failing = False
-            log.info("the collector takes telemetry again", signal=self._what, endpoint=self._endpoint)
+            log.info("the collector accepts telemetry again", signal=self._what, endpoint=self._endpoint)
         return True
 
     def _log(self, reason: str, count: int) -> None:

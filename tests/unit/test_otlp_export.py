@@ -332,7 +332,7 @@ def test_failures_are_logged_once_a_minute_and_so_is_their_end(
     lines = [line for line in capsys.readouterr().out.splitlines() if "a line" not in line]
     assert len(lines) == 2
     assert "HTTP status 401" in lines[0]
-    assert "takes telemetry again" in lines[1]
+    assert "accepts telemetry again" in lines[1]
 
 
 @pytest.mark.case("export limit")

@@ -266,7 +266,7 @@ def test_a_read_that_takes_too_long_is_aborted_with_a_reason(filled: Client, mon
     monkeypatch.setattr(reading, "_STEPS", 1)
     answer = filled.get("/api/search", params={"q": '{ span.error.type = "none" }'})
     assert answer.status_code == 503
-    assert "ask for" in answer.text
+    assert "shorter time range" in answer.text
 
 
 LOGGED = '{service_name="todo"}'

@@ -117,6 +117,18 @@ def test_a_manual_fault_may_fire_the_alerts_of_its_drill_but_need_not() -> None:
     assert found.of(Fault("redis-9", "pause", 0, 1)) is None
 
 
+def test_a_stack_without_a_part_plays_the_drill_on_its_replacement() -> None:
+    cause = Cause("stop", ["tempo"], instead=["tracestore"])
+    assert cause.on({"tempo": "up", "redis-1": "up"}).part == "tempo"
+    assert cause.on({"tracestore": "up"}).part == "tracestore"
+    assert Cause("stop", ["tempo"]).on({}).part == "tempo"
+    found = expectations({"SpansDropped": Drill(cause)})
+    for part in ("tempo", "tracestore"):
+        by_hand = found.of(Fault(part, "stop", 0, 1))
+        assert by_hand
+        assert "SpansDropped" in by_hand.may
+
+
 def test_drills_of_the_same_fault_are_one_fault_that_must_raise_the_alert_of_each() -> None:
     stop = Cause("stop", ["postgres"])
     drills = {

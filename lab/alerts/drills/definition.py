@@ -1,6 +1,6 @@
 """The drills in alerts/drills/*.yml: the load, the fault, and the alerts that must or may fire."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -30,11 +30,12 @@ class Cause(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `do` is an action of `glasshouse` (pause, stop, kill, restart) on `parts`; `stutter` alternately pauses them for
     `pause` seconds and lets them run for `every` seconds; `sql` and `redis` run `text` (on the Redis nodes in `parts`,
     several commands separated by ` ; `), repeatedly every `every` seconds if that is set, and `mend` at the end; `load`
-    runs a load profile.
+    runs a load profile. A stack that has not all of `parts` uses `instead`.
     """
 
     do: Literal["pause", "stop", "kill", "restart", "stutter", "sql", "redis", "load"]
     parts: list[str] = []
+    instead: list[str] = []
     text: str = ""
     mend: str = ""
     sessions: int = 1
@@ -48,6 +49,12 @@ class Cause(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def part(self) -> str:
         """The parts as one label value."""
         return ",".join(self.parts) or {"sql": "postgres", "load": "load"}.get(self.do, self.do)
+
+    def on(self, available: Collection[str]) -> "Cause":
+        """The cause on a stack that has these parts: with `instead` if one of `parts` is missing."""
+        if not self.instead or {*self.parts} <= {*available}:
+            return self
+        return msgspec.structs.replace(self, parts=self.instead, instead=[])
 
 
 class Variation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -137,14 +144,13 @@ def expectations(drills: Mapping[str, Drill]) -> Expectations:
             LONG_MEMORY.union(drill.may),
             round(seconds(drill.clears) * 1000),
         )
+        # A fault caused by hand has any duration and perhaps no load: what may fire is known, what must is not.
         for each in (drill, for_way({name: drill}, "kubernetes")[name]):
-            if not each.cause:
-                continue
-            kind = (each.cause.part, each.cause.do)
-            before = by_kind.get(kind, Expected(clears=0))
-            # A fault caused by hand has any duration and perhaps no load: what may fire is known, what must is not.
-            may = before.may | LONG_MEMORY | {name, *each.with_it, *each.may}
-            by_kind[kind] = Expected({}, may, max(before.clears, by_drill[name].clears))
+            cause = each.cause or drill.cause
+            for kind in {(cause.part, cause.do), (cause.on([]).part, cause.do)}:
+                before = by_kind.get(kind, Expected(clears=0))
+                may = before.may | LONG_MEMORY | {name, *each.with_it, *each.may}
+                by_kind[kind] = Expected({}, may, max(before.clears, by_drill[name].clears))
     return Expectations(by_drill, by_kind)
 
 

@@ -99,7 +99,8 @@ class Player:
             return f"cannot be caused: {drill.cannot}"
         if drill.only and drill.only != self.stack.way:
             return f"only with {drill.only}: {drill.why}"
-        missing = [part for part in (drill.cause or Cause("load")).parts if part not in self.stack.parts()]
+        available = self.stack.parts()
+        missing = [part for part in (drill.cause or Cause("load")).on(available).parts if part not in available]
         return f"this stack has no {', '.join(missing)}" if missing else ""
 
     def check(self) -> None:
@@ -135,6 +136,7 @@ class Player:
         cause = causes[0]
         if cause is None or any(each != cause for each in causes):
             raise DrillError(f"{', '.join(drills)}: these drills have different faults")
+        cause = cause.on(self.stack.parts())
         calm, before, names = self._await_calm(), self._newest(), sorted(drills)
         outcomes = [Outcome(name, cause.do, cause.part, calm=calm, together=names) for name in drills]
         seen: set[str] = set()

@@ -20,6 +20,7 @@ from lab.alerts.drills.causes import load
 from lab.alerts.drills.play import OPTIONAL
 from lab.prometheus import Prometheus, PrometheusError
 from lab.settings import load_settings
+from lab.stack.events import FaultLog
 from lab.stack.faults import Stack, running_stack
 
 ROOT = Path(__file__).parent.parent
@@ -118,8 +119,11 @@ def _scale(replicas: int) -> Callable[[Stack, Prometheus], None]:
 
 
 def _restart_replicas(stack: Stack, prometheus: Prometheus) -> None:
+    log = FaultLog(load_settings().url("desk"))
     for part in sorted(each for each in stack.parts() if each.startswith("todo-")):
-        stack.act("restart", part)
+        # reported as a fault, so that `glasshouse record` and `glasshouse tune` know it
+        with log.of_action(part, "restart"):
+            stack.act("restart", part)
         # so that it is scraped and gets requests before the next one is restarted
         time.sleep(15)
         _wait_for(prometheus, 3)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab.alerts.drills.causes import load
-from lab.alerts.drills.play import OPTIONAL
+from lab.alerts.drills.runner import OPTIONAL
 from lab.prometheus import Prometheus, PrometheusError
 from lab.settings import load_settings
 from lab.stack.events import FaultLog

@@ -62,7 +62,7 @@ def is_calm(stack: Stack) -> bool:
     return not firing(stack) and not is_starting(stack.prometheus)
 
 
-def play(stack: Stack, folder: Path, *alerts: str) -> None:
+def run_drills(stack: Stack, folder: Path, *alerts: str) -> None:
     """Runs drills, prints the results, and compares each recording's backtest with Prometheus' `ALERTS`."""
     wait_for(lambda: is_calm(stack), 600, "a stack without firing alerts")
     done = stack.glasshouse("drill", *alerts, "--runs", str(folder), timeout=1200)
@@ -83,13 +83,13 @@ def play(stack: Stack, folder: Path, *alerts: str) -> None:
 
 
 def test_the_alert_of_a_frozen_redis_node_fires_notifies_and_resolves(stack: Stack, tmp_path: Path) -> None:
-    play(stack, tmp_path, *SHORT)
+    run_drills(stack, tmp_path, *SHORT)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("alert", LONG)
 def test_the_alert_of_a_drill_fires_notifies_and_resolves(stack: Stack, tmp_path: Path, alert: str) -> None:
-    play(stack, tmp_path, alert)
+    run_drills(stack, tmp_path, alert)
 
 
 def test_three_dead_nodes_are_one_notification(stack: Stack, tmp_path: Path) -> None:

@@ -15,12 +15,12 @@ import pytest
 from click.testing import CliRunner
 from litestar.testing import TestClient
 
-from lab.alerts.drills import causes, command, play
+from lab.alerts.drills import causes, command, runner
 from lab.alerts.drills.causes import caused
 from lab.alerts.drills.command import drill
 from lab.alerts.drills.definition import LONG_MEMORY, Cause, Drill, DrillError, by_fault, expectations, load_drills
-from lab.alerts.drills.play import Level, Outcome, Player
 from lab.alerts.drills.report import summary, write
+from lab.alerts.drills.runner import DrillRunner, Level, Outcome
 from lab.alerts.tuning.form import load_watched
 from lab.alerts.tuning.truth import Expected, Fault
 from lab.desk.app import create_app
@@ -296,7 +296,7 @@ def test_the_load_of_a_killed_drill_ends() -> None:
     assert alive == []
 
 
-class QuietPlayer(Player):
+class QuietRunner(DrillRunner):
     """A runner on a stack without firing alerts."""
 
     def _firing(self) -> list[tuple[str, Sequence[str]]]:
@@ -317,20 +317,20 @@ def test_setting_the_clock_back_does_not_prolong_the_quiet_period_before_a_drill
         return 1_800_000_000.0 if len(asked) < 3 else 1_700_000_000.0
 
     monkeypatch.setattr("time.time", wall)
-    monkeypatch.setattr(play, "QUIET_SECONDS", 0.2)
-    monkeypatch.setattr(play, "ASK_SECONDS", 0.01)
+    monkeypatch.setattr(runner, "QUIET_SECONDS", 0.2)
+    monkeypatch.setattr(runner, "ASK_SECONDS", 0.01)
     unused: Any = None
-    player = QuietPlayer(unused, LabSettings(), unused, unused, lambda text: None, frozenset())
-    assert player._await_calm() < player.now()
+    drills = QuietRunner(unused, LabSettings(), unused, unused, lambda text: None, frozenset())
+    assert drills._await_calm() < drills.now()
 
 
-class PlayingPlayer(Player):
+class InstantRunner(DrillRunner):
     """A runner whose faults take no time."""
 
     def settle(self, rate: float) -> None:
         pass
 
-    def play(self, drills: Mapping[str, Drill]) -> list[Outcome]:
+    def run(self, drills: Mapping[str, Drill]) -> list[Outcome]:
         return [Outcome(name, fires=1.0, cleared=1.0) for name in drills]
 
 
@@ -349,6 +349,6 @@ def test_a_drill_fails_if_its_load_has_ended(
     monkeypatch.setattr(command, "load", lambda *_: nullcontext(Load()))
     monkeypatch.setattr(command, "_record", lambda *_: None)
     unused: Any = None
-    player = PlayingPlayer(unused, LabSettings(), unused, unused, lambda text: None, frozenset())
-    played = command._with_load(player, {"RedisNodeDown": DRILLS["RedisNodeDown"]}, 15, tmp_path)
-    assert [each.verdict for each in played] == [verdict]
+    drills = InstantRunner(unused, LabSettings(), unused, unused, lambda text: None, frozenset())
+    outcomes = command._with_load(drills, {"RedisNodeDown": DRILLS["RedisNodeDown"]}, 15, tmp_path)
+    assert [each.verdict for each in outcomes] == [verdict]

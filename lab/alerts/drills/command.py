@@ -14,8 +14,8 @@ from rich.console import Console
 
 from lab.alerts.drills.causes import load
 from lab.alerts.drills.definition import Drill, DrillError, by_fault, for_way, load_drills
-from lab.alerts.drills.play import OPTIONAL, Outcome, Player
 from lab.alerts.drills.report import shown, summary, write
+from lab.alerts.drills.runner import OPTIONAL, DrillRunner, Outcome
 from lab.alerts.tuning.command import Duration
 from lab.alerts.tuning.history import HistoryError, PrometheusHistory
 from lab.alerts.tuning.recording import FAULT, SUFFIX, Recording, save, take
@@ -55,7 +55,7 @@ def drill(alerts: Sequence[str], everything: bool, listed: bool, hold: int, runs
                 click.echo(f"{name:32} {what}")
             return
         chosen = _chosen(drills, alerts, everything)
-        outcomes, folder, way = _play(chosen, runs, hold / 1000, console)
+        outcomes, folder, way = _run(chosen, runs, hold / 1000, console)
     except (DrillError, StackError, SettingError, PrometheusError) as error:
         click.echo(f"glasshouse drill: {error}", err=True)
         raise SystemExit(2) from error
@@ -77,11 +77,11 @@ def _chosen(drills: dict[str, Drill], names: Sequence[str], everything: bool) ->
     return {name: drills[name] for name in names}
 
 
-def _play(drills: dict[str, Drill], runs: Path, hold: float, console: Console) -> tuple[list[Outcome], Path, str]:
+def _run(drills: dict[str, Drill], runs: Path, hold: float, console: Console) -> tuple[list[Outcome], Path, str]:
     settings = load_settings()
     stack = running_stack()
     with Prometheus(settings.url("prometheus")) as prometheus, _alone(), _interruptible():
-        player = Player(
+        runner = DrillRunner(
             stack,
             settings,
             prometheus,
@@ -90,46 +90,48 @@ def _play(drills: dict[str, Drill], runs: Path, hold: float, console: Console) -
             OPTIONAL - set(stack.parts()),
             hold,
         )
-        player.check()
+        runner.check()
         folder = runs / run_id(time.time(), "drill")
         outcomes = []
-        rates = {each.rate for name, each in drills.items() if not player.why_not(each)}
+        rates = {each.rate for name, each in drills.items() if not runner.why_not(each)}
         for rate in sorted(rates) or [0.0]:
-            own = {name: each for name, each in drills.items() if each.rate == rate and not player.why_not(each)}
-            outcomes += _with_load(player, own, rate, folder)
-        outcomes += [Outcome(name, skipped=reason) for name, each in drills.items() if (reason := player.why_not(each))]
+            own = {name: each for name, each in drills.items() if each.rate == rate and not runner.why_not(each)}
+            outcomes += _with_load(runner, own, rate, folder)
+        outcomes += [Outcome(name, skipped=reason) for name, each in drills.items() if (reason := runner.why_not(each))]
     return outcomes, folder, stack.way
 
 
-def _with_load(player: Player, drills: dict[str, Drill], rate: float, folder: Path) -> list[Outcome]:
+def _with_load(runner: DrillRunner, drills: dict[str, Drill], rate: float, folder: Path) -> list[Outcome]:
     """Runs these drills under a steady load."""
     if not drills:
         return []
     outcomes: list[Outcome] = []
-    with load(player.settings, "steady", rate) as process:
-        player.settle(rate)
+    with load(runner.settings, "steady", rate) as process:
+        runner.settle(rate)
         try:
             for fault in by_fault(drills):
-                outcomes += _one(player, fault, folder, process)
+                outcomes += _one(runner, fault, folder, process)
         except KeyboardInterrupt:
             click.echo("glasshouse drill: interrupted; the fault has been ended", err=True)
     return outcomes
 
 
-def _one(player: Player, drills: Mapping[str, Drill], folder: Path, process: subprocess.Popen[bytes]) -> list[Outcome]:
+def _one(
+    runner: DrillRunner, drills: Mapping[str, Drill], folder: Path, process: subprocess.Popen[bytes]
+) -> list[Outcome]:
     """Runs one fault and records it. If it fails, the outcome has the reason, and later drills are still run.
 
     Without the load a drill proves nothing, so it also fails if the load's process has ended.
     """
     try:
         _check_load(process)
-        outcomes = player.play(drills)
+        outcomes = runner.run(drills)
         _check_load(process)
-        _record(player, outcomes[0], folder)
+        _record(runner, outcomes[0], folder)
     except (DrillError, StackError) as error:
         outcomes = [Outcome(name, wrong=[f"aborted: {error}"]) for name in drills]
     for outcome in outcomes:
-        player.say(f"{outcome.alert}: {outcome.verdict}")
+        runner.say(f"{outcome.alert}: {outcome.verdict}")
     return outcomes
 
 
@@ -138,13 +140,13 @@ def _check_load(process: subprocess.Popen[bytes]) -> None:
         raise DrillError(f"the load has ended with exit status {process.returncode}")
 
 
-def _record(player: Player, outcome: Outcome, folder: Path) -> None:
+def _record(runner: DrillRunner, outcome: Outcome, folder: Path) -> None:
     """Saves Prometheus' samples, with the exact times of the fault instead of the scraped ones."""
     # includes the first evaluations after the end
     time.sleep(MARGIN_SECONDS)
-    history = PrometheusHistory(player.prometheus, outcome.calm, time.time())
+    history = PrometheusHistory(runner.prometheus, outcome.calm, time.time())
     names = outcome.together
-    about = f"drill {', '.join(names)} on the {player.stack.way} stack: {outcome.kind} {outcome.part}"
+    about = f"drill {', '.join(names)} on the {runner.stack.way} stack: {outcome.kind} {outcome.part}"
     name = f"drill-{'+'.join(names)}"
     try:
         taken = take(history, name, about)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from lab.alerts.drills.play import Outcome
+from lab.alerts.drills.runner import Outcome
 from lab.report.page import STYLE, table
 
 HEADS = ("Alert", "Fault", "Fires", "Notified", "Resolved", "Failed requests", "Error budget left", "Others", "Verdict")
@@ -42,11 +42,11 @@ def shown(outcomes: Sequence[Outcome]) -> Table:
 
 def summary(outcomes: Sequence[Outcome]) -> str:
     """One line: how many drills passed, failed and were not run."""
-    played = [each for each in outcomes if not each.skipped]
-    failed = [each for each in played if each.wrong]
-    recall = sum(each.fires is not None for each in played) / len(played) if played else 0.0
-    skipped = len(outcomes) - len(played)
-    return f"{len(played) - len(failed)} passed, {len(failed)} failed, {skipped} not run; recall {recall:.2f}"
+    ran = [each for each in outcomes if not each.skipped]
+    failed = [each for each in ran if each.wrong]
+    recall = sum(each.fires is not None for each in ran) / len(ran) if ran else 0.0
+    skipped = len(outcomes) - len(ran)
+    return f"{len(ran) - len(failed)} passed, {len(failed)} failed, {skipped} not run; recall {recall:.2f}"
 
 
 def write(outcomes: Sequence[Outcome], folder: Path, way: str) -> None:

@@ -78,7 +78,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Player:
+class DrillRunner:
     """Runs drills on one running stack. `say` receives progress messages."""
 
     stack: Stack
@@ -130,7 +130,7 @@ class Player:
         query = 'sum(rate(http_server_request_duration_seconds_count{http_route!~"/health.*"}[1m]))'
         self._wait(lambda: self.prometheus.value(query) > 0.7 * rate, SETTLE_SECONDS + 60, "the load to reach its rate")
 
-    def play(self, drills: Mapping[str, Drill]) -> list[Outcome]:
+    def run(self, drills: Mapping[str, Drill]) -> list[Outcome]:
         """Causes the common fault of these drills. Raises `DrillError` and `StackError` if it cannot be run."""
         causes = [each.cause for each in drills.values()]
         cause = causes[0]

@@ -117,7 +117,7 @@ CLUSTER = Row(
             steps=((0, BAD), (4, WARNING), (6, GOOD)),
         ),
         number(
-            "Cluster state",
+            "Cluster",
             "Whether every reachable node reports the cluster state as ok. Failed: some slots have no primary, so "
             "their keys are unavailable.",
             "none",
@@ -126,7 +126,7 @@ CLUSTER = Row(
             states={0: ("failed", BAD), 1: ("ok", GOOD)},
         ),
         number(
-            "Slots covered",
+            "Slots",
             "Slots with a healthy primary, out of 16,384, in the view of the node that sees the fewest.",
             "none",
             or_zero("min(redis_cluster_slots_ok)"),
@@ -140,14 +140,14 @@ CLUSTER = Row(
             'sum(sum by (node) (redis_db_keys) and on (node) redis_instance_info{role="master"}) or vector(0)',
         ),
         number(
-            "Evictions, 5m",
+            "Evictions",
             "Keys evicted because memory was full. If there are any: add memory, or shorten the TTL.",
             "short",
             or_zero("sum(increase(redis_evicted_keys_total[5m]))"),
             steps=((0, GOOD), (1, WARNING)),
         ),
         number(
-            "Replication lag",
+            "Replica lag",
             "Longest time since a replica last received data from its primary. If it grows, a failover would lose "
             "writes.",
             "s",

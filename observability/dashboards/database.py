@@ -13,7 +13,7 @@ REPLICAS = Row(
     "Queries, as the replicas see them",
     [
         number(
-            "PostgreSQL",
+            "Server",
             "Whether the exporter reaches PostgreSQL. Down: cached reads succeed, everything else is answered 503; "
             "start PostgreSQL.",
             "none",
@@ -22,7 +22,7 @@ REPLICAS = Row(
             states={0: ("down", BAD), 1: ("up", GOOD)},
         ),
         number(
-            "p95 latency",
+            "Query p95",
             "Highest 95th percentile among the operations. If high: look for locks and for an exhausted pool below.",
             "s",
             measured("max(operation:db_client_operation_duration_seconds:p95)"),
@@ -30,7 +30,7 @@ REPLICAS = Row(
             before="no queries",
         ),
         number(
-            "Pool utilization",
+            "Pool used",
             "Connections in use relative to the limit, on the replica with the fullest pool; good is under 80 %. At "
             "100 % queries wait for a connection.",
             "percentunit",
@@ -39,14 +39,14 @@ REPLICAS = Row(
             steps=((0, GOOD), (0.8, WARNING), (1, BAD)),
         ),
         number(
-            "Connections",
+            "Slots used",
             "Share of PostgreSQL's max_connections in use. Near 100 % new replicas cannot connect.",
             "percentunit",
             or_zero("sum(pg_stat_database_numbackends) / max(pg_settings_max_connections)"),
             steps=((0, GOOD), (0.8, WARNING), (0.95, BAD)),
         ),
         number(
-            "Buffer hit ratio",
+            "Buffer hits",
             "Share of blocks found in PostgreSQL's memory over five minutes; good is over 99 %. "
             "Low: more shared_buffers.",
             "percentunit",
@@ -57,7 +57,7 @@ REPLICAS = Row(
             before="no reads",
         ),
         number(
-            "Deadlocks, 5m",
+            "Deadlocks",
             "Transactions that PostgreSQL aborted because they waited for each other; good is 0. If there are any: "
             "PostgreSQL's log has the statements.",
             "short",

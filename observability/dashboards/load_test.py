@@ -43,7 +43,7 @@ NOW = Row(
             decimals=1,
         ),
         number(
-            "Successful rate",
+            "Goodput",
             "Requests per second that were answered without an error. Far below the target rate: see the saturation "
             "panels below.",
             "reqps",
@@ -51,7 +51,7 @@ NOW = Row(
             decimals=1,
         ),
         number(
-            "Client error rate",
+            "Error rate",
             "Share of requests that failed or were dropped, over one minute; good is 0. The panel Error rate below "
             "compares it with the server's view.",
             "percentunit",

@@ -33,14 +33,14 @@ NOW = Row(
     "Health",
     [
         number(
-            "Alerts firing",
+            "Alerts",
             "Pages and tickets that are firing. Above 0: Alert tuning shows which, and its runbook says what to do.",
             "none",
             or_zero(f'count(ALERTS{{alertstate="firing", {REAL_ALERTS}}})'),
             steps=((0, GOOD), (1, BAD)),
         ),
         number(
-            "Request rate",
+            "Requests",
             "Requests per second that the replicas answer, without health checks. 0 while clients send: look at the "
             "gateway.",
             "reqps",
@@ -57,7 +57,7 @@ NOW = Row(
             before="no requests",
         ),
         number(
-            "p99 latency",
+            "p99",
             "99th percentile of request durations over one minute; good is under 100 ms. If it rises, Requests "
             "shows which route.",
             "s",
@@ -66,7 +66,7 @@ NOW = Row(
             before="no requests",
         ),
         number(
-            "Cache hit ratio",
+            "Hit ratio",
             "Share of reads that the cache answered over one minute. If low, see Cache and Redis.",
             "percentunit",
             "cache:requests:hit_ratio1m_all",
@@ -171,6 +171,7 @@ STACK = Row(
             "max(slo:availability:error_budget_remaining)",
             most=1,
             steps=BUDGET_STEPS,
+            width=5,
             height=6,
             before=NOT_MEASURED,
         ),
@@ -182,6 +183,7 @@ STACK = Row(
             "max(slo:latency:error_budget_remaining)",
             most=1,
             steps=BUDGET_STEPS,
+            width=5,
             height=6,
             before=NOT_MEASURED,
         ),
@@ -193,6 +195,7 @@ STACK = Row(
             [Query('replica:process_cpu:ratio_rate1m{replica=~"$replica"}', "{{replica}}")],
             colours=NUMBERED,
             most=1,
+            width=7,
             height=6,
         ),
         bars(
@@ -206,6 +209,7 @@ STACK = Row(
                 "{{job}}",
             ),
             steps=((0, VERMILLION), (1, GREEN)),
+            width=7,
             height=6,
         ),
     ],

@@ -25,7 +25,7 @@ from grafana_foundation_sdk.models import heatmap as heatmap_model
 from grafana_foundation_sdk.models import statetimeline as statetimeline_model
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
-from observability.dashboards.palette import BLUE, VERMILLION
+from observability.dashboards.palette import BLUE
 from observability.dashboards.queries import Query
 
 PROMETHEUS = model.DataSourceRef(type_val="prometheus", uid="prometheus")
@@ -37,7 +37,8 @@ States = Mapping[int, tuple[str, str]]
 
 # the top of an axis with only zeros, for which Grafana would choose 100 (10,000 % for a ratio)
 SOFT_MAX = {"percentunit": 0.01, "bytes": 2**20}
-EXEMPLAR = VERMILLION
+# Grafana draws exemplars over the cells of a heatmap, so the colour lets the cells through
+EXEMPLAR = "rgba(213, 94, 0, 0.4)"
 
 
 def lines(
@@ -197,6 +198,8 @@ def bars(
         .reduce_options(_last())
         .orientation(looks.VizOrientation.HORIZONTAL)
         .display_mode(looks.BarGaugeDisplayMode.BASIC)
+        # with Grafana's default of 16 pixels the last of eight bars would not be visible
+        .min_viz_height(8)
         .with_target(_instant(query.expr, query.legend, PromQueryFormat.TIME_SERIES, "A"))
     )
     if most is not None:
@@ -291,6 +294,7 @@ def listing(
     columns: Mapping[str, tuple[str, str]],
     *,
     sort_by: str,
+    heading_pixels: int = 140,
     width: int = 12,
     height: int = 8,
     before: str = "",
@@ -307,7 +311,8 @@ def listing(
         .span(width)
         .height(height)
         .unit("none")
-        # with Grafana's default of 150 pixels the last columns would not be visible
+        # with Grafana's default of 150 pixels the last columns would not be visible; a minimum for one column would
+        # not make the others narrower, so the first column has a width
         .min_width(60)
         .sort_by([common.TableSortByFieldState().display_name(sort_by).desc(True)])
         .with_transformation(model.DataTransformerConfig(id_val="merge", options={}))
@@ -332,7 +337,7 @@ def listing(
     )
     if before:
         panel = panel.no_value(before)
-    panel = panel.override_by_name(heading, [model.DynamicConfigValue(id_val="custom.minWidth", value=140)])
+    panel = panel.override_by_name(heading, [model.DynamicConfigValue(id_val="custom.width", value=heading_pixels)])
     for letter, (name, (unit, expr)) in zip(ascii_uppercase, columns.items(), strict=False):
         panel = panel.override_by_name(name, [model.DynamicConfigValue(id_val="unit", value=unit)])
         panel = panel.with_target(_instant(f"max by ({label}) ({expr})", name, PromQueryFormat.TABLE, letter))

@@ -51,7 +51,7 @@ BALANCE = Row(
             steps=((0, BAD), (1, WARNING), (2, GOOD)),
         ),
         number(
-            "Newest replica",
+            "Min uptime",
             "Time since the newest process started. If it is small without a deployment, something restarts; see "
             "its log.",
             "s",
@@ -66,13 +66,13 @@ BALANCE = Row(
             steps=((0, GOOD), (1, BAD)),
         ),
         number(
-            "Connections",
+            "Clients",
             "Open client connections of nginx. At its limit new clients wait.",
             "short",
             or_zero("sum(nginx_connections_active)"),
         ),
         number(
-            "Gateway up",
+            "nginx up",
             "Whether the gateway's exporter reaches nginx. Down: clients get connection errors; start it again.",
             "none",
             or_zero("min(nginx_up)"),

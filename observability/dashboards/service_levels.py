@@ -59,10 +59,11 @@ def _summary(level: Level) -> list[Panel]:
 def _budget(level: Level) -> Panel:
     return lines(
         f"{level.title} budget left",
-        "A steep fall is an outage, a gentle slope a slow burn; a negative budget is overspent. While the gateway is"
+        "A steep fall is an outage, a gentle slope a slow burn; at 0 % it is spent, or overspent. While the gateway is"
         " down it does not fall, because no request is answered. The annotations show what happened at that time.",
         "percentunit",
-        [Query(f"max(slo:{level.name}:error_budget_remaining)", "left", GREEN)],
+        # the axis starts at 0, where a negative budget would not be visible
+        [Query(f"clamp_min(max(slo:{level.name}:error_budget_remaining), 0)", "left", GREEN)],
         most=1,
         before=NOT_MEASURED,
         width=12,
@@ -88,7 +89,7 @@ def _ratios(level: Level) -> Panel:
 def _burn(level: Level, burn: Burn) -> Panel:
     alert, short, long = f"{level.title}Burn{burn.name}", promql(burn.short), promql(burn.long)
     return lines(
-        f"{level.title}, {short} and {long}",
+        f"{level.title} {short} / {long}",
         f"How fast the budget is spent; 1 spends exactly the budget in the period. {alert} fires if both lines are "
         "above the threshold; the short one shows that the fault still exists.",
         "none",

@@ -18,14 +18,14 @@ NOW = Row(
     "Health of the telemetry",
     [
         number(
-            "Targets down",
+            "Down",
             "Targets that Prometheus cannot scrape. Their metrics are missing on all dashboards: start them again.",
             "none",
             "count(up == 0) or vector(0)",
             steps=((0, GOOD), (1, BAD)),
         ),
         number(
-            "Slowest scrape",
+            "Scrape",
             "Longest time that a target took to answer. Beyond the timeout of four seconds, samples are lost.",
             "s",
             "max(scrape_duration_seconds)",
@@ -38,7 +38,7 @@ NOW = Row(
             "max(prometheus_tsdb_head_series)",
         ),
         number(
-            "Rule failures, 5m",
+            "Rule errors",
             "Rules that could not be evaluated. If there are any, their panels and alerts have no data: see "
             "Prometheus' rules page.",
             "short",
@@ -46,7 +46,7 @@ NOW = Row(
             steps=((0, GOOD), (1, BAD)),
         ),
         number(
-            "Spans lost, 5m",
+            "Lost spans",
             "Spans that never reached the collector. Requests are not slowed down by it; check whether Tempo is up.",
             "short",
             or_zero("sum(increase(telemetry_spans_dropped_total[5m]))"),
@@ -122,6 +122,7 @@ SCRAPES = Row(
                 "Slowest scrape": ("s", "max by (job) (scrape_duration_seconds)"),
             },
             sort_by="Slowest scrape",
+            heading_pixels=105,
             width=8,
         ),
     ],

@@ -87,7 +87,7 @@ def test_the_dashboards_draw_the_service_of_the_example(
     try:
         wait_for(lambda: _answers(address), 30, "the viewer")
         panels = httpx.get(address, trust_env=False).json()["panels"]
-        panel = next(each["id"] for each in panels if each["title"] == "Request rate")
+        panel = next(each["id"] for each in panels if each["title"] == "Requests")
         # the first steps of the range may be older than the first value
         wait_for(lambda: highest() > 0, 30, "a rate on the panel")
     finally:

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Creates the Redis Cluster from the nodes in $NODES ("host:port host:port …"), and repairs it while it runs: nodes with a
-# new address are introduced again, a node that lost its data joins as a replica, and uncovered slots are assigned to a
-# node. Needs redis-cli 7 or newer.
+# new address are introduced again, a replica follows its primary to a new address, a node that lost its data joins as a
+# replica, and uncovered slots are assigned to a node. Needs redis-cli 7 or newer.
 #   cluster.sh          runs until it is stopped
 #   cluster.sh check    exit status 0 if all slots are covered, every primary has a replica and every node knows all others
 set -u
@@ -36,11 +36,23 @@ knows_all() {
     [ "$(printf '%s\n' "$1" | grep -c .)" = "$(printf '%s\n' $NODES | grep -c .)" ]
 }
 
+# the id of the primary of node $1, if the node tries to replicate from an address that is not its primary's in its view $2:
+# Redis does not change the address from which it replicates when it learns the new address through gossip
+missed_primary() {
+    state=$(ask "$1" info replication)
+    case $state in *master_link_status:down*) ;; *) return ;; esac
+    from=$(printf '%s\n' "$state" | sed -n 's/^master_host://p'):$(printf '%s\n' "$state" | sed -n 's/^master_port://p')
+    printf '%s\n' "$2" | awk -v from="$from" '{ sub(/@.*/, "", $2); address[$1] = $2 } $3 ~ /myself/ { primary = $4 }
+        END { if (address[primary] ~ /^[^:]/ && address[primary] != from) print primary }'
+}
+
 is_whole() {
     [ "$(info "$1" cluster_state)" = ok ] && [ "$(info "$1" cluster_slots_assigned)" = 16384 ] || return 1
     # each node has its own view: after all have moved, only one of them may be up to date
     for n in $NODES; do
-        [ "$n" = "$1" ] || knows_all "$(ask "$n" cluster nodes)" || return 1
+        view=$(ask "$n" cluster nodes)
+        [ "$n" = "$1" ] || knows_all "$view" || return 1
+        [ -z "$(missed_primary "$n" "$view")" ] || return 1
     done
     nodes=$(ask "$1" cluster nodes)
     knows_all "$nodes" || return 1
@@ -68,12 +80,20 @@ repair() {
         done
     done
     sleep 1
+    for n in $NODES; do
+        primary=$(missed_primary "$n" "$(ask "$n" cluster nodes)")
+        [ -n "$primary" ] || continue
+        log "$n follows its primary $primary to its new address"
+        ask "$n" cluster replicate "$primary" >/dev/null
+    done
     # forget node ids that no longer exist, because the node lost its data
     if are_all_up; then
         alive=$(for n in $NODES; do ask "$n" cluster myid; done)
         # do not forget a node only because it did not answer in time
         [ "$(printf '%s\n' "$alive" | grep -c .)" = "$(printf '%s\n' $NODES | grep -c .)" ] || return
-        for id in $(ask "$member" cluster nodes | awk '{ print $1 }'); do
+        # Each node has its own view: one may still know what the others have forgotten. The id of a node that is being
+        # introduced is temporary.
+        for id in $(for n in $NODES; do ask "$n" cluster nodes; done | awk '$3 !~ /handshake/ { print $1 }' | sort -u); do
             case $alive in *"$id"*) continue ;; esac
             log "forgetting $id"
             for n in $NODES; do ask "$n" cluster forget "$id" >/dev/null; done

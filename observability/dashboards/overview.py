@@ -209,6 +209,7 @@ STACK = Row(
                 "{{job}}",
             ),
             steps=((0, VERMILLION), (1, GREEN)),
+            has_least_first=True,
             width=7,
             height=6,
         ),

@@ -180,10 +180,13 @@ def bars(
     *,
     most: float | None = None,
     steps: Steps = ((0, BLUE),),
+    has_least_first: bool = False,
     width: int = 8,
     height: int = 8,
 ) -> model.Panel:
-    """The current value of each series as a bar."""
+    """The current value of each series as a bar, the most first: Grafana makes no bar lower than 16 pixels, so the last
+    ones may be visible only after scrolling."""
+    expr = f"{'sort' if has_least_first else 'sort_desc'}({query.expr})"
     panel = (
         bargauge.Panel()
         .title(title)
@@ -198,9 +201,7 @@ def bars(
         .reduce_options(_last())
         .orientation(looks.VizOrientation.HORIZONTAL)
         .display_mode(looks.BarGaugeDisplayMode.BASIC)
-        # with Grafana's default of 16 pixels the last of eight bars would not be visible
-        .min_viz_height(8)
-        .with_target(_instant(query.expr, query.legend, PromQueryFormat.TIME_SERIES, "A"))
+        .with_target(_instant(expr, query.legend, PromQueryFormat.TIME_SERIES, "A"))
     )
     if most is not None:
         panel = panel.max(most)

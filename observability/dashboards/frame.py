@@ -10,7 +10,7 @@ from grafana_foundation_sdk.builders import dashboard as builders
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import dashboard as model
 
-from observability.dashboards.palette import BLACK, BLUE, ORANGE, PURPLE, VERMILLION
+from observability.dashboards.palette import BLUE, GREY, ORANGE, PURPLE, VERMILLION
 from observability.dashboards.panels import PROMETHEUS
 from observability.dashboards.queries import REAL_ALERTS
 
@@ -145,7 +145,7 @@ ANNOTATIONS = (
         _edges("max by (part, kind) (fault_active@ == 1)"),
         "{{kind}} {{part}}",
         "fault caused by the lab: {{edge}}",
-        BLACK,
+        GREY,
     ),
     Annotation(
         "Alerts",
@@ -176,7 +176,9 @@ def _prometheus_annotation(item: Annotation) -> dict[str, Any]:
 
 
 def _annotation(item: Annotation) -> builders.AnnotationQuery:
-    return builders.AnnotationQuery().name(item.name).datasource(PROMETHEUS).enable(True).icon_color(item.colour)
+    # Grafana draws the lines in this colour over the data, so it lets the data through
+    colour = item.colour + "66"
+    return builders.AnnotationQuery().name(item.name).datasource(PROMETHEUS).enable(True).icon_color(colour)
 
 
 def _variable(name: str, *, is_shown: bool) -> builders.QueryVariable:

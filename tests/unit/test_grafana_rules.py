@@ -251,6 +251,15 @@ def test_annotations_mark_starts_and_ends() -> None:
             assert "offset $__interval" in annotation.target.query, annotation.name
 
 
+def test_lines_of_annotations_let_the_data_through_and_are_visible_in_both_themes() -> None:
+    for dashboard in COMMITTED:
+        for annotation in dashboard.annotations:
+            colour = re.fullmatch(r"#([0-9A-F]{6})([0-9A-F]{2})", annotation.colour)
+            assert colour, annotation.name
+            assert int(colour[2], 16) < 128, annotation.name
+            assert colour[1] not in ("000000", "FFFFFF"), annotation.name
+
+
 def test_annotations_have_the_form_of_schema_42() -> None:
     for dashboard in COMMITTED:
         assert dashboard.source["schemaVersion"] == 42

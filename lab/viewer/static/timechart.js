@@ -164,8 +164,9 @@ function drawMarks(chart, marks) {
   for (const mark of marks) {
     const [from, to] = [chart.valToPos(mark.start, "x", true), chart.valToPos(mark.end, "x", true)];
     const thin = devicePixelRatio;
-    ctx.strokeStyle = faded(mark.colour, 0.55);
-    ctx.lineWidth = thin;
+    // like Grafana, in the colour as it is
+    ctx.strokeStyle = mark.colour;
+    ctx.lineWidth = 2 * thin;
     ctx.setLineDash([4 * thin, 3 * thin]);
     ctx.beginPath();
     ctx.moveTo(from, bbox.top);

@@ -36,9 +36,11 @@ def test_no_panel_is_blank_on_an_idle_stack(settled: Stack) -> None:
     assert_no_panel_is_blank(settled)
 
 
-def test_no_panel_is_blank_under_a_load_with_errors_and_a_restart(settled: Stack) -> None:
+def test_a_load_is_answered_and_no_panel_is_blank_after_errors_and_a_restart(settled: Stack) -> None:
     load = settled.glasshouse("load", "smoke")
-    assert load.returncode in (0, 1), load.stderr
+    # status 1: the service levels were missed, which depends on the machine's speed
+    assert load.returncode in (0, 1), load.stdout + load.stderr
+    assert re.search(r"offered 75 = answered 75 .* failed 0 \+ dropped 0", load.stdout), load.stdout
     for path, status in (("/tasks/not-a-task", {404, 422, 400}), ("/nowhere", {404})):
         assert settled.http.get(path).status_code in status
     settled.act("restart", "todo-3")

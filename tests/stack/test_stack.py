@@ -1,7 +1,6 @@
 """The whole stack from outside: through the gateway, with PromQL, and with faults."""
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -127,12 +126,3 @@ async def test_the_gateway_discovers_new_replicas_under_load(docker_stack: Docke
     await asyncio.to_thread(docker_stack.scale, 3)
     assert set(load.statuses("read")) == {200}
     wait_for(docker_stack.is_scraped, 60, "three replicas")
-
-
-def test_every_request_of_a_load_is_answered_and_every_panel_has_data(stack: Stack) -> None:
-    """Exit status 1 (service levels missed) is allowed, because it depends on the machine's speed."""
-    done = stack.glasshouse("load", "smoke", timeout=120)
-    assert done.returncode in (0, 1), done.stdout + done.stderr
-    assert re.search(r"offered 75 = answered 75 .* failed 0 \+ dropped 0", done.stdout), done.stdout
-    checked = stack.glasshouse("check", "--slowest", "30", timeout=120)
-    assert checked.returncode == 0, checked.stdout + checked.stderr

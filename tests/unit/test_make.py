@@ -105,8 +105,7 @@ def test_podman_is_one_line_of_error_and_a_demo_starts_natively(clone: Path) -> 
 
 @pytest.mark.parametrize(
     ("version", "works"),
-    [("2.9.0", False), ("v2.0.1", False), ("1.29.2", False), ("", False)]
-    + [(each, True) for each in ("2.10.2", "v2.26.1", "2.40.3-3", "5.0.1", "10.0.0")],
+    [("2.9.0", False), ("", False), ("2.10.2", True), ("v5.0.1", True), ("10.0.0", True)],
 )
 def test_make_up_rejects_an_old_compose_with_one_line(clone: Path, version: str, works: bool) -> None:
     up = make(clone, "up", COMPOSE=version)

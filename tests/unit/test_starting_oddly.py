@@ -380,7 +380,7 @@ def test_fuzzed_kubectl_output_is_read_or_rejected(tool: Callable[..., None]) ->
         tool("kubectl", text.encode("latin-1"))
         with pytest.raises(StackError, match=r"cannot read what `kubectl get|no part of Glasshouse"):
             stack.parts()
-    for _ in range(150):
+    for _ in range(50):
         at = chance.randrange(len(whole))
         text = whole[:at] + chance.choice(special) + whole[at + chance.choice((0, 1, 6)) :]
         tool("kubectl", text.encode("latin-1"))
@@ -388,7 +388,7 @@ def test_fuzzed_kubectl_output_is_read_or_rejected(tool: Callable[..., None]) ->
             statuses.append(bool(stack.parts()))
         except StackError:
             statuses.append(False)
-    assert 5 < statuses.count(True) < 145
+    assert 2 < statuses.count(True) < 48
 
 
 def test_files_are_utf_8_in_any_locale(root: Path) -> None:

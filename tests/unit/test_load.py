@@ -281,3 +281,10 @@ def test_an_invalid_profile_file_is_reported_in_one_line(tmp_path: Path, text: s
         define(str(file))
     assert said.lower() in str(error.value).lower()
     assert "\n" not in str(error.value)
+
+
+def test_the_smoke_profile_sends_requests_of_every_kind() -> None:
+    due = [number / 5 for number in range(75)]
+    for seed in range(1, 20):
+        found = {each.operation for each in RequestStream(PROFILES["smoke"].traffic, seed).draw(due)}
+        assert found == set(Operation)

@@ -99,6 +99,7 @@ NOW = Row(
             "short",
             Query(f"topk(5, {TIMES_FIRED})", "{{alertname}}"),
             steps=((0, GOOD), (1, WARNING), (5, BAD)),
+            has_names_above=True,
             width=6,
             height=8,
         ),
@@ -133,6 +134,7 @@ NOW = Row(
                 ),
             },
             sort_by="Fired",
+            heading_pixels=240,
             width=24,
             height=10,
         ),
@@ -146,7 +148,8 @@ NOW = Row(
             ),
             STATES,
             width=24,
-            height=16,
+            # a row of 13 pixels for each alert, or Grafana writes the names over each other
+            height=22,
         ),
     ],
 )

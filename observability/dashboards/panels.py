@@ -181,11 +181,12 @@ def bars(
     most: float | None = None,
     steps: Steps = ((0, BLUE),),
     has_least_first: bool = False,
+    has_names_above: bool = False,
     width: int = 8,
     height: int = 8,
 ) -> model.Panel:
     """The current value of each series as a bar, the most first: Grafana makes no bar lower than 16 pixels, so the last
-    ones may be visible only after scrolling."""
+    ones may be visible only after scrolling. Beside the bars, names have at most 40 % of the width."""
     expr = f"{'sort' if has_least_first else 'sort_desc'}({query.expr})"
     panel = (
         bargauge.Panel()
@@ -205,6 +206,8 @@ def bars(
     )
     if most is not None:
         panel = panel.max(most)
+    if has_names_above:
+        panel = panel.name_placement(looks.BarGaugeNamePlacement.TOP)
     return panel.build()
 
 

@@ -62,6 +62,19 @@ def _properties(panel: Panel, name: str) -> list[Any]:
     return [item["value"] for override in overrides for item in override["properties"] if item["id"] == name]
 
 
+def test_names_of_alerts_are_shown_in_full() -> None:
+    """In a table's first column, above a bar, and beside a row of a state timeline of at least 13 pixels."""
+    tuning = next(dashboard for dashboard in COMMITTED if dashboard.uid == "alert-tuning")
+    alerts = [panel.title for panel in tuning.panels if panel.title.isalnum() and panel.kind == "timeseries"]
+    assert len(alerts) > 40
+    by_title = {panel.title: panel for panel in tuning.panels}
+    assert _properties(by_title["Alert history"], "custom.width")[0] > max(map(width_of, alerts)) + 2 * GAP
+    assert by_title["Noisiest alerts"].source["options"]["namePlacement"] == "top"
+    header_axis_and_legend = 120
+    rows = by_title["Alert states"].grid.h * (GRAFANA_ROW + GAP) - GAP - header_axis_and_legend
+    assert rows / (len(alerts) + 6) > 13
+
+
 def test_bars_are_sorted_because_the_last_ones_may_be_out_of_sight() -> None:
     for place, panel in _panels("bargauge"):
         (target,) = panel.targets

@@ -97,6 +97,7 @@ SCRAPES = Row(
                     "{{group}}",
                 )
             ],
+            width=7,
         ),
         lines(
             "Series in memory and created",
@@ -109,6 +110,7 @@ SCRAPES = Row(
                     or_zero("sum(rate(prometheus_tsdb_head_series_created_total[1m]))"), "created per second", ORANGE
                 ),
             ],
+            width=7,
         ),
         listing(
             "Scrape cost by job",
@@ -119,11 +121,11 @@ SCRAPES = Row(
                 "Up": ("none", "sum by (job) (up)"),
                 "Asked": ("none", "count by (job) (up)"),
                 "Samples": ("short", "sum by (job) (scrape_samples_scraped)"),
-                "Slowest scrape": ("s", "max by (job) (scrape_duration_seconds)"),
+                "Slowest": ("s", "max by (job) (scrape_duration_seconds)"),
             },
-            sort_by="Slowest scrape",
-            heading_pixels=105,
-            width=8,
+            sort_by="Slowest",
+            heading_pixels=120,
+            width=10,
         ),
     ],
 )

@@ -185,4 +185,6 @@ def _traces_data(rows: list[tuple[bytes, bytes, bytes]]) -> TracesData:
             scoped = group.scope_spans.add(scope=InstrumentationScope.FromString(scope))
             scope_bytes = scope
         scoped.spans.append(Span.FromString(span))
+        # an exporter may leave out a status that is unset, Tempo never does, and Grafana fails without it
+        scoped.spans[-1].status.SetInParent()
     return data

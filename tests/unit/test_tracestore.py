@@ -89,6 +89,10 @@ def test_a_trace_is_returned_as_protobuf_on_request(filled: Client) -> None:
     trace = TracesData.FromString(filled.get(f"/api/traces/{SLOW.hex()}", headers=accept).content)
     names = [span.name for group in trace.resource_spans for scoped in group.scope_spans for span in scoped.spans]
     assert names == ["GET /tasks/{task_id}", "GET"]
+    # Grafana reads the fields of both without a check that they are there
+    scopes = [scoped for group in trace.resource_spans for scoped in group.scope_spans]
+    assert all(scoped.HasField("scope") for scoped in scopes)
+    assert all(span.HasField("status") for scoped in scopes for span in scoped.spans)
     # the first field of TraceByIDResponse
     second = filled.get(f"/api/v2/traces/{SLOW.hex()}", headers=accept).content
     assert second.endswith(trace.SerializeToString())

@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.stack, pytest.mark.timeout(1500)]
 
 SHORT = ("RedisNodeDown",)
 # run by `make test-all`; all drills take an hour: `glasshouse drill --all`
-LONG = ("GatewayDown", "DatabaseDown", "TargetDown", "ReplicaDown", "ReplicasMissing")
+LONG = ("RedisNodeDown", "GatewayDown", "DatabaseDown", "TargetDown", "ReplicaDown", "ReplicasMissing")
 INTERVAL_MS = 5000
 
 
@@ -82,8 +82,8 @@ def run_drills(stack: Stack, folder: Path, *alerts: str) -> None:
         assert all(each.then and each.now and abs(each.seconds) <= INTERVAL_MS / 1000 for each in changes), changes
 
 
-def test_the_alert_of_a_frozen_redis_node_fires_notifies_and_resolves(stack: Stack, tmp_path: Path) -> None:
-    run_drills(stack, tmp_path, *SHORT)
+def test_the_alert_of_a_frozen_redis_node_fires_notifies_and_resolves(native_stack: Stack, tmp_path: Path) -> None:
+    run_drills(native_stack, tmp_path, *SHORT)
 
 
 @pytest.mark.long
@@ -92,6 +92,7 @@ def test_the_alert_of_a_drill_fires_notifies_and_resolves(stack: Stack, tmp_path
     run_drills(stack, tmp_path, alert)
 
 
+@pytest.mark.long
 def test_three_dead_nodes_are_one_notification(stack: Stack, tmp_path: Path) -> None:
     dead = ("redis-1", "redis-2", "redis-3")
     with steady_load(stack, tmp_path):

@@ -3,7 +3,8 @@
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -125,3 +126,23 @@ def browser(shared_browser: webdriver.Chrome) -> webdriver.Chrome:
     shared_browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     shared_browser.get_log("browser")
     return shared_browser
+
+
+def visit(browser: webdriver.Chrome, address: str, shown: Callable[[], object]) -> None:
+    """Opens a page, again if Chromium dropped its scripts because a network interface appeared or disappeared."""
+
+    def opened() -> object:
+        browser.get(address)
+        with suppress(AssertionError):
+            return wait_for(shown, 15)
+
+    wait_for(opened, 60, address)
+
+
+def complaints(browser: webdriver.Chrome, *levels: str) -> list[str]:
+    """The messages of Chromium's log, except for requests that the page repeats."""
+    return [
+        entry["message"]
+        for entry in browser.get_log("browser")
+        if entry["level"] in levels and "ERR_NETWORK_CHANGED" not in entry["message"]
+    ]

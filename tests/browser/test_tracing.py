@@ -13,7 +13,7 @@ from lab.panels import DASHBOARDS
 from testbed import free_port, otlp_records, wait_for
 from testbed.otlp_records import request_spans
 from testbed.tracestore import TraceStore
-from tests.browser.conftest import Viewer
+from tests.browser.conftest import Viewer, complaints, visit
 
 FAILED, HOSTILE = random.randbytes(16), random.randbytes(16)
 MARKUP = "<img src=x onerror=alert(1)>"
@@ -43,8 +43,12 @@ def traced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Viewer]:
             yield running
 
 
-def drawn(browser: webdriver.Chrome) -> None:
-    wait_for(lambda: browser.execute_script("return document.querySelector('main')?.dataset.drawn"), 20, "the page")
+def is_drawn(browser: webdriver.Chrome) -> bool:
+    return bool(browser.execute_script("return document.querySelector('main')?.dataset.drawn"))
+
+
+def opened(browser: webdriver.Chrome, address: str) -> None:
+    visit(browser, address, lambda: is_drawn(browser))
 
 
 def rows(browser: webdriver.Chrome) -> list[str]:
@@ -55,12 +59,11 @@ def rows(browser: webdriver.Chrome) -> list[str]:
 
 
 def severe(browser: webdriver.Chrome) -> list[str]:
-    return [line["message"] for line in browser.get_log("browser") if line["level"] == "SEVERE"]
+    return complaints(browser, "SEVERE")
 
 
 def test_a_search_narrows_and_leads_to_the_waterfall_and_its_lines(browser: webdriver.Chrome, traced: Viewer) -> None:
-    browser.get(f"{traced.url}/traces")
-    drawn(browser)
+    opened(browser, f"{traced.url}/traces")
     assert len(rows(browser)) == 40
     browser.find_element(By.CSS_SELECTOR, "input[type=checkbox]").click()
     wait_for(lambda: len(rows(browser)) == 1, 20, "the failed one alone")
@@ -68,7 +71,7 @@ def test_a_search_narrows_and_leads_to_the_waterfall_and_its_lines(browser: webd
     assert "08001" in rows(browser)[0]
     browser.find_element(By.CSS_SELECTOR, ".gh-found a").click()
     wait_for(lambda: browser.current_url.endswith(f"/trace/{FAILED.hex()}"), 20, "the trace")
-    drawn(browser)
+    wait_for(lambda: is_drawn(browser), 20, "the page")
     spans = browser.find_elements(By.CSS_SELECTOR, ".gh-span")
     assert len(spans) == 2
     assert "gh-span-error" in spans[0].get_attribute("class")
@@ -82,16 +85,14 @@ def test_a_search_narrows_and_leads_to_the_waterfall_and_its_lines(browser: webd
 
 
 def test_the_slowest_traces_come_first_on_request(browser: webdriver.Chrome, traced: Viewer) -> None:
-    browser.get(f"{traced.url}/traces?order=slowest&least=20&var-route=%2Ftasks")
-    drawn(browser)
+    opened(browser, f"{traced.url}/traces?order=slowest&least=20&var-route=%2Ftasks")
     wait_for(lambda: len(rows(browser)) == 19, 20, "those of 20 ms and more")
     assert "38 ms" in rows(browser)[0]
 
 
 def test_markup_in_a_trace_is_escaped(browser: webdriver.Chrome, traced: Viewer) -> None:
     for path in ("/traces", f"/trace/{HOSTILE.hex()}"):
-        browser.get(traced.url + path)
-        drawn(browser)
+        opened(browser, traced.url + path)
         for summary in browser.find_elements(By.TAG_NAME, "summary"):
             summary.click()
         assert MARKUP in browser.find_element(By.TAG_NAME, "main").text
@@ -107,6 +108,5 @@ def test_the_url_of_grafanas_trace_dashboard_opens_the_trace(browser: webdriver.
 
 
 def test_an_unknown_trace_is_reported_as_such(browser: webdriver.Chrome, traced: Viewer) -> None:
-    browser.get(f"{traced.url}/trace/{'a' * 32}")
-    drawn(browser)
+    opened(browser, f"{traced.url}/trace/{'a' * 32}")
     assert "no trace" in browser.find_element(By.CSS_SELECTOR, ".gh-banner").text

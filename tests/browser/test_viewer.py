@@ -17,7 +17,7 @@ from lab.viewer.chromium import prefer, problems, see_all, undrawn
 from lab.viewer.folder import Folder
 from lab.viewer.snapshot import embed, snapshot
 from testbed import free_port, wait_for
-from tests.browser.conftest import Viewer
+from tests.browser.conftest import Viewer, complaints, visit
 from tests.browser.odd_dashboard import HOSTILE, TRACE
 
 COMMITTED = sorted(file.stem for file in DASHBOARDS.glob("*.json"))
@@ -37,8 +37,8 @@ DRAWN = {
 
 def _open(browser: webdriver.Chrome, address: str) -> None:
     """Opens a page without refresh, which would replace elements that a test uses."""
-    browser.get(address if "refresh=" in address else f"{address}{'&' if '?' in address else '?'}refresh=")
-    wait_for(lambda: browser.find_elements(By.CLASS_NAME, "gh-panel"), 20, "panels")
+    address = address if "refresh=" in address else f"{address}{'&' if '?' in address else '?'}refresh="
+    visit(browser, address, lambda: browser.find_elements(By.CLASS_NAME, "gh-panel"))
     see_all(browser)
     wait_for(lambda: not undrawn(browser), 40, "every panel drawn")
 
@@ -52,7 +52,7 @@ def _texts(browser: webdriver.Chrome, selector: str, name: str = "innerText") ->
 
 
 def _complaints(browser: webdriver.Chrome) -> list[str]:
-    return [entry["message"] for entry in browser.get_log("browser") if entry["level"] in {"SEVERE", "WARNING"}]
+    return complaints(browser, "SEVERE", "WARNING")
 
 
 def _blank(browser: webdriver.Chrome) -> list[str]:
@@ -291,6 +291,24 @@ def test_a_banner_says_that_the_viewer_has_stopped(browser: webdriver.Chrome, tm
         "a banner",
     )[0]
     wait_for(lambda: "glasshouse view" in banner.text, 30, "the viewer's name")
+
+
+def test_a_request_that_chromium_ended_is_repeated(browser: webdriver.Chrome, viewer: Viewer) -> None:
+    """As it does when a network interface appears or disappears: here the first request of each path fails."""
+    source = """
+        const real = window.fetch, ended = new Set();
+        window.fetch = (path, ...rest) => {
+          if (ended.has(path)) return real(path, ...rest);
+          ended.add(path);
+          return Promise.reject(new TypeError("Failed to fetch"));
+        };
+    """
+    added = browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": source})
+    try:
+        _open(browser, f"{viewer.url}/d/overview?from=now-5m&to=now")
+        assert problems(browser) == {}
+    finally:
+        browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
 
 
 def test_an_unknown_dashboard_is_one_sentence_of_error(browser: webdriver.Chrome, viewer: Viewer) -> None:

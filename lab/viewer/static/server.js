@@ -24,14 +24,34 @@ export const parts = () => ask("/api/parts");
 /** Requests of the pages of traces, below `/api/tracing/`. */
 export const askTracing = (path) => ask(`/api/tracing/${path}`);
 
+// Chromium ends every open request when a network interface appears or disappears (ERR_NETWORK_CHANGED), as each
+// container's does: such a request is repeated after these times, in milliseconds.
+const RETRY_MS = [200, 500, 1000, 2000];
+
 async function ask(path) {
-  let answer;
-  try {
-    answer = await fetch(path, { headers: { Accept: "application/json" } });
-  } catch {
-    throw new ServerError(`the viewer at ${location.host} does not answer: is \`glasshouse view\` still running?`);
-  }
-  const body = await answer.json().catch(() => ({}));
+  const [answer, text] = await send(path, RETRY_MS);
+  const body = parsed(text);
   if (!answer.ok) throw new ServerError(body.problem ?? body.detail ?? `${path}: HTTP ${answer.status}`);
   return body;
+}
+
+async function send(path, [wait, ...later]) {
+  try {
+    const answer = await fetch(path, { headers: { Accept: "application/json" } });
+    return [answer, await answer.text()];
+  } catch {
+    if (wait === undefined) {
+      throw new ServerError(`the viewer at ${location.host} does not answer: is \`glasshouse view\` still running?`);
+    }
+    await new Promise((resolve) => setTimeout(resolve, wait));
+    return send(path, later);
+  }
+}
+
+function parsed(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return {};
+  }
 }

@@ -129,6 +129,25 @@ _PANELS: list[dict[str, Any]] = [
         "transformations": [{"id": "merge", "options": {}}],
     },
     {
+        "type": "state-timeline",
+        "title": "states by threshold",
+        "targets": [_target("odd_state", legendFormat="{{part}}")],
+        "fieldConfig": {
+            "defaults": {
+                "mappings": _STATES,
+                "color": {"mode": "thresholds"},
+                "thresholds": {"mode": "absolute", "steps": [{"value": None, "color": "#009E73"}, {"value": 1}]},
+            },
+            "overrides": [],
+        },
+        "options": {"mergeValues": True, "perPage": 0},
+    },
+    {
+        "type": "state-timeline",
+        "title": "pages",
+        "targets": [_target("prometheus_http_request_duration_seconds_bucket", legendFormat="{{le}}")],
+    },
+    {
         "type": "stat",
         "title": "waiting",
         "targets": [_target("odd_absent")],

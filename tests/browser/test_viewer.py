@@ -118,6 +118,14 @@ def test_surprising_grafana_rendering_is_reproduced(browser: webdriver.Chrome, v
     # `merge` joins rows by every label, and a bare metric's name is one
     assert len(_of(browser, "bare metrics", "tbody tr")) == 2
     assert "__name__" in " ".join(_of(browser, "bare metrics", "th"))
+    # merged values of a threshold band are named by the band
+    states = " ".join(_of(browser, "states by threshold", ".gh-legend"))
+    assert "< 1" in states
+    assert "idle" not in states
+    # without `perPage` there are twenty rows per page
+    assert "page 1 of" in " ".join(_of(browser, "pages", ".gh-pager"))
+    assert "page 1 of 1" in " ".join(_of(browser, "states", ".gh-pager"))
+    assert _of(browser, "states by threshold", ".gh-pager") == []
 
 
 def test_a_panel_without_data_says_what_it_waits_for(browser: webdriver.Chrome, viewer: Viewer) -> None:

@@ -117,7 +117,7 @@ def test_a_manual_fault_may_fire_the_alerts_of_its_drill_but_need_not() -> None:
     assert found.of(Fault("redis-9", "pause", 0, 1)) is None
 
 
-def test_a_stack_without_a_part_plays_the_drill_on_its_replacement() -> None:
+def test_a_stack_without_a_part_runs_the_drill_on_its_replacement() -> None:
     cause = Cause("stop", ["tempo"], instead=["tracestore"])
     assert cause.on({"tempo": "up", "redis-1": "up"}).part == "tempo"
     assert cause.on({"tracestore": "up"}).part == "tracestore"

@@ -36,7 +36,7 @@ MARGIN_SECONDS = 12.0
 
 @click.command("drill")
 @click.argument("alerts", nargs=-1)
-@click.option("--all", "everything", is_flag=True, help="Play the drill of every alert.")
+@click.option("--all", "everything", is_flag=True, help="Run the drill of every alert.")
 @click.option("--list", "listed", is_flag=True, help="List the drills without running any.")
 @click.option("--hold", type=Duration(), default="0s", help="Minimum duration of every fault, such as 2m.")
 @click.option("--runs", type=click.Path(path_type=Path, file_okay=False), default=RUNS, help="Folder for reports.")

@@ -1,21 +1,28 @@
 // The state of each series over time, one row per series.
 
-import { inkOn, stateColour, themeOf } from "glasshouse/colours.js";
+import { inkOn, stateColour, steps, themeOf } from "glasshouse/colours.js";
+import { button, element } from "glasshouse/dom.js";
 import { mappingOf, seriesOf, textOf } from "glasshouse/fields.js";
 import { chartWithLegend, drawLegend } from "glasshouse/legend.js";
 import { rowAxis, rowSeries, timeChart, timesOf } from "glasshouse/timechart.js";
 
+// Grafana's default number of rows per page; 0 turns paging off
+const PER_PAGE = 20;
 const MOST_STATES = 12;
+const pages = new WeakMap();
 
 /** Draws the panel. */
 export function draw(body, view) {
   const theme = themeOf(body);
   const { options = {} } = view.panel;
   const { chart, legend } = chartWithLegend(body);
-  const series = seriesOf(view.panel, view.answer);
-  const text = (line, value) => textOf(line.field, value);
-  const colour = (line, value) =>
-    stateColour(line.field, mappingOf(line.field, value), series.indexOf(line), value, theme);
+  const all = seriesOf(view.panel, view.answer);
+  const { series, pager } = pageOf(body, view, all);
+  const text = (line, value) => thresholdBand(line.field, value) ?? textOf(line.field, value);
+  const colour = (line, value) => {
+    const mapping = isByThreshold(line.field) ? null : mappingOf(line.field, value);
+    return stateColour(line.field, mapping, all.indexOf(line), value, theme);
+  };
   const longest = Math.floor((chart.clientWidth || 400) / 3 / 6.4);
   const names = series.map(({ name }) => (name.length > longest ? `${name.slice(0, longest - 1)}…` : name));
   timeChart(chart, view, {
@@ -43,6 +50,37 @@ export function draw(body, view) {
     ),
   );
   drawLegend(legend, [...states].slice(0, MOST_STATES).map(([name, shown]) => ({ name, colour: shown })));
+  if (pager) legend.prepend(pager);
+}
+
+// the rows of the current page, and the buttons for paging
+function pageOf(body, view, all) {
+  const perPage = view.panel.options?.perPage ?? PER_PAGE;
+  if (!perPage) return { series: all, pager: null };
+  const count = Math.max(1, Math.ceil(all.length / perPage));
+  const page = Math.min(pages.get(body) ?? 0, count - 1);
+  const turn = (label, to) => {
+    const onclick = () => {
+      pages.set(body, to);
+      draw(body, view);
+    };
+    return button(label, { class: "gh-small", disabled: to < 0 || to >= count, onclick });
+  };
+  const words = `page ${page + 1} of ${count}`;
+  const pager = element("span", { class: "gh-pager" }, turn("‹", page - 1), words, turn("›", page + 1));
+  return { series: all.slice(page * perPage, (page + 1) * perPage), pager };
+}
+
+function isByThreshold(field) {
+  return field.color?.mode === "thresholds";
+}
+
+// with colour mode "thresholds", Grafana merges the values of a threshold band and shows the band instead of the value
+function thresholdBand(field, value) {
+  const bounds = steps(field);
+  if (!isByThreshold(field) || bounds.length === 0 || value === null) return null;
+  const place = bounds.findLastIndex((step) => step.value === null || value >= step.value);
+  return place <= 0 ? `< ${bounds[1]?.value ?? "∞"}` : `${bounds[place].value}+`;
 }
 
 function drawSpans(plot, series, colour, textFor, options) {

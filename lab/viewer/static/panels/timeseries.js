@@ -70,15 +70,17 @@ function isolated(chart, place, from, to) {
 
 // Values as they are drawn: gaps up to `spanNulls` are bridged, and stacked series are added up.
 function stacked(shown, step) {
-  let below = null;
+  const last = new Map();
   const bands = [];
   const rows = shown.map(({ values, field: { custom } }, index) => {
+    const { mode, group = "A" } = custom.stacking ?? {};
     const row = bridged(values, custom.spanNulls, step);
-    if (custom.stacking?.mode !== "normal") return row;
+    if (mode !== "normal") return row;
+    const below = last.get(group);
     const sum = row.map((value, at) => (below?.sum[at] ?? 0) + (value ?? 0));
     // uPlot's row 0 is the times; a band limits a series' area to the part above the series below it
     if (below) bands.push({ series: [index + 1, below.index + 1] });
-    below = { sum, index };
+    last.set(group, { sum, index });
     return sum;
   });
   return { rows, bands };

@@ -114,7 +114,22 @@ def test_a_manual_fault_may_fire_the_alerts_of_its_drill_but_need_not() -> None:
     by_hand = found.of(Fault("redis-1", "pause", 0, 1))
     assert by_hand == Expected({}, LONG_MEMORY | {"A", "B", "C"}, 120_000)
     assert found.of(Fault("redis-1", "pause", 0, 1, drill="A")) == Expected({"A": 60_000}, LONG_MEMORY | {"B"}, 60_000)
-    assert found.of(Fault("redis-9", "pause", 0, 1)) is None
+    assert found.of(Fault("redis-9", "stutter", 0, 1)) is None
+    assert found.of(Fault("redis", "pause", 0, 1)) == by_hand
+    assert found.of(Fault("postgres", "pause", 0, 1)) is None
+
+
+@pytest.mark.parametrize("kind", ["pause", "stop", "kill", "restart"])
+def test_an_absent_part_may_fire_the_alerts_of_any_drill_in_which_such_a_part_is_absent(kind: str) -> None:
+    drills = {"A": Drill(Cause("kill", ["todo-2"])), "B": Drill(Cause("stop", ["todo-1", "todo-2"]), may=["X"])}
+    for part in ("todo-3", "todo-1,todo-2"):
+        assert expectations(drills).of(Fault(part, kind, 0, 1)) == Expected({}, LONG_MEMORY | {"A", "B", "X"}, 120_000)
+
+
+def test_the_load_profile_abuse_may_fire_the_alerts_of_its_drill() -> None:
+    abused = expectations(load_drills()).of(Fault("load", "abuse", 0, 1))
+    assert abused
+    assert "RateLimitRejections" in abused.may
 
 
 def test_a_stack_without_a_part_runs_the_drill_on_its_replacement() -> None:

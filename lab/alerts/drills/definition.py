@@ -8,7 +8,7 @@ import msgspec
 import yaml
 
 from lab.alerts.durations import milliseconds
-from lab.alerts.tuning.truth import Expectations, Expected
+from lab.alerts.tuning.truth import Expectations, Expected, kinds_of
 from lab.settings import ROOT
 from lab.yaml_file import read_yaml
 
@@ -132,7 +132,7 @@ def by_fault(drills: Mapping[str, Drill]) -> list[dict[str, Drill]]:
 
 
 def expectations(drills: Mapping[str, Drill]) -> Expectations:
-    """The expected alerts by drill name, and by part and kind of fault for the same fault caused by hand."""
+    """The expected alerts by drill name, and by `kinds_of` a fault for a fault of that kind caused by hand."""
     by_drill: dict[str, Expected] = {}
     by_kind: dict[tuple[str, str], Expected] = {}
     for name, drill in drills.items():
@@ -147,7 +147,8 @@ def expectations(drills: Mapping[str, Drill]) -> Expectations:
         # A fault caused by hand has any duration and perhaps no load: what may fire is known, what must is not.
         for each in (drill, for_way({name: drill}, "kubernetes")[name]):
             cause = each.cause or drill.cause
-            for kind in {(cause.part, cause.do), (cause.on([]).part, cause.do)}:
+            kind_of_fault = cause.profile or cause.do
+            for kind in kinds_of(cause.part, kind_of_fault) | kinds_of(cause.on([]).part, kind_of_fault):
                 before = by_kind.get(kind, Expected(clears=0))
                 may = before.may | LONG_MEMORY | {name, *each.with_it, *each.may}
                 by_kind[kind] = Expected({}, may, max(before.clears, by_drill[name].clears))

@@ -1,5 +1,6 @@
 """The known faults, which the lab caused, and the alerts that must or may fire for each."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -14,6 +15,8 @@ GAP_MS = 30_000
 TOGETHER = ","
 # interval of a fault's samples, equal to the scrape interval
 STEP_MS = 5_000
+# kinds of faults in which a part does not run for a while
+ABSENT = frozenset({"pause", "stop", "kill", "restart"})
 
 
 @dataclass(frozen=True)
@@ -90,15 +93,22 @@ def truth_of(history: History, expectations: "Expectations") -> Truth:
 
 @dataclass(frozen=True)
 class Expectations:
-    """The expectations of drills: by name, and by part and kind for faults that were caused by hand."""
+    """The expectations of drills: by name, and by `kinds_of` a fault for faults that were caused by hand."""
 
     by_drill: Mapping[str, Expected] = field(default_factory=dict)
     by_kind: Mapping[tuple[str, str], Expected] = field(default_factory=dict)
 
     def of(self, fault: Fault) -> Expected | None:
         """The expected alerts of a fault; None if unknown."""
-        played = [self.by_drill[each] for each in fault.drill.split(TOGETHER) if each in self.by_drill]
-        return _together(played) if played else self.by_kind.get((fault.part, fault.kind))
+        known = [self.by_drill[each] for each in fault.drill.split(TOGETHER) if each in self.by_drill] or [
+            self.by_kind[each] for each in kinds_of(fault.part, fault.kind) if each in self.by_kind
+        ]
+        return _together(known) if known else None
+
+
+def kinds_of(part: str, kind: str) -> set[tuple[str, str]]:
+    """Part without its number, and kind, of each part of a fault; `absent` for all kinds in which it does not run."""
+    return {(re.sub(r"-\d+$", "", each), "absent" if kind in ABSENT else kind) for each in part.split(",")}
 
 
 def _together(played: Sequence[Expected]) -> Expected:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from lab.tracestore.traceql import MOST_CHARACTERS, QueryError, check_pattern, unquoted
+from lab.tracestore.traceql import MOST_CHARACTERS, QueryError, pattern_of, unquoted
 
 Labels = Mapping[str, str]
 # a stage returns the line, or None if it is filtered out
@@ -172,8 +172,7 @@ def _string_test(name: str, operator: str, value: str) -> Test:
         return lambda labels: labels.get(name, "") == value
     if operator == "!=":
         return lambda labels: labels.get(name, "") != value
-    check_pattern(value)
-    matches = re.compile(value).fullmatch
+    matches = pattern_of(value).fullmatch
     is_wanted = operator == "=~"
     return lambda labels: (matches(labels.get(name, "")) is not None) == is_wanted
 
@@ -193,8 +192,7 @@ def _number_test(name: str, operator: str, value: float) -> Test:
 def _line_filter(sign: str, value: str) -> Stage:
     if sign in ("|=", "!="):
         return lambda _, line: line if (value in line) == (sign == "|=") else None
-    check_pattern(value)
-    finds = re.compile(value).search
+    finds = pattern_of(value).search
     return lambda _, line: line if (finds(line) is not None) == (sign == "|~") else None
 
 

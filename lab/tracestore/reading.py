@@ -1,6 +1,5 @@
 """Connections for reading, with SQL functions that decode the stored messages, and a time limit."""
 
-import re
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from lab.tracestore.database import open_to_read
 from lab.tracestore.otlp import Value, attributes_of, value_of
+from lab.tracestore.traceql import pattern_of
 
 READ_SECONDS = 5.0
 # how often SQLite checks the time limit, in steps of its virtual machine
@@ -69,7 +69,7 @@ def _resource_attribute(data: bytes, key: str) -> str | int | float | None:
 
 
 def _regexp(pattern: str, value: object) -> bool | None:
-    return None if value is None else re.fullmatch(pattern, str(value)) is not None
+    return None if value is None else pattern_of(pattern).fullmatch(str(value)) is not None
 
 
 def _as_number(value: object) -> int | float | None:

@@ -26,6 +26,13 @@ RETURNING id
 """
 # a sender without a response retries: the same span is stored once
 _PUT_SPAN = "INSERT OR REPLACE INTO spans VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+# likewise the same log record, as in Loki
+_PUT_LOG = """
+INSERT INTO logs (received, time, trace_id, origin, data)
+SELECT :received, :time, :trace_id, :origin, :data
+WHERE NOT EXISTS (SELECT 1 FROM logs WHERE time = :time AND origin = :origin AND data = :data)
+RETURNING id
+"""
 _PUT_ORIGIN = """
 INSERT INTO origins (resource, scope) VALUES (?, ?)
 ON CONFLICT (resource, scope) DO UPDATE SET resource = resource RETURNING id
@@ -118,11 +125,15 @@ def _write_trace(
 
 def _write_log(connection: sqlite3.Connection, record: LogRow, received: int, origins: dict[Origin, int]) -> None:
     origin = _origin(connection, record.origin, origins)
-    written = connection.execute(
-        "INSERT INTO logs (received, time, trace_id, origin, data) VALUES (?, ?, ?, ?, ?)",
-        (received, record.time, record.trace_id, origin, record.data),
-    )
-    connection.execute("UPDATE origins SET last_log = ? WHERE id = ?", (written.lastrowid, origin))
+    row = {
+        "received": received,
+        "time": record.time,
+        "trace_id": record.trace_id,
+        "origin": origin,
+        "data": record.data,
+    }
+    for (number,) in connection.execute(_PUT_LOG, row).fetchall():
+        connection.execute("UPDATE origins SET last_log = ? WHERE id = ?", (number, origin))
 
 
 def _origin(connection: sqlite3.Connection, origin: Origin, known: dict[Origin, int]) -> int:

@@ -379,6 +379,22 @@ def test_an_invalid_time_or_limit_of_a_log_query_is_rejected(client: Client, par
     assert client.get("/loki/api/v1/query_range", params={"query": LOGGED, **parameters}).status_code == 400
 
 
+def test_a_log_record_that_is_sent_again_is_stored_once(client: Client) -> None:
+    now = time.time_ns()
+    records = [otlp_records.log_record(text, b"", "INFO", now) for text in ("one", "two")]
+    for _ in range(2):
+        assert post(client, otlp_records.logs(records), "/v1/logs").status_code == 200
+    assert sorted(lines(client, LOGGED)) == ["one", "two"]
+
+
+@pytest.mark.parametrize("query", ['|~ "(a+)+$"', '| text=~"(a+)+"', f'|~ "{"(" * 1500}x{")" * 1500}"'])
+def test_a_regular_expression_takes_linear_time(client: Client, query: str) -> None:
+    text = "a" * 10_000 + "b"
+    record = otlp_records.log_record(text, b"", "INFO", time.time_ns(), text=text)
+    assert post(client, otlp_records.logs([record]), "/v1/logs").status_code == 200
+    assert lines(client, f"{LOGGED} {query}") == []
+
+
 def test_a_log_record_without_a_time_is_rejected(client: Client) -> None:
     record = otlp_records.log_record("late")
     record.time_unix_nano = 0

@@ -3,7 +3,8 @@
 import subprocess
 import time
 import xmlrpc.client
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from threading import Lock
 from typing import Protocol
 
@@ -15,6 +16,7 @@ from lab.settings import PLACE, START, LabSettings, SettingError, load_settings
 from lab.stack import kubernetes
 from lab.stack.events import FaultLog
 from lab.stack.native import StackError
+from lab.stack.repeated import paused_repeatedly
 from lab.stack.supervisor import Supervisor
 from lab.stack.up import HOME
 
@@ -39,6 +41,9 @@ class Stack(Protocol):
 
     def act(self, action: str, part: str) -> None:
         """Runs one of `ACTIONS` on a part. Raises `StackError`."""
+
+    def stuttering(self, parts: Sequence[str], every: float, pause: float) -> AbstractContextManager[None]:
+        """Pauses parts for `pause` seconds, lets them run for `every` seconds, and so on, during the block."""
 
     def command(self, part: str, settings: LabSettings) -> list[str]:
         """A command line to which SQL (for `postgres`) or a Redis command (for a node) can be appended."""
@@ -83,6 +88,10 @@ class NativeStack:
         except xmlrpc.client.Fault as fault:
             raise StackError(f"cannot {action} {part}: {fault.faultString}") from fault
 
+    def stuttering(self, parts: Sequence[str], every: float, pause: float) -> AbstractContextManager[None]:
+        """Pauses parts for `pause` seconds, lets them run for `every` seconds, and so on, during the block."""
+        return paused_repeatedly(self.act, parts, every, pause)
+
     def command(self, part: str, settings: LabSettings) -> list[str]:
         """A command line to which SQL (for `postgres`) or a Redis command (for a node) can be appended."""
         if part == "postgres":
@@ -111,6 +120,10 @@ class DockerStack:
         if action == "kill":
             time.sleep(1)
             self._docker("start", container, f"{part} was killed, and cannot be started again")
+
+    def stuttering(self, parts: Sequence[str], every: float, pause: float) -> AbstractContextManager[None]:
+        """Pauses parts for `pause` seconds, lets them run for `every` seconds, and so on, during the block."""
+        return paused_repeatedly(self.act, parts, every, pause)
 
     @staticmethod
     def _docker(command: str, container: str, problem: str) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 
 from lab.programs import run_program
 from lab.settings import ROOT, LabSettings
-from lab.stack import ends_with_parent, pause
+from lab.stack import ends_with_parent, pausing
 from lab.stack.native import StackError
 
 # environment variable that `glasshouse --kubernetes` sets for this command and its child processes
@@ -121,17 +121,20 @@ class KubernetesStack:
         pods = [str(pod["metadata"]["name"]) for pod in found.pods]
         if not pods:
             raise StackError(f"cannot {action} {part}: it has no pod")
-        if action in pause.SIGNALS:
+        if action in pausing.SIGNALS:
             with _readable():
-                pause.act(self._kubectl, action, part, found.pods)
+                pausing.act(self._kubectl, action, part, found.pods)
             return
         at_once = ("--grace-period=0", "--force") if action == "kill" else ()
         self._kubectl("delete", "pod", *pods, *at_once, f"--wait={'false' if action == 'kill' else 'true'}")
 
-    def stuttering(self, part: str, every: float, seconds: float) -> AbstractContextManager[None]:
-        """Pauses a part for `seconds`, lets it run for `every` seconds, and so on, during the block."""
-        found = self._parts().get(part)
-        return pause.stuttering(self._kubectl.command, part, found.pods if found else (), every, seconds)
+    def stuttering(self, parts: Sequence[str], every: float, pause: float) -> AbstractContextManager[None]:
+        """Pauses parts for `pause` seconds, lets them run for `every` seconds, and so on, during the block."""
+        found = self._parts()
+        pods = {part: found[part].pods if part in found else () for part in parts}
+        if missing := [part for part, each in pods.items() if not each]:
+            raise StackError(f"cannot stutter {missing[0]}: it has no pod")
+        return pausing.stuttering(self._kubectl.command, pods, every, pause)
 
     def command(self, part: str, settings: LabSettings) -> list[str]:
         """A command line to which SQL (for `postgres`) or a Redis command (for a node) can be appended."""
@@ -219,7 +222,7 @@ def _state(part: Part) -> str:
         containers = pod.get("status", {}).get("containerStatuses", [])
         ready = sum(bool(each["ready"]) for each in containers)
         restarts = sum(int(each["restartCount"]) for each in containers)
-        phase = "paused" if pause.is_paused(pod) else str(pod.get("status", {}).get("phase", "Unknown")).lower()
+        phase = "paused" if pausing.is_paused(pod) else str(pod.get("status", {}).get("phase", "Unknown")).lower()
         said.append(f"{phase} ({pod['metadata']['name']}, {ready} of {len(containers)} ready, {restarts} restarts)")
     return "; ".join(said)
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 import psutil
 import pytest
 
-from lab.stack.pause import SIGNALS, stutter_script
+from lab.stack.pausing import SIGNALS, stutter_script
 from testbed.conditions import wait_for
 
 SHELLS = [["sh"], *([["busybox", "sh"]] if shutil.which("busybox") else [])]

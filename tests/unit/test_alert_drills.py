@@ -3,9 +3,10 @@
 import re
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,9 @@ from lab.desk.runbooks import Runbooks
 from lab.settings import LabSettings
 from lab.stack import events
 from lab.stack.events import FaultLog
+from lab.stack.faults import DockerStack, NativeStack
 from lab.stack.native import StackError
+from lab.stack.repeated import paused_repeatedly
 from testbed.conditions import wait_for
 
 DRILLS = load_drills()
@@ -53,6 +56,9 @@ class RecordedStack:
         if part == "broken":
             raise StackError("cannot")
         self.done.append(f"{action} {part}")
+
+    def stuttering(self, parts: Sequence[str], every: float, pause: float) -> AbstractContextManager[None]:
+        return paused_repeatedly(self.act, parts, every, pause)
 
     def command(self, part: str, settings: LabSettings) -> list[str]:
         return ["true", part]
@@ -106,6 +112,38 @@ def test_a_part_that_was_paused_repeatedly_runs_at_the_end() -> None:
             assert time.monotonic() < deadline
             time.sleep(0.005)
     assert stack.done[-1] == "resume redis-1"
+
+
+def test_how_a_stack_is_paused_repeatedly_is_up_to_the_stack() -> None:
+    class Loop(RecordedStack):
+        @contextmanager
+        def stuttering(self, parts: Sequence[str], every: float, pause: float) -> Iterator[None]:
+            self.done.append(f"{' '.join(parts)}: {every:g} {pause:g}")
+            yield
+
+    stack = Loop()
+    with caused(stack, Cause("stutter", ["redis-1", "redis-2"], every=0.4, pause=0.6), LabSettings()):
+        assert stack.done == ["redis-1 redis-2: 0.4 0.6"]
+    assert sorted(stack.done[1:]) == ["resume redis-1", "resume redis-2"]
+
+
+@pytest.mark.parametrize("kind", [NativeStack, DockerStack])
+def test_a_stack_without_a_way_of_its_own_pauses_and_resumes_all_parts_at_once(
+    kind: type[NativeStack | DockerStack], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[tuple[str, str]] = []
+    paused = threading.Barrier(2)
+
+    def act(self: object, action: str, part: str) -> None:
+        # both parts are paused before one of them is resumed
+        paused.wait(10)
+        done.append((action, part))
+
+    monkeypatch.setattr(kind, "act", act)
+    stack = object.__new__(kind)
+    with stack.stuttering(["todo-1", "todo-2"], every=0.01, pause=0.01):
+        wait_for(lambda: len(done) >= 6, what="three repetitions")
+    assert [{action for action, _ in done[at : at + 2]} for at in (0, 2, 4)] == [{"pause"}, {"resume"}, {"pause"}]
 
 
 def test_a_manual_fault_may_fire_the_alerts_of_its_drill_but_need_not() -> None:

@@ -20,7 +20,7 @@ from lab.settings import LabSettings, load_settings
 from lab.stack.kubernetes import NAMESPACE, Kubectl, KubernetesStack, chosen, forwarded
 from lab.stack.load_jobs import GATEWAY
 from lab.stack.native import StackError
-from lab.stack.pause import stutter_script
+from lab.stack.pausing import stutter_script
 from testbed import fake_kubectl
 from testbed.conditions import wait_for
 from testbed.fake_cluster import FakeCluster
@@ -157,11 +157,13 @@ def test_a_stutter_is_a_loop_in_the_pod_that_ends_with_the_drill(cluster: FakeCl
     script = stutter_script(0.4, 0.6)
     assert all(each.endswith(script) for each in cluster.calls("exec --stdin"))
     cluster.set(failing=9)
-    loop = stack.stuttering("todo-1", 0.4, 0.6)
+    loop = stack.stuttering(["todo-1"], 0.4, 0.6)
     loop.__enter__()
     wait_for(lambda: len(cluster.calls("exec --stdin")) == 3 and not _running("--stdin"), what="the end of the loop")
     with pytest.raises(StackError, match=r"cannot stutter todo-1: .*not running"):
         loop.__exit__(None, None, None)
+    with pytest.raises(StackError, match="cannot stutter todo-9: it has no pod"):
+        stack.stuttering(["todo-1", "todo-9"], 0.4, 0.6)
 
 
 def _running(word: str) -> list[psutil.Process]:

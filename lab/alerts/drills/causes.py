@@ -6,10 +6,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 
@@ -17,14 +15,12 @@ from lab.alerts.drills.definition import Cause
 from lab.settings import PLACE, LabSettings
 from lab.stack import ends_with_parent
 from lab.stack.faults import Stack
-from lab.stack.kubernetes import KubernetesStack
 from lab.stack.native import StackError
+from lab.stack.repeated import concurrently, repeated
 
 ENDED_BY = {"pause": "resume", "stop": "start"}
 STOP_SECONDS = 20
 RETRY_SECONDS = 1.0
-# minimum rest between repetitions that take longer than their period, as a share of the period
-LEAST_REST = 0.2
 
 
 @contextmanager
@@ -33,15 +29,11 @@ def caused(stack: Stack, cause: Cause, settings: LabSettings) -> Iterator[None]:
     with ExitStack() as cleanup:
         if cause.do in {"pause", "stop", "kill", "restart"}:
             if cause.do in ENDED_BY:
-                cleanup.callback(_each, cause.parts, lambda part: _end(stack, ENDED_BY[cause.do], part))
-            _each(cause.parts, lambda part: stack.act(cause.do, part))
+                cleanup.callback(concurrently, cause.parts, lambda part: _end(stack, ENDED_BY[cause.do], part))
+            concurrently(cause.parts, lambda part: stack.act(cause.do, part))
         elif cause.do == "stutter":
-            cleanup.callback(_each, cause.parts, lambda part: _end(stack, "resume", part))
-            if isinstance(stack, KubernetesStack):
-                for part in cause.parts:
-                    cleanup.enter_context(stack.stuttering(part, cause.every, cause.pause))
-            else:
-                cleanup.enter_context(_again(cause.every + cause.pause, lambda wait: _stutter(stack, cause, wait)))
+            cleanup.callback(concurrently, cause.parts, lambda part: _end(stack, "resume", part))
+            cleanup.enter_context(stack.stuttering(cause.parts, cause.every, cause.pause))
         elif cause.do == "load":
             cleanup.enter_context(load(settings, cause.profile, cause.rate))
         elif cause.do == "sql":
@@ -73,11 +65,11 @@ def _redis(stack: Stack, cause: Cause, settings: LabSettings) -> Iterator[None]:
 
     def every_node(text: str) -> None:
         for command in text.split(" ; "):
-            _each(cause.parts, partial(run, shlex.split(command)))
+            concurrently(cause.parts, partial(run, shlex.split(command)))
 
     try:
         if cause.every:
-            with _again(cause.every, lambda _: every_node(cause.text)):
+            with repeated(cause.every, lambda _: every_node(cause.text)):
                 yield
         else:
             every_node(cause.text)
@@ -85,40 +77,6 @@ def _redis(stack: Stack, cause: Cause, settings: LabSettings) -> Iterator[None]:
     finally:
         if cause.mend:
             every_node(cause.mend)
-
-
-def _stutter(stack: Stack, cause: Cause, wait: Callable[[float], bool]) -> None:
-    _each(cause.parts, lambda part: stack.act("pause", part))
-    wait(cause.pause)
-    _each(cause.parts, lambda part: stack.act("resume", part))
-
-
-@contextmanager
-def _again(period: float, act: Callable[[Callable[[float], bool]], None]) -> Iterator[None]:
-    """Calls `act` every `period` seconds in a thread; errors are ignored.
-
-    If a call takes longer than the period, the next one starts after a short rest.
-    """
-    ends = threading.Event()
-
-    def run() -> None:
-        due = time.monotonic()
-        while not ends.is_set():
-            with suppress(Exception):
-                act(ends.wait)
-            due += period
-            now = time.monotonic()
-            if due < now:
-                due = now + LEAST_REST * period
-            ends.wait(due - now)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ends.set()
-        thread.join(STOP_SECONDS)
 
 
 @contextmanager
@@ -144,11 +102,6 @@ def _process(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
         except subprocess.TimeoutExpired:
             os.killpg(child.pid, signal.SIGKILL)
             child.wait()
-
-
-def _each(parts: list[str], act: Callable[[str], None]) -> None:
-    with ThreadPoolExecutor(max_workers=max(1, len(parts))) as pool:
-        list(pool.map(act, parts))
 
 
 def _end(stack: Stack, action: str, part: str) -> None:

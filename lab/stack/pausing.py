@@ -43,15 +43,15 @@ def is_paused(pod: Pod) -> bool:
 
 @contextmanager
 def stuttering(
-    command: Callable[..., list[str]], part: str, pods: Sequence[Pod], every: float, pause: float
+    command: Callable[..., list[str]], parts: Mapping[str, Sequence[Pod]], every: float, pause: float
 ) -> Iterator[None]:
-    """Pauses the pods for `pause` seconds, lets them run for `every` seconds, and so on, during the block.
+    """Pauses the pods of parts for `pause` seconds, lets them run for `every` seconds, and so on, during the block.
 
     One kubectl per pod starts a loop in the pod, because a kubectl for each signal would be too slow. The loop ends
     when its standard input is closed, so also when this process or kubectl is killed. Raises `StackError`.
     """
     with ExitStack() as stack:
-        for pod in pods:
+        for part, pod in [(part, pod) for part, pods in parts.items() for pod in pods]:
             name, container = _only_container("stutter", part, pod)
             inside = ["sh", "-c", stutter_script(every, pause)]
             child = subprocess.Popen(

@@ -20,7 +20,10 @@ TEST_PACKAGES := chromium chromium-driver wrk pgbouncer
 # checksums of files that compose.yaml mounts as single files: a container sees a change only after it is recreated
 export NGINX_CONF_SUM := $(shell cksum < gateway/nginx.conf)
 export TEMPO_YAML_SUM := $(shell cksum < observability/tempo/tempo.yaml)
-export REDIS_CONF_SUM := $(shell cat redis/redis.conf redis/cluster.sh | cksum)
+export LOKI_YAML_SUM := $(shell cksum < observability/loki/loki.yaml)
+export PROCESSES_YML_SUM := $(shell cksum < observability/exporters/processes.yml)
+export REDIS_CONF_SUM := $(shell cksum < redis/redis.conf)
+export CLUSTER_SH_SUM := $(shell cksum < redis/cluster.sh)
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -1,21 +1,29 @@
 """`make up`, `make demo` and `make down`, with stubs for Docker and the command `glasshouse`."""
 
 import os
+import re
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
+from lab.settings import ROOT
 from lab.stack.doctor import OLDEST_COMPOSE
 
 # compose's own version differs from the engine's
 DOCKER = """#!/bin/sh
+all="$*"
 case "$*" in
 --version) echo "$SAYS" ;;
 info) exit "$INFO" ;;
 "compose version"*) echo "$COMPOSE" ;;
 *logs*) echo "$LOGS" ;;
-*" up "*) echo "docker $*"; exit "$UP" ;;
+*" up "*)
+    echo "docker $*"
+    [ -z "$REAL" ] || "$REAL" ${all%% up *} config --hash '*'
+    exit "$UP" ;;
 *) echo "docker $*" ;;
 esac
 """
@@ -23,7 +31,14 @@ GLASSHOUSE = """#!/bin/sh
 echo "glasshouse $*"
 if [ "$1" = load ]; then exit "$LOAD"; fi
 """
-ENGINE = {"SAYS": "Docker version 20.10.24", "INFO": "0", "COMPOSE": "2.40.3-3", "LOAD": "0", "UP": "0", "LOGS": ""}
+ENGINE = {"SAYS": "Docker version 20.10.24", "INFO": "0", "COMPOSE": "2.40.3-3", "LOAD": "0", "UP": "0", "LOGS": "", "REAL": ""}
+# services by the path of a file that compose.yaml mounts as a single file
+MOUNTED: dict[str, set[str]] = {}
+for name, service in yaml.safe_load((ROOT / "compose.yaml").read_text())["services"].items():
+    for source in (volume.partition(":")[0] for volume in service.get("volumes", ())):
+        if source.startswith("./") and (ROOT / source).is_file():
+            MOUNTED.setdefault(source, set()).add(name)
+
 NO_DOCKER = {"INFO": "1"}
 PODMAN = {"SAYS": "podman version 4.3.1"}
 
@@ -129,6 +144,28 @@ def test_a_password_that_is_not_the_databases_is_explained(clone: Path, logs: st
     up = make(clone, "up", UP="1", LOGS=logs)
     assert up.returncode == 2
     assert [line for line in up.stderr.splitlines() if line.startswith("up: ")] == said
+
+
+def compose_hashes(clone: Path) -> dict[str, str]:
+    """The hash of each service's configuration in `make up`; Compose recreates a container if it differs."""
+    up = make(clone, "up", REAL=shutil.which("docker") or "")
+    if "unknown" in up.stderr and "compose" in up.stderr:
+        pytest.skip("needs Docker Compose")
+    assert up.returncode == 0, up.stderr
+    return dict(re.findall(r"^([\w-]+) ([0-9a-f]{64})$", up.stdout, re.MULTILINE))
+
+
+@pytest.mark.skipif(not shutil.which("docker"), reason="needs Docker Compose, and there is no docker here")
+@pytest.mark.parametrize("file", MOUNTED)
+def test_make_up_recreates_the_services_whose_mounted_file_changed_and_no_others(clone: Path, file: str) -> None:
+    folder = clone / Path(file).parts[0]
+    folder.unlink()
+    shutil.copytree(ROOT / folder.name, folder)
+    before = compose_hashes(clone)
+    with (clone / file).open("a") as text:
+        text.write("# changed\n")
+    after = compose_hashes(clone)
+    assert {name for name in after if after[name] != before[name]} == MOUNTED[file]
 
 
 def test_the_readme_names_the_oldest_compose(root: Path) -> None:

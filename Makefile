@@ -1,7 +1,8 @@
 # Commands for users and developers; `make help` lists them.
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
-PYTHON ?= python3
+# the Python of .venv; empty means the first one that is new enough
+PYTHON ?=
 BIN := .venv/bin
 # a locale that every machine has; with a missing one Python may fail to decode the repository's path
 export LC_ALL := C.UTF-8
@@ -131,7 +132,8 @@ dist: install-dev ## Build the wheel in dist/: `pipx install dist/*.whl` install
 	@ls dist/*.whl
 
 lock: ## Update the pinned requirements
-	$(PYTHON) -m venv .venv && $(BIN)/pip install -q uv
+	@$(CREATE_VENV)
+	$(BIN)/pip install -q uv
 	$(BIN)/uv pip compile -q pyproject.toml --extra dev $(LOCK) -o requirements/dev.txt
 	$(BIN)/uv pip compile -q requirements/service.in -c requirements/dev.txt $(LOCK) -o requirements/service.txt
 	$(BIN)/uv pip compile -q pyproject.toml -c requirements/dev.txt $(LOCK) -o requirements/lab.txt
@@ -141,16 +143,14 @@ LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url 
 install: venv
 	@lab/stack/install.sh
 
-# a clear message before pip fails
-PYTHON_CHECK = $(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and "environment: needs Python \
-	3.11 or newer, and $(PYTHON) is %d.%d: name another, as in `make PYTHON=python3.11 $(MAKECMDGOALS)`" % v[:2])'
+# installs a Python if none is named and none is there
+CREATE_VENV = { [ -n "$(PYTHON)" ] || lab/stack/python.sh >/dev/null 2>&1 || lab/stack/install.sh; } && \
+	python=$$(lab/stack/python.sh $(PYTHON)) && "$$python" -m venv .venv
 
 venv: .venv/lab
 .venv/lab: requirements/lab.txt pyproject.toml
 	@echo "environment: installing Python packages into .venv (half a minute the first time)"
-	@$(PYTHON_CHECK)
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || lab/stack/install.sh
-	@$(PYTHON) -m venv .venv
+	@$(CREATE_VENV)
 	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements/lab.txt
 	@$(BIN)/pip install -q --disable-pip-version-check --no-deps -e .
 	@touch $@
@@ -158,9 +158,7 @@ venv: .venv/lab
 install-dev: .venv/dev
 .venv/dev: requirements/dev.txt pyproject.toml
 	@echo "environment: installing Python packages, those of the tests too, into .venv (a minute the first time)"
-	@$(PYTHON_CHECK)
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || lab/stack/install.sh
-	@$(PYTHON) -m venv .venv
+	@$(CREATE_VENV)
 	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@$(BIN)/pip install -q --disable-pip-version-check --no-deps -e .
 	@touch $@ .venv/lab

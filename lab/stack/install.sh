@@ -17,7 +17,8 @@ want prometheus-postgres-exporter prometheus-postgres-exporter
 want prometheus-node-exporter prometheus-node-exporter
 want prometheus-process-exporter prometheus-process-exporter
 ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || need="$need postgresql"
-python3 -c 'import ensurepip, venv' 2>/dev/null || need="$need python3-venv"
+# shellcheck disable=SC2086
+"$(dirname "$0")/python.sh" ${PYTHON:-} >/dev/null 2>&1 || need="$need python3-venv"
 for package in "$@"; do
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || need="$need $package"
 done
@@ -53,6 +54,10 @@ for package in "$@"; do
     echo "install: this distribution has no package $package: tests that need it are skipped"
     need=$(printf ' %s ' "$need" | sed "s/ $package / /")
 done
+# Ubuntu 22.04 has 3.10 as python3, and 3.11 as another package
+if apt-cache show python3 2>/dev/null | grep -Eq '^Version: 3\.([0-9]|10)\.'; then
+    need=$(printf '%s ' "$need" | sed 's/ python3-venv / python3.11-venv /')
+fi
 # the output of the packages' scripts is only shown if one of them fails
 output=$(mktemp)
 # shellcheck disable=SC2086

@@ -31,7 +31,15 @@ GLASSHOUSE = """#!/bin/sh
 echo "glasshouse $*"
 if [ "$1" = load ]; then exit "$LOAD"; fi
 """
-ENGINE = {"SAYS": "Docker version 20.10.24", "INFO": "0", "COMPOSE": "2.40.3-3", "LOAD": "0", "UP": "0", "LOGS": "", "REAL": ""}
+ENGINE = {
+    "SAYS": "Docker version 20.10.24",
+    "INFO": "0",
+    "COMPOSE": "2.40.3-3",
+    "LOAD": "0",
+    "UP": "0",
+    "LOGS": "",
+    "REAL": "",
+}
 # services by the path of a file that compose.yaml mounts as a single file
 MOUNTED: dict[str, set[str]] = {}
 for name, service in yaml.safe_load((ROOT / "compose.yaml").read_text())["services"].items():
@@ -62,9 +70,31 @@ def clone(root: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
+# emulates what lab/stack/python.sh and the Makefile ask of a Python: OLD and NO_VENV are exit statuses
+PYTHON = """#!/bin/sh
+case "$*" in
+*version_info*) exit {old} ;;
+*ensurepip*) exit {no_venv} ;;
+*venv*) mkdir -p .venv/bin; printf '#!/bin/sh\\n' >.venv/bin/pip; chmod 755 .venv/bin/pip; echo "venv of ${{0##*/}}" ;;
+esac
+"""
+NEW = PYTHON.format(old=0, no_venv=0)
+OLD = PYTHON.format(old=1, no_venv=0)
+NO_VENV = PYTHON.format(old=0, no_venv=1)
+TOOLS = ("sh", "make", "cat", "cksum", "grep", "touch", "mkdir", "chmod", "dirname", "awk")
+
+
+def write_programs(folder: Path, **texts: str) -> None:
+    """Writes executable files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in texts.items():
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
+
+
 def make(clone: Path, target: str, **changed: str) -> subprocess.CompletedProcess[str]:
-    """Runs a target; `changed` are variables of the stubs."""
-    environment = {**os.environ, **ENGINE, **changed, "PATH": f"{clone}/bin:{os.environ['PATH']}"}
+    """Runs a target; `changed` are variables of the stubs, or PATH."""
+    environment = {**os.environ, **ENGINE, "PATH": f"{clone}/bin:{os.environ['PATH']}", **changed}
     # a make that runs the tests passes its own options on
     environment = {name: value for name, value in environment.items() if not name.startswith("MAKE")}
     return subprocess.run(["make", target], cwd=clone, env=environment, capture_output=True, text=True, check=False)
@@ -166,6 +196,49 @@ def test_make_up_recreates_the_services_whose_mounted_file_changed_and_no_others
         text.write("# changed\n")
     after = compose_hashes(clone)
     assert {name for name in after if after[name] != before[name]} == MOUNTED[file]
+
+
+@pytest.mark.parametrize(
+    ("programs", "named", "found"),
+    [
+        ({"python3": NEW}, "", "python3"),
+        ({"python3": OLD, "python3.12": NEW}, "", "python3.12"),
+        ({"python3": NO_VENV, "python3.11": NEW}, "", "python3.11"),
+        ({"python3": NEW, "python3.13": NEW}, "python3.13", "python3.13"),
+        ({}, "", "but python3 is not installed: name another"),
+        ({"python3": OLD}, "", "but python3 is older: name another"),
+        ({"python3": NEW}, "python3.13", "but python3.13 is not installed: name another"),
+        ({"python3": NEW, "python3.13": NO_VENV}, "python3.13", "has no venv (install the package python3.13-venv)"),
+    ],
+)
+def test_the_first_new_python_with_venv_is_used_or_the_reason_printed(
+    root: Path, tmp_path: Path, programs: dict[str, str], named: str, found: str
+) -> None:
+    write_programs(tmp_path, **programs)
+    command = ["/bin/sh", str(root / "lab/stack/python.sh"), *([named] if named else [])]
+    done = subprocess.run(command, env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False)
+    if found.startswith("python3"):
+        assert (done.returncode, done.stdout.strip(), done.stderr) == (0, found, "")
+    else:
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+        assert found in done.stderr
+
+
+@pytest.mark.parametrize("there", [{}, {"python3": OLD}, {"python3": NO_VENV}])
+def test_a_machine_without_a_new_python_gets_one(clone: Path, there: dict[str, str]) -> None:
+    (clone / ".venv/lab").unlink()
+    tools = clone / "tools"
+    write_programs(tools, **there)
+    for name in TOOLS:
+        (tools / name).symlink_to(shutil.which(name) or "")
+    script = f"#!/bin/sh\ncat >{tools}/python3.11 <<'E'\n{NEW}E\nchmod 755 {tools}/python3.11\n"
+    write_programs(
+        clone / "lab/stack", **{"install.sh": script, "python.sh": (ROOT / "lab/stack/python.sh").read_text()}
+    )
+    done = make(clone, "venv", PATH=str(tools))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "venv of python3.11"
+    assert (clone / ".venv/lab").exists()
 
 
 def test_the_readme_names_the_oldest_compose(root: Path) -> None:

@@ -33,7 +33,7 @@ if [ "$(id -u)" != 0 ]; then
     command -v sudo >/dev/null 2>&1 || { echo "install: needs root or sudo to install:$need" >&2; exit 2; }
     as_root=sudo
 fi
-echo "install: from the distribution's packages:$need"
+echo "install: from the distribution's packages (one to two minutes):$need"
 
 # Packages must not start daemons during their installation, because these would use the stack's ports.
 policy=/usr/sbin/policy-rc.d

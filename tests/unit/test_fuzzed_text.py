@@ -3,7 +3,6 @@
 import json
 import os
 import random
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 from lab.env_file import EnvFileError, read_env_file
 from lab.stack.faults import compose_containers
 from lab.stack.native import StackError
+from testbed.compose import need_compose
 
 SEED = 16
 NAMES = ("GH_A", "GH_B", "GH_LONG_NAME")
@@ -78,8 +78,7 @@ def compose_reads(folder: Path) -> dict[str, str] | None:
     "count", [15, pytest.param(250, marks=[pytest.mark.long, pytest.mark.timeout(900)])], ids=["few", "many"]
 )
 def test_an_env_file_has_the_same_values_as_in_compose(tmp_path: Path, count: int) -> None:
-    if not shutil.which("docker") or subprocess.run(["docker", "compose", "version"], check=False).returncode:
-        pytest.skip("docker compose is not here")
+    need_compose()
     lines = [f'      {name}: "[${{{name}-unset}}]"' for name in NAMES]
     head = ["name: fuzzed", "services:", "  one:", "    image: none", "    environment:"]
     (tmp_path / "compose.yaml").write_text("\n".join([*head, *lines, ""]))

@@ -11,6 +11,7 @@ import yaml
 
 from lab.settings import ROOT
 from lab.stack.doctor import OLDEST_COMPOSE
+from testbed.compose import need_compose
 
 # compose's own version differs from the engine's
 DOCKER = """#!/bin/sh
@@ -178,16 +179,14 @@ def test_a_password_that_is_not_the_databases_is_explained(clone: Path, logs: st
 
 def compose_hashes(clone: Path) -> dict[str, str]:
     """The hash of each service's configuration in `make up`; Compose recreates a container if it differs."""
-    up = make(clone, "up", REAL=shutil.which("docker") or "")
-    if "unknown" in up.stderr and "compose" in up.stderr:
-        pytest.skip("needs Docker Compose")
+    up = make(clone, "up", REAL=str(shutil.which("docker")))
     assert up.returncode == 0, up.stderr
     return dict(re.findall(r"^([\w-]+) ([0-9a-f]{64})$", up.stdout, re.MULTILINE))
 
 
-@pytest.mark.skipif(not shutil.which("docker"), reason="needs Docker Compose, and there is no docker here")
 @pytest.mark.parametrize("file", MOUNTED)
 def test_make_up_recreates_the_services_whose_mounted_file_changed_and_no_others(clone: Path, file: str) -> None:
+    need_compose()
     folder = clone / Path(file).parts[0]
     folder.unlink()
     shutil.copytree(ROOT / folder.name, folder)

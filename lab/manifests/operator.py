@@ -29,7 +29,13 @@ LEFT_OUT = {
     "DeadMansSwitch",
 }
 # matchers of series of the whole cluster, and of Prometheus itself, instead of the namespace
-MATCHERS = {"node_": "", "prometheus_rule_": 'rule_group=~".*/glasshouse-.*"', "process_start_time_seconds": ""}
+MATCHERS = {
+    "node_": "",
+    "prometheus_rule_": 'rule_group=~".*/glasshouse-.*"',
+    # the operator's names of jobs, such as `podMonitor/glasshouse/desk/0`
+    "prometheus_target_scrape_pool_": f'scrape_job=~".+/{NAMESPACE}/.+"',
+    "process_start_time_seconds": "",
+}
 OWN = f'namespace="{NAMESPACE}"'
 # process-exporter's metrics, derived from the kubelets' cAdvisor, which that Prometheus scrapes anyway
 CONTAINERS = {

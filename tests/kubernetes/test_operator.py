@@ -22,7 +22,7 @@ FIELDS = {
 }
 ENDPOINT = {"port", "interval", "scrapeTimeout", "relabelings"}
 # series of the whole cluster or of Prometheus itself
-ELSEWHERE = ("node_", "prometheus_rule_", "process_start_time_seconds")
+ELSEWHERE = ("node_", "prometheus_rule_", "prometheus_target_scrape_pool_", "process_start_time_seconds")
 needs_promtool = pytest.mark.skipif(not shutil.which("promtool"), reason="no promtool here")
 
 
@@ -93,6 +93,10 @@ def test_every_series_not_recorded_here_is_selected_by_namespace(objects: list[O
         ("redis_up and up", 'redis_up{namespace="glasshouse"} and up{namespace="glasshouse"}'),
         ("http:requests:rate1m > 0", "http:requests:rate1m > 0"),
         ("node_memory_MemTotal_bytes", "node_memory_MemTotal_bytes"),
+        (
+            'prometheus_target_scrape_pool_targets{scrape_job!~"todo"}',
+            'prometheus_target_scrape_pool_targets{scrape_job=~".+/glasshouse/.+", scrape_job!~"todo"}',
+        ),
     ],
 )
 def test_an_expression_is_narrowed_to_the_namespace(promql: str, expected: str) -> None:
@@ -102,12 +106,12 @@ def test_an_expression_is_narrowed_to_the_namespace(promql: str, expected: str) 
 @needs_promtool
 def test_a_target_outside_the_stack_that_is_down_fires_no_alert(objects: list[Object], tmp_path: Path) -> None:
     def case(*namespaces: str, firing: list[dict[str, Any]]) -> dict[str, Any]:
+        found = "prometheus_target_scrape_pool_targets"
+        series = [f'up{{job="gateway", namespace="{namespace}"}}' for namespace in namespaces]
+        series += [f'{found}{{scrape_job="serviceMonitor/{namespace}/postgres/0"}}' for namespace in namespaces]
         return {
             "interval": "5s",
-            "input_series": [
-                {"series": f'up{{job="gateway", namespace="{namespace}"}}', "values": "0x60"}
-                for namespace in namespaces
-            ],
+            "input_series": [{"series": each, "values": "0x60"} for each in series],
             "promql_expr_test": [
                 {
                     "expr": 'count(ALERTS{alertname="TargetDown", alertstate="firing"})',
@@ -121,7 +125,8 @@ def test_a_target_outside_the_stack_that_is_down_fires_no_alert(objects: list[Ob
         "rule_files": rule_files(objects, tmp_path),
         "evaluation_interval": "5s",
         "tests": [
-            case("glasshouse", "neighbour", firing=[{"labels": "{}", "value": 1}]),
+            # the one that is down, and the one that discovery does not find
+            case("glasshouse", "neighbour", firing=[{"labels": "{}", "value": 2}]),
             case("neighbour", firing=[]),
         ],
     }

@@ -14,11 +14,14 @@ if [ "$1" = down ]; then
 fi
 
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+# `kind load` cannot load an image with BuildKit's attestations from Docker's containerd image store, the default since
+# Docker 29 (https://github.com/kubernetes-sigs/kind/issues/3795)
+export BUILDX_NO_DEFAULT_ATTESTATIONS=1
 # the images exist only locally, so the cluster cannot pull them
 case $context in
     kind-*) load() { kind load docker-image --name "${context#kind-}" "$@"; } ;;
     k3d-*) load() { k3d image import -c "${context#k3d-}" "$@"; } ;;
-    minikube) load() { for image in "$@"; do minikube image load "$image"; done; } ;;
+    minikube) load() { for image in "$@"; do minikube --profile "$context" image load "$image"; done; } ;;
     *) load() { echo "k8s-up: $context is not kind, k3d or minikube: the cluster must be able to pull $*" >&2; } ;;
 esac
 case ${2:-small} in

@@ -23,6 +23,8 @@ OWN_NAMESPACE = re.compile(r"\.glasshouse\.svc(\.cluster\.local)?$")
 MAY_HAVE_TOKEN = {"prometheus"}
 # a shell loop without a port: a probe has nothing to check
 NEEDS_NO_LIVENESS = {"redis-cluster"}
+# containers whose startup probe waits for another part, which a new cluster may start minutes later
+WAITS_FOR_OTHERS = {"todo/todo": 300}
 # `kubectl apply` stores a copy of the object in an annotation, and the total size of annotations is limited
 MOST_BYTES = 256 * 1024
 RESTRICTED_VOLUMES = {"configMap", "downwardAPI", "emptyDir", "persistentVolumeClaim", "projected", "secret"}
@@ -63,6 +65,9 @@ def probes(objects: list[Object]) -> Iterator[str]:
                 yield f"{each.workload}/{box['name']}: no readinessProbe"
             if "livenessProbe" not in box and each.name not in NEEDS_NO_LIVENESS:
                 yield f"{each.workload}/{box['name']}: no livenessProbe"
+            startup, least = box.get("startupProbe", {}), WAITS_FOR_OTHERS.get(f"{each.workload}/{box['name']}", 0)
+            if startup.get("periodSeconds", 10) * startup.get("failureThreshold", 3) < least:
+                yield f"{each.workload}/{box['name']}: is restarted while what it waits for starts"
             names = {port["name"] for port in box.get("ports", [])}
             for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
                 how = box.get(probe, {})
@@ -222,7 +227,9 @@ def selectors(objects: list[Object]) -> Iterator[str]:
         if not chosen_pods:
             yield f"NetworkPolicy/{name}: finds no pods"
         for direction, peers in (("ingress", "from"), ("egress", "to")):
-            for rule in policy["spec"].get(direction, []):
+            for number, rule in enumerate(policy["spec"].get(direction, [])):
+                if rule in policy["spec"][direction][:number]:
+                    yield f"NetworkPolicy/{name}: {direction} has a rule twice"
                 if not rule:
                     yield f"NetworkPolicy/{name}: {direction} allows everything"
                     continue
@@ -274,8 +281,14 @@ def addresses(objects: list[Object]) -> Iterator[str]:
 
 
 def availability(objects: list[Object]) -> Iterator[str]:
-    """Several pods of the same kind are not evicted together, and are on different machines if there are some."""
+    """Several pods of the same kind are not evicted together, and are on different machines if there are some.
+
+    A pod that does not work can always be evicted; by default it would prevent the drain of its node.
+    """
     budgets = of_kind(objects, "PodDisruptionBudget").values()
+    for name, budget in of_kind(objects, "PodDisruptionBudget").items():
+        if budget["spec"].get("unhealthyPodEvictionPolicy") != "AlwaysAllow":
+            yield f"PodDisruptionBudget/{name}: a broken pod prevents the drain of its node"
     for each in pods(objects):
         if each.kind not in ("Deployment", "StatefulSet") or each.owner["spec"].get("replicas", 3) < 2:
             continue

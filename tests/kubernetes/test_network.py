@@ -54,7 +54,7 @@ EXPECTED: dict[str, set[Flow]] = {
     "load": SERVING | WATCHING | {("load-worker", "load", 8089), ("load-worker", "gateway", 5000)},
 }
 # the ports at which parts may connect to any address
-API = {("prometheus", port) for port in ("443", "6443", "10250")}
+API = {("prometheus", port) for port in ("443", "6443", "8443", "16443", "10250")}
 OUTSIDE: dict[str, set[tuple[str, str]]] = {
     "small": API,
     "production": API,

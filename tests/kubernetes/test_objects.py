@@ -73,6 +73,7 @@ BREAKS: dict[str, Callable[[list[Object]], object]] = {
     "todo/todo: no limits of memory": lambda o: _todo(o)["resources"]["limits"].pop("memory"),
     "gateway/render: no requests of cpu": lambda o: container(o, "gateway", "render")["resources"].pop("requests"),
     "todo/todo: no readinessProbe": lambda o: _todo(o).pop("readinessProbe"),
+    "todo/todo: is restarted while": lambda o: _todo(o)["startupProbe"].update(failureThreshold=45),
     "todo/todo: livenessProbe at port web, which it does not have": lambda o: _todo(o)["livenessProbe"][
         "httpGet"
     ].update(port="web"),
@@ -85,6 +86,12 @@ BREAKS: dict[str, Callable[[list[Object]], object]] = {
     "todo/todo: may gain privileges": lambda o: _todo(o)["securityContext"].pop("allowPrivilegeEscalation"),
     "todo/todo: can write to its root file system": lambda o: _todo(o)["securityContext"].pop("readOnlyRootFilesystem"),
     "gateway: its containers can signal": lambda o: _pod(o, "Deployment", "gateway").update(shareProcessNamespace=True),
+    "PodDisruptionBudget/redis: a broken pod": lambda o: of_kind(o, "PodDisruptionBudget")["redis"]["spec"].pop(
+        "unhealthyPodEvictionPolicy"
+    ),
+    "NetworkPolicy/todo: ingress has a rule twice": lambda o: of_kind(o, "NetworkPolicy")["todo"]["spec"][
+        "ingress"
+    ].append(copy.deepcopy(of_kind(o, "NetworkPolicy")["todo"]["spec"]["ingress"][0])),
     "todo: no PodDisruptionBudget": lambda o: _drop(o, "PodDisruptionBudget", "todo"),
     "alertmanager: its pods may all be on one machine": lambda o: _pod(o, "StatefulSet", "alertmanager").pop(
         "topologySpreadConstraints"

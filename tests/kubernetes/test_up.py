@@ -11,6 +11,7 @@ from tests.kubernetes.manifests import KUBERNETES
 SMALL = "deploy/kubernetes/overlays/small"
 FAKE = """#!/bin/sh
 echo "${0##*/} $*" >> "%(log)s"
+case "$*" in build*) [ "$BUILDX_NO_DEFAULT_ATTESTATIONS" = 1 ] || exit 9 ;; esac
 case "$*" in
     "config current-context") echo %(context)s ;;
     *"get deployments"*) echo deployment.apps/todo ;;
@@ -40,7 +41,7 @@ def calls(tmp_path: Path, context: str, *arguments: str) -> list[str]:
         ("kind-kind", ["kind load docker-image --name kind {todo} {lab}"]),
         ("kind-my-own", ["kind load docker-image --name my-own {todo} {lab}"]),
         ("k3d-trial", ["k3d image import -c trial {todo} {lab}"]),
-        ("minikube", ["minikube image load {todo}", "minikube image load {lab}"]),
+        ("minikube", [f"minikube --profile minikube image load {{{each}}}" for each in ("todo", "lab")]),
         ("cloud", []),
     ],
 )

@@ -50,9 +50,7 @@ REPLICAS = Row(
             "Share of blocks found in PostgreSQL's memory over five minutes; good is over 99 %. "
             "Low: more shared_buffers.",
             "percentunit",
-            f"sum(rate(pg_stat_database_blks_hit{{{OURS}}}[5m])) / "
-            f"(sum(rate(pg_stat_database_blks_hit{{{OURS}}}[5m]))"
-            f" + sum(rate(pg_stat_database_blks_read{{{OURS}}}[5m])) > 0)",
+            "database:block_hits:ratio_rate5m",
             steps=((0, BAD), (0.9, WARNING), (0.99, GOOD)),
             before="no reads",
         ),
@@ -61,8 +59,9 @@ REPLICAS = Row(
             "Transactions that PostgreSQL aborted because they waited for each other; good is 0. If there are any: "
             "PostgreSQL's log has the statements.",
             "short",
-            or_zero(f"sum(increase(pg_stat_database_deadlocks{{{OURS}}}[5m]))"),
+            "database:deadlocks:increase5m",
             steps=((0, GOOD), (1, BAD)),
+            before="not measured yet",
         ),
         lines(
             "p95 latency by operation",
@@ -130,8 +129,8 @@ SERVER = Row(
             "Transactions per second. Rollbacks together with errors at the replicas: see PostgreSQL's log.",
             "ops",
             [
-                Query(or_zero(f"sum(rate(pg_stat_database_xact_commit{{{OURS}}}[1m]))"), "committed", BLUE),
-                Query(or_zero(f"sum(rate(pg_stat_database_xact_rollback{{{OURS}}}[1m]))"), "rolled back", VERMILLION),
+                Query("database:commits:rate1m", "committed", BLUE),
+                Query("database:rollbacks:rate1m", "rolled back", VERMILLION),
             ],
         ),
         lines(
@@ -173,7 +172,7 @@ SERVER = Row(
             "Rows inserted, updated and deleted per second, as counted by PostgreSQL.",
             "ops",
             [
-                Query(or_zero(f"sum(rate(pg_stat_database_tup_{name}{{{OURS}}}[1m]))"), name, colour)
+                Query(f"database:rows_{name}:rate1m", name, colour)
                 for name, colour in (("inserted", ORANGE), ("updated", PURPLE), ("deleted", VERMILLION))
             ],
         ),

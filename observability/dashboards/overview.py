@@ -165,8 +165,8 @@ STACK = Row(
     [
         gauge(
             "Error budget",
-            "Share of the errors allowed in three days that is still available. Below 10 %: no risky change until "
-            "it recovers. While the gateway is down nothing is counted: GatewayDown covers that.",
+            "Share of the errors allowed in three days that is still available; negative: overspent. Below 10 %: no "
+            "risky change until it recovers. While the gateway is down nothing is counted: GatewayDown covers that.",
             "percentunit",
             "max(slo:availability:error_budget_remaining)",
             most=1,
@@ -177,8 +177,8 @@ STACK = Row(
         ),
         gauge(
             "Latency budget",
-            "Share of the slow reads allowed in three days that is still available. Below 10 %: find what became "
-            "slower.",
+            "Share of the slow reads allowed in three days that is still available; negative: overspent. Below "
+            "10 %: find what became slower.",
             "percentunit",
             "max(slo:latency:error_budget_remaining)",
             most=1,

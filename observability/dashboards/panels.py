@@ -52,13 +52,15 @@ def lines(
     most: float | None = None,
     is_stacked: bool = False,
     is_log: bool | None = None,
+    has_negatives: bool = False,
     colours: Mapping[str, str] | None = None,
     before: str = "",
 ) -> model.Panel:
     """Signals over time. `colours` maps a regular expression on legends to a colour.
 
-    Durations have a logarithmic axis, because their thresholds are orders of magnitude above them. `before` is shown
-    instead of the chart while there is no data.
+    Durations have a logarithmic axis, because their thresholds are orders of magnitude above them. With
+    `has_negatives`, the axis extends below 0 if a value does. `before` is shown instead of the chart while there is no
+    data.
     """
     panel = (
         timeseries.Panel()
@@ -81,7 +83,7 @@ def lines(
             common.ScaleDistributionConfig().type(looks.ScaleDistribution.LOG).log(10)
         ).fill_opacity(0)
     else:
-        panel = panel.min(0)
+        panel = panel.axis_soft_min(0) if has_negatives else panel.min(0)
         panel = panel.max(most) if most is not None else panel.axis_soft_max(SOFT_MAX.get(unit, 1))
     if is_stacked:
         # no outline: that of a series at 0 would cover the top of the series below it

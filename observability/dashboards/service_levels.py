@@ -59,12 +59,13 @@ def _summary(level: Level) -> list[Panel]:
 def _budget(level: Level) -> Panel:
     return lines(
         f"{level.title} budget left",
-        "A steep fall is an outage, a gentle slope a slow burn; at 0 % it is spent, or overspent. While the gateway is"
-        " down it does not fall, because no request is answered. The annotations show what happened at that time.",
+        "A steep fall is an outage, a gentle slope a slow burn; below 0 % it is overspent. Below -100 % the line stays"
+        " at -100 %: few requests after a start can overspend it 100 times, and the gauge above has the value. While the"
+        " gateway is down the budget does not fall, because no request is answered.",
         "percentunit",
-        # the axis starts at 0, where a negative budget would not be visible
-        [Query(f"clamp_min(max(slo:{level.name}:error_budget_remaining), 0)", "left", GREEN)],
+        [Query(f"clamp_min(max(slo:{level.name}:error_budget_remaining), -1)", "left", GREEN)],
         most=1,
+        has_negatives=True,
         before=NOT_MEASURED,
         width=12,
     )

@@ -55,6 +55,12 @@ _STATES = [
     }
 ]
 
+_BUDGET = {
+    "max": 1,
+    "color": {"mode": "fixed", "fixedColor": "#aa00aa"},
+    "custom": {"axisSoftMin": 0, "lineWidth": 3},
+}
+
 _PANELS: list[dict[str, Any]] = [
     {
         "type": "timeseries",
@@ -77,6 +83,15 @@ _PANELS: list[dict[str, Any]] = [
             ],
         },
     },
+    *(
+        {
+            "type": "timeseries",
+            "title": title,
+            "targets": [_target(f'{value} + odd_level{{name="quiet"}} / 100', legendFormat="left")],
+            "fieldConfig": {"defaults": _BUDGET, "overrides": []},
+        }
+        for title, value in (("most of the budget", 0.9), ("overspent budget", -0.5))
+    ),
     {"type": "timeseries", "title": "broken query", "targets": [_target("rate(odd_level[")]},
     {"type": "stat", "title": "nothing there", "targets": [_target('odd_absent{route=~"$route"}')]},
     {

@@ -128,6 +128,35 @@ def test_surprising_grafana_rendering_is_reproduced(browser: webdriver.Chrome, v
     assert _of(browser, "states by threshold", ".gh-pager") == []
 
 
+def test_an_axis_with_a_soft_minimum_extends_below_it_only_for_lower_values(
+    browser: webdriver.Chrome, viewer: Viewer
+) -> None:
+    _open(browser, f"{viewer.url}/d/odd")
+
+    def height(title: str) -> float:
+        """The height of the purple line in its plot: 0 is the bottom, 1 the top."""
+        found: float = browser.execute_script(
+            """
+            const panel = document.querySelector(`[aria-label='${arguments[0]}']`);
+            const canvas = panel.querySelector(".gh-chart canvas");
+            const { data, width } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+            const rows = [];
+            for (let at = 0; at < data.length; at += 4) {
+              if (data[at] > data[at + 1] + 60 && data[at + 2] > data[at + 1] + 60) rows.push(Math.floor(at / 4 / width));
+            }
+            const middle = rows.reduce((sum, row) => sum + row, 0) / rows.length / devicePixelRatio;
+            const plot = panel.querySelector(".u-over").getBoundingClientRect();
+            return 1 - (middle - (plot.top - canvas.getBoundingClientRect().top)) / plot.height;
+            """,
+            title,
+        )
+        return found
+
+    assert height("most of the budget") == pytest.approx(0.9, abs=0.05)
+    # the axis of -0.5 ends below it
+    assert 0.02 < height("overspent budget") < 0.3
+
+
 def test_a_panel_without_data_says_what_it_waits_for(browser: webdriver.Chrome, viewer: Viewer) -> None:
     _open(browser, f"{viewer.url}/d/odd")
     assert _of(browser, "waiting", ".gh-waiting") == ["nothing was asked"]

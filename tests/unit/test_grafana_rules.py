@@ -127,6 +127,25 @@ def test_no_title_is_truncated_at_1440_pixels() -> None:
     assert not cut
 
 
+def test_no_header_loses_room_to_a_notice_that_a_metric_might_not_be_a_counter() -> None:
+    """Prometheus 3 adds the notice to answers with a rate of a metric that has another suffix, and Grafana shows it."""
+    queries = [
+        (f"{dashboard.uid} / {owner}", target.query)
+        for dashboard in COMMITTED
+        for owner, targets in (
+            *((panel.title, panel.targets) for panel in dashboard.panels),
+            *((annotation.name, [annotation.target]) for annotation in dashboard.annotations),
+        )
+        for target in targets
+    ]
+    counters = [
+        (place, name) for place, query in queries for name in re.findall(r"\b(?:rate|increase)\(\s*([\w:]*)", query)
+    ]
+    assert len(counters) > 40
+    doubtful = {(place, name) for place, name in counters if not name.endswith(("_total", "_sum", "_count", "_bucket"))}
+    assert not doubtful
+
+
 def test_a_title_names_its_subject_without_judging_it() -> None:
     """Colours and the description say what is good and bad."""
     judged = [place for place, panel in _panels() if re.search(r"\b(good|bad)\b", panel.title)]
@@ -219,16 +238,22 @@ def test_exemplars_do_not_hide_the_cells_below_them() -> None:
         assert float(colour[1]) < 0.5, place
 
 
-def test_an_overspent_budget_is_visible_on_an_axis_that_starts_at_0() -> None:
-    budgets = [
-        (place, target)
-        for place, panel in _panels("timeseries")
-        for target in panel.targets
-        if "error_budget_remaining" in target.query and _defaults(panel).get("min") == 0
-    ]
-    assert len(budgets) >= 2
-    for place, target in budgets:
-        assert target.query.startswith("clamp_min("), place
+def test_an_overspent_budget_is_below_0_with_its_amount() -> None:
+    """A minimum of 0 would hide the line, and a budget of -20,000 % would make all of 0 to 100 % a flat line."""
+    kinds: dict[str, int] = {}
+    for place, panel in _panels():
+        budgets = [target.query for target in panel.targets if "error_budget_remaining" in target.query]
+        for query in budgets:
+            kinds[panel.kind] = kinds.get(panel.kind, 0) + 1
+            assert "overspent" in panel.description, place
+            if panel.kind == "timeseries":
+                assert re.fullmatch(r"clamp_min\(.*, -1\)", query), place
+                assert "min" not in _defaults(panel), place
+                assert _defaults(panel)["custom"]["axisSoftMin"] == 0, place
+                assert "at -100 %" in panel.description, place
+            else:
+                assert "clamp" not in query, place
+    assert kinds == {"gauge": 4, "timeseries": 2}
 
 
 def test_budgets_read_as_unmeasured_before_there_is_data() -> None:

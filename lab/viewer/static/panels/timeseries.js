@@ -108,6 +108,7 @@ function scaleOptions(shown, exemplars) {
   };
   const least = limit((field) => field.min, Math.min);
   const most = limit((field) => field.max, Math.max);
+  const softLeast = limit((field) => field.custom.axisSoftMin, Math.min);
   const soft = limit((field) => field.custom.axisSoftMax, Math.max);
   const isLog = shown.some(({ field }) => field.custom.scaleDistribution?.type === "log");
   return {
@@ -117,7 +118,8 @@ function scaleOptions(shown, exemplars) {
       const top = Math.max(high ?? 0, ...exemplars.map((dot) => dot.value));
       // like Grafana's, an axis of only zeros ends at 100 without a soft maximum
       const end = Math.max(top, soft ?? -Infinity) || 100;
-      const [bottom, room] = uPlot.rangeNum(Math.min(least ?? low ?? 0, end), end, 0.1, true);
+      const start = least ?? Math.min(low ?? 0, softLeast ?? Infinity);
+      const [bottom, room] = uPlot.rangeNum(Math.min(start, end), most ?? end, 0.1, true);
       return [least ?? (low >= 0 ? Math.max(0, bottom) : bottom), most ?? (top > (soft ?? 0) ? room : end)];
     },
   };

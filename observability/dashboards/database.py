@@ -61,7 +61,6 @@ REPLICAS = Row(
             "short",
             "database:deadlocks:increase5m",
             steps=((0, GOOD), (1, BAD)),
-            before="not measured yet",
         ),
         lines(
             "p95 latency by operation",

@@ -27,7 +27,6 @@ from observability.dashboards.queries import (
 )
 
 BUDGET_STEPS = ((0, BAD), (0.1, WARNING), (0.5, GOOD))
-NOT_MEASURED = "not measured yet"
 
 NOW = Row(
     "Health",
@@ -173,7 +172,6 @@ STACK = Row(
             steps=BUDGET_STEPS,
             width=5,
             height=6,
-            before=NOT_MEASURED,
         ),
         gauge(
             "Latency budget",
@@ -185,7 +183,6 @@ STACK = Row(
             steps=BUDGET_STEPS,
             width=5,
             height=6,
-            before=NOT_MEASURED,
         ),
         lines(
             "CPU utilization by replica",

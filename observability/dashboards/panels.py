@@ -25,7 +25,7 @@ from grafana_foundation_sdk.models import heatmap as heatmap_model
 from grafana_foundation_sdk.models import statetimeline as statetimeline_model
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
-from observability.dashboards.palette import BLUE
+from observability.dashboards.palette import BLUE, IDLE
 from observability.dashboards.queries import Query
 
 PROMETHEUS = model.DataSourceRef(type_val="prometheus", uid="prometheus")
@@ -39,6 +39,7 @@ States = Mapping[int, tuple[str, str]]
 SOFT_MAX = {"percentunit": 0.01, "bytes": 2**20}
 # Grafana draws exemplars over the cells of a heatmap, so the colour lets the cells through
 EXEMPLAR = "rgba(213, 94, 0, 0.4)"
+NOT_MEASURED = "not measured yet"
 
 
 def lines(
@@ -114,7 +115,7 @@ def number(
     width: int = 4,
     height: int = 4,
     decimals: int | None = None,
-    before: str = "",
+    before: str = NOT_MEASURED,
 ) -> model.Panel:
     """The current value, with a sparkline of the selected time range. `before` is shown while there is no value."""
     panel = (
@@ -130,13 +131,12 @@ def number(
         .reduce_options(_last())
         .graph_mode(looks.BigValueGraphMode.AREA)
         .color_mode(looks.BigValueColorMode.VALUE)
-        .mappings(_mappings(states))
+        .mappings(_mappings(states) + _waiting(before))
+        .no_value(before)
         .with_target(_range_targets([Query(expr, title)])[0])
     )
     if decimals is not None:
         panel = panel.decimals(decimals)
-    if before:
-        panel = panel.no_value(before)
     return panel.build()
 
 
@@ -150,10 +150,10 @@ def gauge(
     steps: Steps,
     width: int = 4,
     height: int = 4,
-    before: str = "",
+    before: str = NOT_MEASURED,
 ) -> model.Panel:
     """The current value on a scale from 0 to `most`. `before` is shown while there is no value."""
-    panel = (
+    return (
         gauge_builder.Panel()
         .title(title)
         .description(description)
@@ -165,13 +165,13 @@ def gauge(
         .max(most)
         .thresholds(_steps(steps))
         .color_scheme(_by_threshold())
+        .mappings(_waiting(before))
+        .no_value(before)
         .reduce_options(_last())
         .show_threshold_markers(True)
         .with_target(_range_targets([Query(expr, title)])[0])
+        .build()
     )
-    if before:
-        panel = panel.no_value(before)
-    return panel.build()
 
 
 def bars(
@@ -431,6 +431,13 @@ def _mappings(states: States | None) -> list[model.ValueMapping]:
         for index, (value, (words, colour)) in enumerate(states.items())
     }
     return [model.ValueMap(options=results)]
+
+
+def _waiting(text: str) -> list[model.ValueMapping]:
+    """Grey text for a value that does not exist yet: Grafana would colour it like the lowest values, often red."""
+    result = model.ValueMappingResult(text=text, color=IDLE, index=0)
+    options = model.DashboardSpecialValueMapOptions(match=model.SpecialValueMatch.NULL, result=result)
+    return [model.SpecialValueMap(options=options)]
 
 
 def _colour(colour: str) -> model.DynamicConfigValue:

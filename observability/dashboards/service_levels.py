@@ -5,10 +5,9 @@ from grafana_foundation_sdk.models.dashboard import Panel
 from lab.alerts.slo import BURNS, LEVELS, PERIOD, Burn, Level, promql
 from observability.dashboards.frame import Dashboard, Row
 from observability.dashboards.palette import BAD, BLUE, GOOD, GREEN, ORANGE, PURPLE, SKY, WARNING
-from observability.dashboards.panels import gauge, lines, number
+from observability.dashboards.panels import NOT_MEASURED, gauge, lines, number
 from observability.dashboards.queries import Query, bound
 
-NOT_MEASURED = "not measured yet"
 LINES = (SKY, BLUE, ORANGE, PURPLE)
 BUDGET_STEPS = ((0, BAD), (0.1, WARNING), (0.5, GOOD))
 FAST = BURNS[0]
@@ -40,7 +39,6 @@ def _summary(level: Level) -> list[Panel]:
             most=1,
             steps=BUDGET_STEPS,
             width=8,
-            before=NOT_MEASURED,
         ),
         number(
             f"{level.title} burn rate",
@@ -51,7 +49,6 @@ def _summary(level: Level) -> list[Panel]:
             steps=((0, GOOD), (1, WARNING), (BURNS[1].factor, BAD)),
             decimals=1,
             width=8,
-            before=NOT_MEASURED,
         ),
     ]
 
@@ -60,8 +57,8 @@ def _budget(level: Level) -> Panel:
     return lines(
         f"{level.title} budget left",
         "A steep fall is an outage, a gentle slope a slow burn; below 0 % it is overspent. Below -100 % the line stays"
-        " at -100 %: few requests after a start can overspend it 100 times, and the gauge above has the value. While the"
-        " gateway is down the budget does not fall, because no request is answered.",
+        " at -100 %, and the gauge above has the value: a few requests after a start can overspend it 100 times. While"
+        " the gateway is down the budget does not fall, because no request is answered.",
         "percentunit",
         [Query(f"clamp_min(max(slo:{level.name}:error_budget_remaining), -1)", "left", GREEN)],
         most=1,

@@ -268,6 +268,17 @@ def test_budgets_read_as_unmeasured_before_there_is_data() -> None:
         assert _defaults(panel)["noValue"], place
 
 
+def test_a_value_that_does_not_exist_yet_is_grey_text() -> None:
+    """Grafana gives the text for it the colour of the lowest values, which is red or orange for a budget or a ratio."""
+    numbers = list(_panels("stat", "gauge"))
+    assert len(numbers) > 40
+    for place, panel in numbers:
+        nulls = [mapping["options"] for mapping in _defaults(panel)["mappings"] if mapping["type"] == "special"]
+        assert panel.before, place
+        assert [(each["match"], each["result"]["text"]) for each in nulls] == [("null", panel.before)], place
+        assert nulls[0]["result"]["color"] == "#999999", place
+
+
 def test_shares_of_replicas_are_shown_only_with_traffic() -> None:
     shares = [target.query for _, panel in _panels() for target in panel.targets if "share1m" in target.query]
     assert len(shares) >= 3

@@ -1,1 +1,1 @@
-"""Tests: unit, on real servers (integration), and on the whole stack."""
+"""Tests, in the folder of what they test: `tests/lab/stack` tests `lab/stack`."""

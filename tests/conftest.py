@@ -10,17 +10,27 @@ from xdist.scheduler import LoadScopeScheduling
 
 from testbed import Postgres, RedisCluster
 
-# Tests that wait longest start first: the stacks mostly wait for timers, while the other tests run.
-FOLDERS = ("stack", "browser", "integration", "alerts", "unit", "kubernetes")
+# The order of the folders: those whose tests take longest start first; the many short ones are done at the end.
+FOLDERS = (
+    *("stack", "lab/viewer", "service", "gateway", "redis", "lab/load", "lab/stack", "lab/tracestore", "observability"),
+    *("repository", "examples", "alerts", "lab/alerts", "lab/desk", "lab/report", "lab/runs", "lab", "benchmarks"),
+    "kubernetes",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts the tests that wait longest first."""
-    items.sort(key=lambda item: FOLDERS.index(item.path.relative_to(Path(__file__).parent).parts[0]))
+    """Puts the tests that take longest first."""
+    tests = Path(__file__).parent
+    place = {tests / folder: number for number, folder in enumerate(FOLDERS)}
+    items.sort(key=lambda item: place.get(item.path.parent, len(place)))
+
+
+# the tests of these modules take long and share nothing, so that each may run in any worker
+SHARE_NOTHING = ("tests/alerts/test_budget_left.py", "tests/alerts/test_cases.py", "tests/alerts/test_mutations.py")
 
 
 class SharedServers(LoadScopeScheduling):
-    """Which tests one worker of `pytest -n` runs: those of a module share servers, and those of a stack the stack.
+    """Which tests one worker of `pytest -n` runs: those of a module, stack or viewer share servers.
 
     Grouped by name, since under pytest 9.2 pytest-xdist 3.8 does not distinguish its own groups (`--dist loadgroup`).
     """
@@ -29,10 +39,9 @@ class SharedServers(LoadScopeScheduling):
         module = nodeid.partition("::")[0]
         if module.startswith("tests/stack/"):
             return "docker" if re.search(r"[\[-]docker[]-]", nodeid) else "native"
-        if module.startswith("tests/browser/"):
-            return "browser"
-        # these tests share nothing
-        return nodeid if module.startswith("tests/alerts/") else module
+        if module.startswith("tests/lab/viewer/"):
+            return "viewer"
+        return nodeid if module in SHARE_NOTHING else module
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> SharedServers:

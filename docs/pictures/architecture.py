@@ -1,7 +1,7 @@
 """Draws architecture.svg: `python docs/pictures/architecture.py`, or `make docs`.
 
 The layers of the third part are read from the contracts in pyproject.toml, which `make lint` enforces.
-`tests/unit/test_architecture.py` compares the first two parts with the code and the configuration.
+`tests/repository/test_architecture.py` compares the first two parts with the code and the configuration.
 """
 
 import tomllib

@@ -1,7 +1,7 @@
 """The service levels and the latency buckets of the lab.
 
 The service (`REQUEST_SECONDS` in service/telemetry/metrics.py) and the alerts (lab/alerts/slo.py) have the same;
-tests/unit/test_service_levels.py compares the three.
+tests/lab/runs/test_service_levels.py compares the three.
 """
 
 from msgspec import Struct

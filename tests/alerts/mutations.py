@@ -12,7 +12,7 @@ from typing import Any
 
 from lab.alerts.catalog import load_alerts
 from lab.alerts.durations import milliseconds
-from tests.alerts.bench import rules_of
+from tests.alerts.promtool import rules_of
 
 Groups = list[dict[str, Any]]
 # the factor by which a number is changed; small integers are changed by one

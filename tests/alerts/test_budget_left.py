@@ -15,7 +15,7 @@ import pytest
 from lab.alerts import slo
 from lab.alerts.slo import BURNS, LEVELS, Burn, Level, promql
 from lab.alerts.thresholds import load_thresholds
-from tests.alerts import bench
+from tests.alerts import promtool
 
 # requests per step, and by how much the burn exceeds the factor
 TRAFFIC, BEYOND = 10_000, 1.1
@@ -55,7 +55,7 @@ def test_a_burn_alert_fires_when_its_share_of_the_budget_is_spent(
             _holds(f"count({lost} >= {share * 0.98:.6g} <= {most * 1.02:.6g})", fires * step),
         ],
     }
-    done = bench.run(tmp_path, alert, _rules(alert, level, burn), [(_text(step), case)])
+    done = promtool.run(tmp_path, alert, _rules(alert, level, burn), [(_text(step), case)])
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -87,7 +87,7 @@ def test_an_hour_in_which_only_the_gateway_answered_spends_the_budget(tmp_path: 
             _holds(f"count({remaining} < -12 > -14)", timedelta(minutes=before + outage)),
         ],
     }
-    done = bench.run(tmp_path, "outage", rules, [("1m", case)])
+    done = promtool.run(tmp_path, "outage", rules, [("1m", case)])
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -109,7 +109,7 @@ def _rules(alert: str, level: Level, burn: Burn) -> list[dict[str, Any]]:
         {"record": "alert_signal", "expr": definition["signal"], "labels": own},
         {"record": "alert_events", "expr": definition["events"], "labels": own},
     ]
-    rule = next(rule for group in bench.rules_of(alert) for rule in group["rules"] if rule.get("alert") == alert)
+    rule = next(rule for group in promtool.rules_of(alert) for rule in group["rules"] if rule.get("alert") == alert)
     return [{"name": alert, "rules": [*recorded, *numbers, rule]}]
 
 

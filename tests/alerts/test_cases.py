@@ -8,7 +8,7 @@ import pytest
 
 from lab.alerts.catalog import load_alerts
 from lab.settings import ROOT
-from tests.alerts import bench
+from tests.alerts import promtool
 
 ALERTS = load_alerts()
 
@@ -17,7 +17,7 @@ ALERTS = load_alerts()
 def test_every_case_of_an_alert_has_its_stated_result(tmp_path: Path, alert: str) -> None:
     if not shutil.which("promtool"):
         pytest.skip("no promtool installed: lab/stack/install.sh")
-    done = bench.run(tmp_path, alert, bench.rules_of(alert))
+    done = promtool.run(tmp_path, alert, promtool.rules_of(alert))
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -31,7 +31,7 @@ def test_every_case_has_the_same_result_with_the_promtool_of_the_composed_image(
     if subprocess.run(["docker", "image", "inspect", image], capture_output=True, check=False).returncode:
         pytest.skip(f"the image {image} is not here, or no engine runs")
     for alert in ALERTS:
-        bench.write(tmp_path / alert.name, alert.name, bench.rules_of(alert.name))
+        promtool.write(tmp_path / alert.name, alert.name, promtool.rules_of(alert.name))
     test = "cd $each && promtool test rules cases-*.yml >/tmp/said 2>&1"
     script = f"for each in *; do ({test}) || {{ echo $each; cat /tmp/said; }}; done"
     # root, since only the owner can read pytest's folders
@@ -49,7 +49,7 @@ def test_every_case_has_the_same_result_with_the_promtool_of_the_composed_image(
 
 @pytest.mark.parametrize("record", ["alert_threshold", "alert_floor"])
 def test_every_single_missing_threshold_or_floor_is_reported(tmp_path: Path, record: str) -> None:
-    rules = bench.rules_of("ThresholdsMissing")
+    rules = promtool.rules_of("ThresholdsMissing")
     numbers = next(group["rules"] for group in rules if any("record" in rule for rule in group["rules"]))
     numbers.remove(next(rule for rule in numbers if rule.get("record") == record))
     firing = 'ALERTS{alertname="ThresholdsMissing", alertstate="firing"}'
@@ -61,5 +61,5 @@ def test_every_single_missing_threshold_or_floor_is_reported(tmp_path: Path, rec
             {"expr": f"count({firing})", "eval_time": "30s", "exp_samples": [{"labels": "{}", "value": 1}]},
         ],
     }
-    done = bench.run(tmp_path, "ThresholdsMissing", rules, [("5s", case)])
+    done = promtool.run(tmp_path, "ThresholdsMissing", rules, [("5s", case)])
     assert done.returncode == 0, done.stdout + done.stderr

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lab.alerts.catalog import load_alerts
-from tests.alerts import bench
+from tests.alerts import promtool
 from tests.alerts.mutations import mutations, readers, recording_mutations
 
 # the first always fires, and test_cases.py tests the second
@@ -23,7 +23,7 @@ def test_a_broken_rule_fails_a_case(tmp_path: Path, alert: str) -> None:
     unnoticed = [
         what
         for number, (what, rules) in enumerate(broken)
-        if bench.run(tmp_path / str(number), alert, rules).returncode == 0
+        if promtool.run(tmp_path / str(number), alert, rules).returncode == 0
     ]
     assert not unnoticed, "no case fails for: " + "; ".join(unnoticed)
 
@@ -37,7 +37,7 @@ def test_a_broken_recording_fails_a_case_of_an_alert_that_reads_it(tmp_path: Pat
     for alert in readers()[record]:
         for number, (what, rules) in enumerate(recording_mutations(record, alert)):
             if not noticed.get(what):
-                noticed[what] = bench.run(tmp_path / f"{alert}-{number}", alert, rules).returncode != 0
+                noticed[what] = promtool.run(tmp_path / f"{alert}-{number}", alert, rules).returncode != 0
     assert noticed
     assert all(noticed.values()), "no case fails for: " + "; ".join(what for what in noticed if not noticed[what])
 
@@ -47,4 +47,4 @@ def test_a_reversed_comparison_fails_a_case(tmp_path: Path, alert: str) -> None:
     turned = [rules for what, rules in mutations(alert) if what.startswith(("rule: >", "rule: <"))]
     assert turned
     for number, rules in enumerate(turned):
-        assert bench.run(tmp_path / str(number), alert, rules).returncode == 1
+        assert promtool.run(tmp_path / str(number), alert, rules).returncode == 1

@@ -1,1 +1,0 @@
-"""The service on real servers."""

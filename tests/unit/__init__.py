@@ -1,1 +1,0 @@
-"""Units of the service and the lab, in this process."""

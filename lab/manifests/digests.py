@@ -1,4 +1,4 @@
-"""Sets the digest of every image of the production overlay, from the registries: `make k8s-digests`."""
+"""Sets the digest of every image of the production overlays, from the registries: `make k8s-digests`."""
 
 import os
 import re
@@ -11,7 +11,8 @@ import yaml
 from lab.programs import run_program
 from lab.settings import ROOT
 
-OVERLAY = ROOT / "deploy/kubernetes/overlays/production"
+OVERLAYS = ROOT / "deploy/kubernetes/overlays"
+IN_PRODUCTION = ("production", "managed", "large")
 OUR_OWN = ("glasshouse-todo", "glasshouse-lab")
 HEADER = "# The digests of all images, written by `make k8s-digests`. Until then the tags of base are used.\n"
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -55,19 +56,21 @@ def ask_registry(image: str) -> str:
     return done.stdout.strip()
 
 
-def main(target: Path = OVERLAY / "images/kustomization.yaml") -> None:
+def main(overlays: Path = OVERLAYS, digest_of: Callable[[str], str] = ask_registry) -> None:
     """Writes the current digests."""
+    target = overlays / "production/images/kustomization.yaml"
     # without digests first, so that the images are rendered with their tags
-    target.write_text(component([], ask_registry), encoding="utf-8")
-    done = subprocess.run(
-        ["kubectl", "kustomize", str(OVERLAY)], capture_output=True, encoding="utf-8", errors="replace", check=True
-    )
+    target.write_text(component([], digest_of), encoding="utf-8")
+    rendered = "".join(_render(overlays / name) for name in IN_PRODUCTION)
     try:
-        target.write_text(
-            component(images(done.stdout), ask_registry, os.environ.get("REGISTRY", "")), encoding="utf-8"
-        )
+        target.write_text(component(images(rendered), digest_of, os.environ.get("REGISTRY", "")), encoding="utf-8")
     except DigestError as error:
         raise SystemExit(f"k8s-digests: {error}") from error
+
+
+def _render(overlay: Path) -> str:
+    command = ["kubectl", "kustomize", str(overlay)]
+    return subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=True).stdout
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lab.options import Number
-from lab.panels import Dashboard, DashboardError, Panel, Target, Window, expand, load_dashboards
+from lab.panels import NOT_MEASURED, Dashboard, DashboardError, Panel, Target, Window, expand, load_dashboards
 from lab.prometheus import Prometheus, PrometheusError, well_formed
 from lab.promql import Selector, selectors
 from lab.settings import START, SettingError, load_settings
@@ -168,7 +168,9 @@ def _ask(
         # retried once, since other load on the machine can slow any single query
         if answer.seconds > SLOWEST_SECONDS:
             answer = _timed(prometheus, target, query, window)
-        return replace(answer, missing=known.missing(query), is_waiting=bool(panel.before) or target.is_bound)
+        return replace(
+            answer, missing=known.missing(query), is_waiting=panel.before not in ("", NOT_MEASURED) or target.is_bound
+        )
     except (PrometheusError, DashboardError) as error:
         return Answer(target.ref_id, query, error=str(error))
 

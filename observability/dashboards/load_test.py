@@ -1,5 +1,6 @@
 """Load test: the client's view next to the server's, and where the bottleneck is."""
 
+from lab.panels import NOT_MEASURED
 from observability.dashboards.frame import Dashboard, Row
 from observability.dashboards.machine import machine
 from observability.dashboards.palette import (
@@ -212,7 +213,7 @@ LIMIT = Row(
                 threshold("EventLoopLagHigh", "s"),
             ],
             colours=NUMBERED,
-            before="not measured yet",
+            before=NOT_MEASURED,
         ),
         lines(
             "Traffic share by replica",

@@ -172,6 +172,7 @@ STACK = Row(
             steps=BUDGET_STEPS,
             width=5,
             height=6,
+            before="no requests yet",
         ),
         gauge(
             "Latency budget",
@@ -183,6 +184,7 @@ STACK = Row(
             steps=BUDGET_STEPS,
             width=5,
             height=6,
+            before="no requests yet",
         ),
         lines(
             "CPU utilization by replica",

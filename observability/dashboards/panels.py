@@ -25,6 +25,7 @@ from grafana_foundation_sdk.models import heatmap as heatmap_model
 from grafana_foundation_sdk.models import statetimeline as statetimeline_model
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
+from lab.panels import NOT_MEASURED
 from observability.dashboards.palette import BLUE, IDLE
 from observability.dashboards.queries import Query
 
@@ -39,7 +40,6 @@ States = Mapping[int, tuple[str, str]]
 SOFT_MAX = {"percentunit": 0.01, "bytes": 2**20}
 # Grafana draws exemplars over the cells of a heatmap, so the colour lets the cells through
 EXEMPLAR = "rgba(213, 94, 0, 0.4)"
-NOT_MEASURED = "not measured yet"
 
 
 def lines(

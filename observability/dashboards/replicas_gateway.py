@@ -1,5 +1,6 @@
 """Replicas and gateway: is the load balanced, and how close is each replica to its limits?"""
 
+from lab.panels import NOT_MEASURED
 from observability.dashboards.frame import Dashboard, Row
 from observability.dashboards.machine import part_cpu, part_memory
 from observability.dashboards.palette import (
@@ -155,7 +156,7 @@ ROOM = Row(
                 threshold("EventLoopLagHigh", "s"),
             ],
             colours=NUMBERED,
-            before="not measured yet",
+            before=NOT_MEASURED,
         ),
         lines(
             "In-flight requests",

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from lab.check import Answer, check_log_panels, find_traces
+from lab.check import Answer, check_log_panels, check_panels, find_traces
 from lab.panels import Window, load_dashboards
 from lab.prometheus import Prometheus
 from lab.promql import selectors
@@ -34,6 +34,23 @@ WINDOW = Window.of(1_000, 2_000)
 )
 def test_a_query_is_faulty_if_it_fails_or_is_empty_or_slow(answer: Answer, fault: str) -> None:
     assert answer.fault == fault
+
+
+def test_only_panels_that_wait_for_requests_may_be_empty() -> None:
+    class Empty(Prometheus):
+        """A Prometheus in which every series exists, and every query is empty."""
+
+        def get(self, path: str, **params: Any) -> Any:
+            if path == "rules":
+                return {"groups": []}
+            is_search = "count(last_over_time(" in params["query"]
+            return {"resultType": "vector", "result": [{"metric": {}, "value": [1, "1"]}] if is_search else []}
+
+    titles = {"Requests": ["A: empty"], "Hit ratio": [], "Error budget": [], "CPU utilization by replica": ["A: empty"]}
+    overview = [dashboard for dashboard in load_dashboards() if dashboard.uid == "overview"]
+    with Empty("http://127.0.0.1:1") as prometheus:
+        faults = {each.panel.title: list(each.faults) for each in check_panels(prometheus, overview, WINDOW)}
+    assert {title: faults[title] for title in titles} == titles
 
 
 @pytest.mark.parametrize(

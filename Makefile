@@ -46,10 +46,10 @@ up: ## Start the whole stack with Docker
 native: install ## Start the same stack without Docker (Debian or Ubuntu)
 	@$(BIN)/glasshouse up
 
-demo: venv ## First look: start the stack (with Docker if available, else native), put it under load, print the addresses
+demo: ## First look: start the stack (with Docker if available, else native), put it under load, print the addresses
 	@if $(HAS_DOCKER) && docker compose version >/dev/null 2>&1; then \
 		echo "demo: starting the stack with Docker; the first time, images are fetched and built"; \
-		$(MAKE) --no-print-directory up; \
+		$(MAKE) -s venv && $(MAKE) --no-print-directory up; \
 	else echo "demo: starting the stack without Docker"; $(MAKE) --no-print-directory native; fi
 	@echo "demo: running a minute of load; open the dashboards meanwhile"
 	@$(BIN)/glasshouse load || if [ $$? = 1 ]; then \
@@ -135,17 +135,22 @@ lock: ## Update the pinned requirements
 	@$(CREATE_VENV)
 	$(BIN)/pip install -q uv
 	$(BIN)/uv pip compile -q pyproject.toml --extra dev $(LOCK) -o requirements/dev.txt
+	$(BIN)/uv pip compile -q requirements/pip.in $(LOCK) --allow-unsafe -o requirements/pip.txt
 	$(BIN)/uv pip compile -q requirements/service.in -c requirements/dev.txt $(LOCK) -o requirements/service.txt
 	$(BIN)/uv pip compile -q pyproject.toml -c requirements/dev.txt $(LOCK) -o requirements/lab.txt
 LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --prerelease if-necessary-or-explicit
 
 # --- prerequisites of other targets
-install: venv
+install:
 	@lab/stack/install.sh
+	@$(MAKE) -s venv
 
-# installs a Python if none is named and none is there
-CREATE_VENV = { [ -n "$(PYTHON)" ] || lab/stack/python.sh >/dev/null 2>&1 || lab/stack/install.sh; } && \
-	python=$$(lab/stack/python.sh $(PYTHON)) && "$$python" -m venv .venv
+# Installs a Python if none is named and none is there. The pip of Ubuntu 22.04 would not count its Python 3.11.0rc1 as older
+# than 3.12 in markers.
+CREATE_VENV = { [ -n "$(PYTHON)" ] || lab/stack/python.sh >/dev/null 2>&1 || lab/stack/install.sh --python; } && \
+	python=$$(lab/stack/python.sh $(PYTHON)) && "$$python" -m venv .venv && \
+	{ $(BIN)/python -c 'import sys; sys.exit(sys.version_info.releaselevel != "final")' || \
+	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements/pip.txt; }
 
 venv: .venv/lab
 .venv/lab: requirements/lab.txt pyproject.toml

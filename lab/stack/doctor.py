@@ -23,6 +23,9 @@ from lab.stack.supervisor import Supervisor
 Level = Literal["ok", "warn", "error"]
 # the oldest tested versions
 OLDEST = {"redis-server": (7, 0), "nginx": (1, 22), "prometheus": (2, 42)}
+# older versions reject the stack's configuration (`set-proc-title`, `--web.enable-remote-write-receiver`)
+OLDEST_WORKING = {"redis-server": (6, 2), "prometheus": (2, 33)}
+NEWER = "use Docker (`make up`), or a newer distribution, such as Debian 12 or Ubuntu 24.04"
 OLDEST_ENGINE = (20, 10)
 # older versions cannot read compose.yaml (`${NAME:+text}`), or wait forever for a container that has finished
 OLDEST_COMPOSE = (2, 10)
@@ -124,7 +127,13 @@ def _programs(home: Home) -> Iterator[Finding]:
             yield Finding("error", f"{name} is missing", INSTALL)
             continue
         if name in OLDEST:
-            yield _old_or_ok(name, _version(_output(program, "-v" if name == "nginx" else "--version")), OLDEST[name])
+            version = _version(_output(program, "-v" if name == "nginx" else "--version"))
+            if () < version < OLDEST_WORKING.get(name, ()):
+                yield Finding(
+                    "error", f"{name} is {_text(version)}, and the stack needs {_text(OLDEST_WORKING[name])}", NEWER
+                )
+            else:
+                yield _old_or_ok(name, version, OLDEST[name])
     for check in (lambda: find_postgres("postgres", postgres_data(home)), lambda: check_paths(home)):
         try:
             check()
@@ -177,10 +186,14 @@ def _machine(home: Home) -> Iterator[Finding]:
 
 
 def _old_or_ok(name: str, version: tuple[int, ...], oldest: tuple[int, ...]) -> Finding:
-    text = ".".join(map(str, version)) or "of an unknown version"
+    text = _text(version) or "of an unknown version"
     if version < oldest:
-        return Finding("warn", f"{name} is {text}", f"the oldest tested version is {'.'.join(map(str, oldest))}")
+        return Finding("warn", f"{name} is {text}", f"the oldest tested version is {_text(oldest)}")
     return Finding("ok", f"{name} {text}")
+
+
+def _text(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version))
 
 
 def _version(text: str) -> tuple[int, ...]:

@@ -1,22 +1,27 @@
 #!/bin/sh
-# Installs the programs that the native stack needs, from the distribution's packages (from Debian 12 and Ubuntu 22.04
+# Installs the programs that the native stack needs, from the distribution's packages (from Debian 12 and Ubuntu 24.04
 # on). Prints what it installs, uses sudo if it is not root, and prevents the packages from starting daemons.
 #   install.sh [PACKAGE...]    additional packages, for the tests
+#   install.sh --python        only Python, also on Ubuntu 22.04
 set -eu
 
 need=
 want() { command -v "$1" >/dev/null 2>&1 || [ -x "${3:-/nonexistent}" ] || need="$need $2"; }
-want redis-server redis-server
-want redis-cli redis-tools
-want nginx nginx /usr/sbin/nginx
-want prometheus prometheus
-want prometheus-alertmanager prometheus-alertmanager
-want prometheus-redis-exporter prometheus-redis-exporter
-want prometheus-nginx-exporter prometheus-nginx-exporter
-want prometheus-postgres-exporter prometheus-postgres-exporter
-want prometheus-node-exporter prometheus-node-exporter
-want prometheus-process-exporter prometheus-process-exporter
-ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || need="$need postgresql"
+if [ "${1:-}" = --python ]; then
+    shift
+else
+    want redis-server redis-server
+    want redis-cli redis-tools
+    want nginx nginx /usr/sbin/nginx
+    want prometheus prometheus
+    want prometheus-alertmanager prometheus-alertmanager
+    want prometheus-redis-exporter prometheus-redis-exporter
+    want prometheus-nginx-exporter prometheus-nginx-exporter
+    want prometheus-postgres-exporter prometheus-postgres-exporter
+    want prometheus-node-exporter prometheus-node-exporter
+    want prometheus-process-exporter prometheus-process-exporter
+    ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || need="$need postgresql"
+fi
 # shellcheck disable=SC2086
 "$(dirname "$0")/python.sh" ${PYTHON:-} >/dev/null 2>&1 || need="$need python3-venv"
 for package in "$@"; do
@@ -34,6 +39,20 @@ if [ "$(id -u)" != 0 ]; then
     as_root=sudo
 fi
 echo "install: from the distribution's packages (one to two minutes):$need"
+$as_root apt-get update -qq
+
+# whether a needed package is older here than a version
+is_old() {
+    case " $need " in *" $1 "*) ;; *) return 1 ;; esac
+    candidate=$(apt-cache policy "$1" | sed -n 's/^ *Candidate: //p')
+    [ "$candidate" != "(none)" ] && dpkg --compare-versions "$candidate" lt "$2"
+}
+for oldest in redis-server:5:6.2 prometheus:2.33; do
+    if is_old "${oldest%%:*}" "${oldest#*:}"; then
+        echo "install: ${oldest%%:*} is $candidate in this distribution, and the native stack needs ${oldest##*:}: use Docker (make up), or Debian 12 or Ubuntu 24.04" >&2
+        exit 2
+    fi
+done
 
 # Packages must not start daemons during their installation, because these would use the stack's ports.
 policy=/usr/sbin/policy-rc.d
@@ -47,7 +66,6 @@ if [ ! -e /etc/postgresql-common/createcluster.conf ]; then
     $as_root mkdir -p /etc/postgresql-common
     echo 'create_main_cluster = false' | $as_root tee /etc/postgresql-common/createcluster.conf >/dev/null
 fi
-$as_root apt-get update -qq
 # Ubuntu has Chromium only as a snap: browser tests are then skipped, unless Chromium is already installed
 for package in "$@"; do
     apt-cache show "$package" >/dev/null 2>&1 && continue

@@ -76,7 +76,11 @@ PYTHON = """#!/bin/sh
 case "$*" in
 *version_info*) exit {old} ;;
 *ensurepip*) exit {no_venv} ;;
-*venv*) mkdir -p .venv/bin; printf '#!/bin/sh\\n' >.venv/bin/pip; chmod 755 .venv/bin/pip; echo "venv of ${{0##*/}}" ;;
+*venv*)
+    echo "venv of ${{0##*/}}"
+    mkdir -p .venv/bin
+    for name in pip python; do printf '#!/bin/sh\\n' >.venv/bin/$name; done
+    chmod 755 .venv/bin/* ;;
 esac
 """
 NEW = PYTHON.format(old=0, no_venv=0)
@@ -230,14 +234,33 @@ def test_a_machine_without_a_new_python_gets_one(clone: Path, there: dict[str, s
     write_programs(tools, **there)
     for name in TOOLS:
         (tools / name).symlink_to(shutil.which(name) or "")
-    script = f"#!/bin/sh\ncat >{tools}/python3.11 <<'E'\n{NEW}E\nchmod 755 {tools}/python3.11\n"
+    script = f"#!/bin/sh\necho install.sh $*\ncat >{tools}/python3.11 <<'E'\n{NEW}E\nchmod 755 {tools}/python3.11\n"
     write_programs(
         clone / "lab/stack", **{"install.sh": script, "python.sh": (ROOT / "lab/stack/python.sh").read_text()}
     )
     done = make(clone, "venv", PATH=str(tools))
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "venv of python3.11"
+    # nothing else, because a stack in Docker needs nothing else here
+    assert done.stdout.splitlines()[-2:] == ["install.sh --python", "venv of python3.11"]
     assert (clone / ".venv/lab").exists()
+
+
+def test_a_distribution_whose_programs_are_too_old_is_rejected_before_anything_is_installed(
+    root: Path, tmp_path: Path
+) -> None:
+    policy = "#!/bin/sh\necho '  Candidate: '$([ $2 = prometheus ] && echo 2.31.2+ds1-1 || echo 5:7.0.15)\n"
+    write_programs(tmp_path, **{"apt-get": f"#!/bin/sh\necho $* >>{tmp_path}/asked\n", "apt-cache": policy})
+    write_programs(tmp_path, sudo='#!/bin/sh\nexec "$@"\n', python3=NEW)
+    for name in ("dirname", "dpkg", "dpkg-query", "grep", "id", "ls", "sed"):
+        (tmp_path / name).symlink_to(shutil.which(name) or pytest.skip(f"{name} is not installed"))
+    command = ["/bin/sh", str(root / "lab/stack/install.sh")]
+    done = subprocess.run(command, env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "install: prometheus is 2.31.2+ds1-1 in this distribution, and the native stack needs 2.33: use Docker"
+        " (make up), or Debian 12 or Ubuntu 24.04\n"
+    )
+    assert (tmp_path / "asked").read_text() == "update -qq\n"
 
 
 def test_the_readme_names_the_oldest_compose(root: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from lab.settings import LabSettings
-from lab.stack import doctor, native, ports
+from lab.stack import doctor, native, ports, up
 from lab.stack.native import NEEDED, Home, StackError
 from testbed.process import free_block, free_port, free_redis_block
 
@@ -78,8 +78,21 @@ def test_an_old_program_is_named_with_the_oldest_tested_version(
     on_path(tmp_path, monkeypatch, *(names[0] for names in NEEDED), output="1.2.3")
     said = problems(doctor.native_findings(home))
     assert "warn  nginx is 1.2.3: the oldest tested version is 1.22" in said
-    assert "warn  redis-server is 1.2.3: the oldest tested version is 7.0" in said
-    assert "warn  prometheus is 1.2.3: the oldest tested version is 2.42" in said
+    newer = "use Docker (`make up`), or a newer distribution, such as Debian 12 or Ubuntu 24.04"
+    assert f"error redis-server is 1.2.3, and the stack needs 6.2: {newer}" in said
+    assert f"error prometheus is 1.2.3, and the stack needs 2.33: {newer}" in said
+    on_path(tmp_path, monkeypatch, "redis-server", "prometheus", output="6.2.33")
+    assert "warn  redis-server is 6.2.33: the oldest tested version is 7.0" in problems(doctor.native_findings(home))
+
+
+def test_a_start_with_a_program_that_is_too_old_ends_before_anything_is_started(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_path(tmp_path, monkeypatch, *(names[0] for names in NEEDED), output="1.2.3")
+    monkeypatch.setattr(up, "HOME", home)
+    with pytest.raises(StackError, match=r"^redis-server is 1\.2\.3, and the stack needs 6\.2: use Docker"):
+        up.start(LabSettings())
+    assert not home.config.exists()
 
 
 def test_low_limits_and_unknown_settings_are_named_with_their_remedy(

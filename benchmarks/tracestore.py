@@ -22,7 +22,7 @@ MEGABYTE = 1e6
 def measure(bench: Bench, scale: Scale) -> Part:
     """Sends traces of four spans at a steady rate, and samples the store's resident memory and file sizes."""
     seconds = max(20, int(scale.memory_minutes * 60))
-    with TraceStore(bench.directory, "--most-megabytes", str(BOUND_MEGABYTES)) as store:
+    with TraceStore(bench.directory, "--max-megabytes", str(BOUND_MEGABYTES)) as store:
         process = psutil.Process(store.process.pid)
         before, began_cpu = process.memory_info().rss / MEGABYTE, sum(process.cpu_times()[:2])
         memory: list[float] = []

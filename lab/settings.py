@@ -79,7 +79,7 @@ def env_settings(root: Path = PLACE) -> dict[str, str]:
 
 
 def _port(name: str, text: str) -> int:
-    # only digits, as Compose has it, and few: int() takes those of every script, and not any number of them
+    # as Compose: int() also accepts the digits of other scripts, and fails for thousands of digits
     if not re.fullmatch("[0-9]{1,9}", text) or not 1 <= int(text) <= 65535:
         raise SettingError(f"{name}={text!r}: must be a port, a number from 1 to 65535")
     return int(text)

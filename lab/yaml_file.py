@@ -1,4 +1,4 @@
-"""YAML that people write: read as UTF-8, and refused where a key is there twice, which PyYAML would let pass."""
+"""Reads YAML that people write, as UTF-8. A repeated key is an error."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,7 @@ import yaml
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's, but for mappings with a key twice: YAML forbids that, and the last would silently win."""
+    """PyYAML's safe loader, except that it rejects a repeated key: PyYAML silently uses its last value."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()

@@ -17,7 +17,7 @@ from service.telemetry.metrics import Metrics
 from service.telemetry.request import note_failure
 
 WITHOUT_BODY = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
-# of the gateway, in which it tries a write at another replica
+# locations of gateway/nginx.conf in which it sends a write to another replica
 LOCATIONS = frozenset({b"@again", b"@another", b"@last"})
 EXEMPT = frozenset({"/health", "/health/live", "/health/ready"})
 

@@ -95,8 +95,8 @@ return {allowed, tight - 1, math.max(least, 0), reset}
 """)
 
 
-# To be raised with every change of what a key holds. Replicas of two formats count apart: while both run, a client may
-# make its limit's requests twice.
+# Raise it with every change of the format of a key's value. Replicas with different formats count separately: while
+# both run, a client may send twice the limit.
 FORMAT = 2
 
 

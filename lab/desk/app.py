@@ -18,7 +18,7 @@ from lab.desk.page import render
 from lab.desk.runbooks import Runbooks
 from lab.desk.verdicts import verdict_handlers
 
-MOST_BODY_BYTES = 2 << 20
+MAX_BODY_BYTES = 2 << 20
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 SECURITY_HEADERS = {
     "content-security-policy": (
@@ -89,7 +89,7 @@ def create_app(
         ],
         openapi_config=None,
         before_request=refuse_strangers,
-        request_max_body_size=MOST_BODY_BYTES,
+        request_max_body_size=MAX_BODY_BYTES,
         response_headers=SECURITY_HEADERS,
         exception_handlers={ValueError: _refuse, RecursionError: _refuse, sqlite3.Error: _cannot},
     )

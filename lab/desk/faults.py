@@ -12,10 +12,10 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from lab.stack.events import FaultEvent
 
 # how many are listed; Prometheus has the older ones
-MOST_FAULTS = 200
+MAX_FAULTS = 200
 # how long an ended fault is exposed as 0, so that a scrape sees its end
 SHOWN_SECONDS = 20.0
-MOST_CHARACTERS = 200
+MAX_CHARACTERS = 200
 
 
 class Faults:
@@ -27,12 +27,12 @@ class Faults:
 
     def put(self, event: FaultEvent) -> None:
         """Records the start or end of a fault. Raises `ValueError` if it is too long, or ends before it starts."""
-        if max(len(event.part), len(event.kind), len(event.drill)) > MOST_CHARACTERS or not event.part:
-            raise ValueError(f"part, kind and drill: a part, and at most {MOST_CHARACTERS} characters each")
+        if max(len(event.part), len(event.kind), len(event.drill)) > MAX_CHARACTERS or not event.part:
+            raise ValueError(f"part, kind and drill: a part, and at most {MAX_CHARACTERS} characters each")
         if event.end is not None and event.end < event.begin:
             raise ValueError("a fault ends after it has begun")
         self._kept[(event.part, event.kind, event.drill, event.begin)] = event
-        while len(self._kept) > MOST_FAULTS:
+        while len(self._kept) > MAX_FAULTS:
             del self._kept[next(iter(self._kept))]
 
     def newest(self) -> list[FaultEvent]:

@@ -25,9 +25,9 @@ FAILED_TRY = {"502", "504"}
 GROUP = "todo_services"
 CHUNK_BYTES = 1 << 20
 # limit of an unfinished line; lines of nginx have about a hundred bytes
-MOST_LINE_BYTES = 1 << 16
+MAX_LINE_BYTES = 1 << 16
 # above this size, the log is truncated after it was read
-MOST_BYTES = 8 << 20
+MAX_BYTES = 8 << 20
 
 
 class GatewayLog(Collector):
@@ -37,9 +37,9 @@ class GatewayLog(Collector):
     It is read at each scrape, and truncated after that if the file is writable.
     """
 
-    def __init__(self, path: Path, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, path: Path, max_bytes: int = MAX_BYTES) -> None:
         self._path = path
-        self._most_bytes = most_bytes
+        self._max_bytes = max_bytes
         self._counts = {(kind, status): [0] * (len(BOUNDS) + 1) for kind in KINDS for status in STATUS_CLASSES}
         self._seconds = dict.fromkeys(self._counts, 0.0)
         self._errors = {GROUP: 0}
@@ -102,7 +102,7 @@ class GatewayLog(Collector):
                 self._file, self._offset, self._rest = self._open(), 0, b""
                 if self._file:
                     self._read(self._file)
-            if self._offset > self._most_bytes and self._size() == self._offset:
+            if self._offset > self._max_bytes and self._size() == self._offset:
                 os.truncate(self._path, 0)
                 self._offset, self._rest = 0, b""
 
@@ -123,7 +123,7 @@ class GatewayLog(Collector):
         while chunk := file.read(CHUNK_BYTES):
             self._offset += len(chunk)
             *lines, rest = (self._rest + chunk).split(b"\n")
-            self._rest = rest[:MOST_LINE_BYTES]
+            self._rest = rest[:MAX_LINE_BYTES]
             # for speed: durations have only millisecond precision, so many lines are equal, and each is parsed once
             for line, count in Counter(lines).items():
                 self._count(line, count)

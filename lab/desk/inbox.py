@@ -13,14 +13,14 @@ from typing import Annotated, Literal
 import msgspec
 
 # how many are shown, and how many are kept
-MOST_NOTIFICATIONS = 200
-MOST_KEPT = 5000
+MAX_NOTIFICATIONS = 200
+MAX_KEPT = 5000
 Verdict = Literal["", "useful", "noise"]
 VERDICTS = ("", "useful", "noise")
 # must have a UTC offset, so that any two can be compared
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 # SQLite's highest row id
-MOST_NUMBER = (1 << 63) - 1
+MAX_NUMBER = (1 << 63) - 1
 
 
 class SentAlert(msgspec.Struct, frozen=True, rename="camel"):
@@ -82,7 +82,7 @@ class Inbox:
         self._database.execute(
             "INSERT INTO notification (received, message) VALUES (?, ?)", (self._clock(), msgspec.json.encode(message))
         )
-        self._database.execute("DELETE FROM notification WHERE number <= ?", (self.received - MOST_KEPT,))
+        self._database.execute("DELETE FROM notification WHERE number <= ?", (self.received - MAX_KEPT,))
 
     def beat(self) -> None:
         """Records a heartbeat."""
@@ -95,7 +95,7 @@ class Inbox:
 
     def say(self, number: int, verdict: Verdict) -> bool:
         """Sets the verdict on a notification; an empty one removes it. False if there is no such notification."""
-        if number > MOST_NUMBER:
+        if number > MAX_NUMBER:
             return False
         changed = self._database.execute("UPDATE notification SET verdict = ? WHERE number = ?", (verdict, number))
         return changed.rowcount == 1
@@ -104,7 +104,7 @@ class Inbox:
         """The newest notifications, newest first, without those that this version cannot read."""
         rows = self._database.execute(
             "SELECT number, received, message, verdict FROM notification ORDER BY number DESC LIMIT ?",
-            (MOST_NOTIFICATIONS,),
+            (MAX_NOTIFICATIONS,),
         )
         return [
             Notification(number, received, message, verdict if verdict in VERDICTS else "")

@@ -18,7 +18,7 @@ from lab.yaml_file import read_yaml
 # timeout for Alertmanager's whole response during a scrape, however slowly it arrives
 ASK_SECONDS = 0.5
 # limit of alert names, against unbounded labels
-MOST_NAMES = 500
+MAX_NAMES = 500
 
 
 class _Status(msgspec.Struct, frozen=True, rename="camel"):
@@ -69,7 +69,7 @@ class Notified:
             if alert.status == "firing" and alert.starts_at > started.get(name, self._started.get(name, LONG_AGO)):
                 started[name] = alert.starts_at
         for name, at in started.items():
-            if name in self._started or len(self._started) < MOST_NAMES:
+            if name in self._started or len(self._started) < MAX_NAMES:
                 self._notified.labels(name).inc()
                 self._started[name] = at
 

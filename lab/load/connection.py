@@ -19,7 +19,7 @@ from lab.runs.tally import Kind
 CONNECT_SECONDS = 5.0
 CHUNK_BYTES = 1 << 16
 # limit of a body, also after decompression; the largest page of tasks has about 100 KB
-MOST_BODY_BYTES = 16 << 20
+MAX_BODY_BYTES = 16 << 20
 # Methods that may be retried if a connection was closed while idle (RFC 9110, 9.2.2).
 IDEMPOTENT = frozenset({"GET", "DELETE"})
 FIRST_FINAL = 200
@@ -125,8 +125,8 @@ class Connection:
                 data = self._socket.recv(CHUNK_BYTES)
                 answer.received += len(data)
                 answer.feed(data)
-                if len(answer.body) > MOST_BODY_BYTES:
-                    raise FailedRequestError(Kind.TOO_LARGE, f"more than {MOST_BODY_BYTES} bytes", answer.status)
+                if len(answer.body) > MAX_BODY_BYTES:
+                    raise FailedRequestError(Kind.TOO_LARGE, f"more than {MAX_BODY_BYTES} bytes", answer.status)
                 if not data:
                     break
         except TimeoutError as error:
@@ -169,7 +169,7 @@ class _Parser(HTTPResponse):
 
     def _on_body(self, buf: bytearray) -> None:
         # the rest of a too large body is discarded
-        if len(self.body) <= MOST_BODY_BYTES:
+        if len(self.body) <= MAX_BODY_BYTES:
             self.body += buf
 
 
@@ -181,9 +181,9 @@ def decoded(body: bytes, headers: Any) -> bytes:
     for coding in reversed([each.strip().lower() for each in str(codings).split(",") if each.strip()]):
         try:
             body = _decompress(coding, body)
-            if len(body) > MOST_BODY_BYTES:
+            if len(body) > MAX_BODY_BYTES:
                 raise FailedRequestError(
-                    Kind.TOO_LARGE, f"more than {MOST_BODY_BYTES} bytes after decompression", headers.get_code()
+                    Kind.TOO_LARGE, f"more than {MAX_BODY_BYTES} bytes after decompression", headers.get_code()
                 )
         except (zlib.error, brotli.error, ValueError) as error:
             raise FailedRequestError(Kind.ENCODING, f"{coding}: {error}", headers.get_code()) from error
@@ -199,8 +199,8 @@ def _decompress(coding: str, body: bytes) -> bytes:
         raise ValueError("not in Accept-Encoding")
     # 32: detects gzip or zlib by the header
     inflating = zlib.decompressobj(32 + zlib.MAX_WBITS)
-    text = inflating.decompress(body, MOST_BODY_BYTES + 1)
-    if len(text) > MOST_BODY_BYTES:
+    text = inflating.decompress(body, MAX_BODY_BYTES + 1)
+    if len(text) > MAX_BODY_BYTES:
         return text
     if not inflating.eof or inflating.unused_data:
         raise ValueError("truncated, or followed by other data")
@@ -210,8 +210,8 @@ def _decompress(coding: str, body: bytes) -> bytes:
 def _decompress_brotli(body: bytes) -> bytes:
     """The decompressed body, or more bytes of it than the limit."""
     inflating = brotli.Decompressor()
-    text: bytes = inflating.process(body, output_buffer_limit=MOST_BODY_BYTES + 1)
-    if len(text) <= MOST_BODY_BYTES and not inflating.is_finished():
+    text: bytes = inflating.process(body, output_buffer_limit=MAX_BODY_BYTES + 1)
+    if len(text) <= MAX_BODY_BYTES and not inflating.is_finished():
         raise ValueError("truncated, or followed by other data")
     return text
 

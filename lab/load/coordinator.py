@@ -16,7 +16,7 @@ from lab.load.search import Outcome, Search, search_of
 from lab.load.worker import ANSWER_SECONDS, GRACE_SECONDS
 from lab.runs.tally import Failure, Tally, service_levels
 
-# Seconds after the last arrival of a round by which every worker has reported all outcomes.
+# Within this many seconds after the last arrival of a round, every worker has reported all outcomes.
 DRAIN_SECONDS = ANSWER_SECONDS + GRACE_SECONDS + 4.0
 # Workers report every second; one that has not for this long is lost.
 SILENCE_SECONDS = 4.0

@@ -13,8 +13,8 @@ from lab.load.errors import CannotRunError
 from lab.load.profiles import MIX, PROFILES
 from lab.load.requests import Operation, Traffic
 
-MOST_RATE = 10_000.0
-MOST_SECONDS = 24 * 3600.0
+MAX_RATE = 10_000.0
+MAX_SECONDS = 24 * 3600.0
 SECONDS_OF = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 
@@ -56,7 +56,7 @@ def parse_time(text: str) -> float | None:
     """The seconds of a duration such as `90`, `90s`, `5m` or `1h`; None if it is invalid, or not from 1 s to 24 h."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text)
     seconds = float(found[1]) * SECONDS_OF[found[2]] if found else 0.0
-    return seconds if 1 <= seconds <= MOST_SECONDS else None
+    return seconds if 1 <= seconds <= MAX_SECONDS else None
 
 
 def is_file(profile: str) -> bool:
@@ -108,8 +108,8 @@ def _definition(
     phases = phases or [Phase(name, length, written.rate, written.rate)]
     own_rate = max(max(each.start_rate, each.end_rate) for each in phases)
     own_seconds = sum(each.seconds for each in phases)
-    if not 0.1 <= own_rate <= MOST_RATE or not 1 <= own_seconds <= MOST_SECONDS:
-        raise ValueError(f"rate must be from 0.1 to {MOST_RATE:g}, and the whole time from 1s to 24h")
+    if not 0.1 <= own_rate <= MAX_RATE or not 1 <= own_seconds <= MAX_SECONDS:
+        raise ValueError(f"rate must be from 0.1 to {MAX_RATE:g}, and the whole time from 1s to 24h")
     rate_factor, time_factor = (rate or own_rate) / own_rate, (seconds or own_seconds) / own_seconds
     phases = [
         Phase(each.name, each.seconds * time_factor, each.start_rate * rate_factor, each.end_rate * rate_factor)

@@ -10,7 +10,7 @@ LATE_SECONDS = 0.1
 BUSY_CPU = 0.9
 # Up to this share of late requests (for the CPU: of busy seconds) is not a bottleneck.
 TOLERATED_SHARE = 0.01
-LEAST_SECONDS = 2
+MIN_SECONDS = 2
 
 
 def limit_of(seconds: Sequence[Second]) -> str | None:
@@ -24,7 +24,7 @@ def limit_of(seconds: Sequence[Second]) -> str | None:
         [each.late_dispatch > 0 for each in seconds]
     ):
         return "generator"
-    if busy >= LEAST_SECONDS and _is_more(busy, len(seconds)):
+    if busy >= MIN_SECONDS and _is_more(busy, len(seconds)):
         return "generator"
     if _is_more(sum(each.late_start for each in seconds), offered) and _in_two(
         [each.late_start > 0 for each in seconds]
@@ -38,4 +38,4 @@ def _is_more(count: int, total: int) -> bool:
 
 
 def _in_two(seconds: list[bool]) -> bool:
-    return sum(seconds) >= LEAST_SECONDS
+    return sum(seconds) >= MIN_SECONDS

@@ -15,7 +15,7 @@ CLIENTS = 4
 # long enough for a rate limit per second, but not per minute
 LONGEST_WAIT_SECONDS = 2
 # retries of a 503, as just after a start
-MOST_BUSY_ANSWERS = 5
+MAX_BUSY_ANSWERS = 5
 # limit of the time in which no task is created
 STALL_SECONDS = 30.0
 LOOK_SECONDS = 0.2
@@ -52,7 +52,7 @@ def prepare(host: str, count: int, seed: int, is_stopped: Callable[[], bool] = l
                         "the rate limit rejects the generator: start the stack with a higher RATE_LIMIT, or off"
                     )
                 busy += not is_limited
-                if busy > MOST_BUSY_ANSWERS:
+                if busy > MAX_BUSY_ANSWERS:
                     break
                 time.sleep(min(pause, LONGEST_WAIT_SECONDS))
                 answer = post(text)

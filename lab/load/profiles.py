@@ -38,7 +38,7 @@ class Smoke(Profile):
     """A few requests of every kind, to check that everything works: 5 a second for 15 s."""
 
     name = "smoke"
-    # in equal shares: with `MIX`, a few requests are without a DELETE
+    # in equal shares, since with `MIX` a few requests may include no DELETE
     traffic = Traffic(dict.fromkeys(MIX, 0.2))
     default_rate = 5.0
     default_seconds = 15.0

@@ -9,7 +9,7 @@ import click
 
 from lab.load.capacity import pods_for, workers_for
 from lab.load.conditions import Condition, ConditionError
-from lab.load.definition import MOST_RATE, define, is_file, parse_time
+from lab.load.definition import MAX_RATE, define, is_file, parse_time
 from lab.load.errors import CannotRunError
 from lab.load.profiles import PROFILES, Profile
 from lab.load.target import check_target
@@ -22,7 +22,7 @@ from lab.settings import SettingError, load_settings
 from lab.stack.kubernetes import chosen_cluster
 from lab.stack.load_jobs import GATEWAY
 
-MOST_WORKERS = 64
+MAX_WORKERS = 64
 # the default in a cluster
 WORKER_PODS = 2
 
@@ -61,8 +61,8 @@ class Workers(click.ParamType[int]):
         """The number."""
         if str(value) == "auto" or value == -1:
             return -1
-        if not str(value).isdecimal() or int(value) > MOST_WORKERS:
-            self.fail(f"{value!r}: must be from 0 to {MOST_WORKERS}, or auto", param, ctx)
+        if not str(value).isdecimal() or int(value) > MAX_WORKERS:
+            self.fail(f"{value!r}: must be from 0 to {MAX_WORKERS}, or auto", param, ctx)
         return int(value)
 
 
@@ -91,14 +91,14 @@ def _first_sentence(profile: type[Profile]) -> str:
 
 @click.command("load", epilog=_profiles_help())
 @click.argument("profile", type=ProfileName(), default="ramp")
-@click.option("--rate", type=Number(0.1, MOST_RATE), help="Highest rate, arrivals a second.")
+@click.option("--rate", type=Number(0.1, MAX_RATE), help="Highest rate, arrivals a second.")
 @click.option("--time", "seconds", type=Duration(), help="How long, such as 90s, 5m or 1h.")
 @click.option("--users", type=click.IntRange(1, 5000), default=200, show_default=True, help="Most requests at a time.")
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed repeats the same requests.")
 @click.option("--host", help="Base URL to load, from this machine.  [default: the gateway]")
 @click.option("--workers", type=Workers(), default=0, help="Worker processes, or auto; with --kubernetes pods.")
 @click.option(
-    "--remote-workers", type=click.IntRange(0, MOST_WORKERS), default=0, help="Workers to wait for from elsewhere."
+    "--remote-workers", type=click.IntRange(0, MAX_WORKERS), default=0, help="Workers to wait for from elsewhere."
 )
 @click.option(
     "--on-worker-loss",

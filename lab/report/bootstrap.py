@@ -9,8 +9,8 @@ from lab.runs.second import Second
 
 RESAMPLES = 1000
 CONFIDENCE = 0.99
-LEAST_BLOCK_SECONDS = 5
-MOST_BLOCKS = 40
+MIN_BLOCK_SECONDS = 5
+MAX_BLOCKS = 40
 
 
 class Slice(Struct):
@@ -66,7 +66,7 @@ def taken_together(seconds: Sequence[Slice]) -> Slice:
 
 def _blocks(seconds: Sequence[Slice]) -> tuple[list[Slice], int]:
     """All blocks of a run, one starting at each second (the last ones wrap around), and how many make up a run."""
-    length = max(LEAST_BLOCK_SECONDS, -(-len(seconds) // MOST_BLOCKS))
+    length = max(MIN_BLOCK_SECONDS, -(-len(seconds) // MAX_BLOCKS))
     twice = [*seconds, *seconds]
     blocks = [taken_together(twice[start : start + length]) for start in range(len(seconds))]
     return blocks, max(1, round(len(seconds) / length))

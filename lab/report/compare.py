@@ -12,7 +12,7 @@ from lab.runs.record import Run
 # The standard errors of a 99 % confidence interval (normal distribution).
 Z99 = 2.576
 # Two blocks of the bootstrap; a shorter run has too few to sample from.
-LEAST_SECONDS = 10.0
+MIN_SECONDS = 10.0
 
 
 class Change(Struct, frozen=True):
@@ -53,8 +53,8 @@ class _Kind(Struct, frozen=True):
     name: str
     unit: str
     figure: Callable[[Slice], float]
-    least_share: float
-    least_amount: float
+    min_share: float
+    min_amount: float
     more_is_worse: bool = True
 
 
@@ -91,7 +91,7 @@ def compare(before: Run, after: Run) -> list[Change]:
     changes = []
     for kind, (low, high) in zip(KINDS, bounds, strict=True):
         one, other = kind.figure(old), kind.figure(new)
-        least = max(kind.least_amount, kind.least_share * min(one, other))
+        least = max(kind.min_amount, kind.min_share * min(one, other))
         changes.append(Change(kind.name, kind.unit, one, other, low, high, least, kind.more_is_worse))
     ratio = _hit_ratio(before, after)
     return [*changes, ratio] if ratio else changes
@@ -115,7 +115,7 @@ def oddities(before: Run, after: Run) -> list[str]:
             said.append(f"{run.id} was cut short: {run.cut_short}")
         if run.lost_workers:
             said.append(f"{run.id}: {'; '.join(run.lost_workers)}")
-        if run.seconds_run < LEAST_SECONDS:
+        if run.seconds_run < MIN_SECONDS:
             said.append(f"{run.id} lasted {run.seconds_run:.1f} s: too short for an interval that means anything")
         if run.limit == "generator":
             said.append(f"{run.id} measured the generator and not the service")

@@ -6,8 +6,8 @@ from typing import Any, Self
 from hdrh.histogram import HdrHistogram
 
 # Microseconds; values outside are counted at the end of the range.
-LEAST = 1
-MOST = 600_000_000
+MIN_MICROSECONDS = 1
+MAX_MICROSECONDS = 600_000_000
 # Two significant digits: a percentile is at most 1 % above the true one, at 20 KB a histogram in memory.
 DIGITS = 2
 ERROR = 0.01
@@ -17,7 +17,7 @@ class Histogram:
     """Counts of latencies in seconds, as an HdrHistogram (http://hdrhistogram.org) of microseconds."""
 
     def __init__(self, histogram: Any = None) -> None:
-        self._histogram = HdrHistogram(LEAST, MOST, DIGITS) if histogram is None else histogram
+        self._histogram = HdrHistogram(MIN_MICROSECONDS, MAX_MICROSECONDS, DIGITS) if histogram is None else histogram
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Histogram) and self.counts == other.counts
@@ -51,7 +51,7 @@ class Histogram:
 
     def add(self, seconds: float) -> None:
         """Counts one latency."""
-        self._histogram.record_value(min(MOST, max(LEAST, round(seconds * 1e6))))
+        self._histogram.record_value(min(MAX_MICROSECONDS, max(MIN_MICROSECONDS, round(seconds * 1e6))))
 
     def merge(self, other: "Histogram") -> None:
         """Adds the counts of `other`."""

@@ -61,7 +61,7 @@ SERVICE_SETTINGS = (
 # characters that are quotes, comments, variables, patterns or separators in the configuration of some part
 NOT_IN_PATHS = re.compile(r"""["\\$%#;*?\[\]{}]|: |[\x00-\x1f\x7f]""")
 TEMPO_MEMORY = "440MiB"
-TRACESTORE_SETTINGS = ("TRACESTORE_MOST_MEGABYTES", "TRACESTORE_MOST_HOURS")
+TRACESTORE_SETTINGS = ("TRACESTORE_MAX_MEGABYTES", "TRACESTORE_MAX_HOURS")
 STACK_RATE_LIMIT = "100000/minute"
 # data is deleted when the first of these limits is reached; the service levels need three days, and tuning uses all
 PROMETHEUS_RETENTION, PROMETHEUS_RETENTION_SIZE = "15d", "2GB"

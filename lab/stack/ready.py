@@ -22,7 +22,7 @@ PROGRESS_SECONDS = 5
 ANSWER_SECONDS = 10
 # A part that exited this often before it was healthy has failed. Supervisor waits a second longer before each start, so
 # this takes about ten seconds.
-MOST_STARTS = 5
+MAX_STARTS = 5
 
 
 class Watched(Protocol):
@@ -71,7 +71,7 @@ def _failed(
         name = each["name"]
         starts.setdefault(name, set()).add(each["start"])
         is_given_up = each["statename"] == "FATAL"
-        if is_given_up or (name in waiting and len(starts[name]) > MOST_STARTS):
+        if is_given_up or (name in waiting and len(starts[name]) > MAX_STARTS):
             found[name] = each["spawnerr"]
     return found
 

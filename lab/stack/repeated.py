@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 
 STOP_SECONDS = 20
 # minimum rest between repetitions that take longer than their period, as a share of the period
-LEAST_REST = 0.2
+MIN_REST = 0.2
 
 
 @contextmanager
@@ -28,7 +28,7 @@ def repeated(period: float, act: Callable[[Callable[[float], bool]], None]) -> I
             due += period
             now = time.monotonic()
             if due < now:
-                due = now + LEAST_REST * period
+                due = now + MIN_REST * period
             ends.wait(due - now)
 
     thread = threading.Thread(target=run, daemon=True)

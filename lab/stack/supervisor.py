@@ -21,7 +21,7 @@ from lab.programs import last_line, run_program
 from lab.stack.native import SAFE_PATH, Home, Program, StackError
 
 # the maximum length of a Unix socket's path in bytes, minus what supervisor appends while it binds
-SOCKET_PATH_MOST = 90
+MAX_SOCKET_PATH = 90
 # limit of open files per part, if the machine allows it
 FILES = 4096
 LOCAL = "127.0.0.1,localhost,::1"
@@ -32,7 +32,7 @@ NOTHING = "GLASSHOUSE_NOTHING"
 def socket_of(home: Home) -> Path:
     """The supervisor's socket, in the directory for temporary files if the repository's path is too long."""
     path = home.path / "supervisor.sock"
-    if len(os.fsencode(path)) <= SOCKET_PATH_MOST:
+    if len(os.fsencode(path)) <= MAX_SOCKET_PATH:
         return path
     name = hashlib.sha256(str(home.path).encode()).hexdigest()[:12]
     return Path(tempfile.gettempdir()) / f"glasshouse-{name}.sock"
@@ -47,14 +47,14 @@ def configuration(programs: Sequence[Program], home: Home, directory: Path) -> s
     socket = socket_of(home)
     logs = _escaped(str(home.logs))
     # supervisord refuses to start if it cannot raise its own limit to this value
-    _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    _, max_files = resource.getrlimit(resource.RLIMIT_NOFILE)
     sections = [
         f"""[supervisord]
 logfile={logs}/supervisord.log
 pidfile={_escaped(str(home.path))}/supervisord.pid
 childlogdir={logs}
 directory={_escaped(str(directory))}
-minfds={min(FILES, most_files) if most_files != resource.RLIM_INFINITY else FILES}
+minfds={min(FILES, max_files) if max_files != resource.RLIM_INFINITY else FILES}
 [unix_http_server]
 file={_escaped(str(socket))}
 chmod=0700

@@ -17,7 +17,7 @@ from lab.tracestore import traces
 from lab.tracestore.logs import log_search_of, query_range
 from lab.tracestore.metrics import Metrics
 from lab.tracestore.otlp import (
-    MOST_BODY_BYTES,
+    MAX_BODY_BYTES,
     Decoded,
     OtlpError,
     decode_logs,
@@ -171,7 +171,7 @@ def create_app(store: Store, metrics: Metrics, hosts: list[str]) -> Litestar:
             own_metrics,
         ],
         openapi_config=None,
-        request_max_body_size=MOST_BODY_BYTES,
+        request_max_body_size=MAX_BODY_BYTES,
         allowed_hosts=AllowedHostsConfig(hosts),
         compression_config=CompressionConfig("gzip", gzip_compress_level=4, exclude=["^/v1/", "^/metrics"]),
         exception_handlers={
@@ -186,7 +186,7 @@ def create_app(store: Store, metrics: Metrics, hosts: list[str]) -> Litestar:
 
 def _declared(length: str) -> int:
     """The size of a body according to its header; the maximum size if the header is missing or invalid."""
-    return int(length) if length.isdecimal() and len(length) < len("9999999999") else MOST_BODY_BYTES
+    return int(length) if length.isdecimal() and len(length) < len("9999999999") else MAX_BODY_BYTES
 
 
 def _decode(decode: Callable[[bytes], Decoded], body: bytes, encoding: str) -> tuple[Decoded, int]:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from lab.tracestore.traceql import MOST_CHARACTERS, QueryError, pattern_of, unquoted
+from lab.tracestore.traceql import MAX_CHARACTERS, QueryError, pattern_of, unquoted
 
 Labels = Mapping[str, str]
 # a stage returns the line, or None if it is filtered out
@@ -59,8 +59,8 @@ class LogQuery:
 
 def parse_logql(text: str) -> LogQuery:
     """Parses a query. Raises `QueryError`."""
-    if len(text) > MOST_CHARACTERS:
-        raise QueryError(f"a query has at most {MOST_CHARACTERS} characters")
+    if len(text) > MAX_CHARACTERS:
+        raise QueryError(f"a query has at most {MAX_CHARACTERS} characters")
     return _Parser(list(_tokens(text))).query()
 
 

@@ -16,7 +16,7 @@ from lab.tracestore.reading import reading, resource_attributes
 from lab.tracestore.traceql import QueryError
 from lab.tracestore.traces import END_OF_TIME
 
-MOST_LINES = 5000
+MAX_LINES = 5000
 SECOND = 1_000_000_000
 # Loki's names of the severities of https://opentelemetry.io/docs/specs/otel/logs/data-model/#field-severitynumber
 _LEVELS = ((4, "trace"), (8, "debug"), (12, "info"), (16, "warn"), (20, "error"), (24, "fatal"))
@@ -37,8 +37,8 @@ def log_search_of(parameters: Mapping[str, str]) -> LogSearch:
     """The parameters of Loki's `query_range`. Raises `QueryError`."""
     now = time.time_ns()
     limit = parameters.get("limit") or "100"
-    if not limit.isdecimal() or len(limit) > len("1000000") or not 0 < int(limit) <= MOST_LINES:
-        raise QueryError(f"limit={limit!r}: must be a number from 1 to {MOST_LINES}")
+    if not limit.isdecimal() or len(limit) > len("1000000") or not 0 < int(limit) <= MAX_LINES:
+        raise QueryError(f"limit={limit!r}: must be a number from 1 to {MAX_LINES}")
     return LogSearch(
         parse_logql(parameters.get("query", "")),
         _moment(parameters, "start", now - 3600 * SECOND),

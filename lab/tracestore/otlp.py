@@ -20,7 +20,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-MOST_BODY_BYTES = 4 << 20
+MAX_BODY_BYTES = 4 << 20
 TRACE_ID_BYTES = 16
 SPAN_ID_BYTES = 8
 
@@ -86,11 +86,11 @@ def decompress(body: bytes, encoding: str) -> bytes:
         raise OtlpError(f"content coding {encoding!r} is not known: send gzip, or none")
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(body)) as file:
-            plain = file.read(MOST_BODY_BYTES + 1)
+            plain = file.read(MAX_BODY_BYTES + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise OtlpError(f"not gzip: {error}") from error
-    if len(plain) > MOST_BODY_BYTES:
-        raise OtlpError(f"more than {MOST_BODY_BYTES} bytes after decompression", is_large=True)
+    if len(plain) > MAX_BODY_BYTES:
+        raise OtlpError(f"more than {MAX_BODY_BYTES} bytes after decompression", is_large=True)
     return plain
 
 

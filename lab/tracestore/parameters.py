@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from lab.tracestore.traceql import INTRINSIC_NAMES, QueryError, nanoseconds, parse
 from lab.tracestore.traces import END_OF_TIME, Search
 
-MOST_TRACES = 1000
-MOST_SPANS = 100
+MAX_TRACES = 1000
+MAX_SPANS = 100
 # seconds after now: a span's clock may be ahead of this one
 AHEAD_SECONDS = 3600
 SECOND = 1_000_000_000
@@ -24,10 +24,10 @@ def search_of(parameters: Mapping[str, str]) -> Search:
         query=parse(parameters.get("q") or _conditions(parameters.get("tags", ""))),
         start=_moment(parameters, "start", 0),
         end=_moment(parameters, "end", int(time.time()) + AHEAD_SECONDS),
-        least_duration=nanoseconds(least) if least else 0,
-        most_duration=nanoseconds(most) if most else END_OF_TIME,
-        limit=max(1, min(_number(parameters, "limit", 20), MOST_TRACES)),
-        spans_per_trace=max(1, min(_number(parameters, "spss", 3), MOST_SPANS)),
+        min_duration=nanoseconds(least) if least else 0,
+        max_duration=nanoseconds(most) if most else END_OF_TIME,
+        limit=max(1, min(_number(parameters, "limit", 20), MAX_TRACES)),
+        spans_per_trace=max(1, min(_number(parameters, "spss", 3), MAX_SPANS)),
         is_slowest_first=parameters.get("order") == "slowest",
     )
 

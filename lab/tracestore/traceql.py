@@ -13,12 +13,12 @@ from typing import Any
 
 import re2
 
-MOST_CHARACTERS = 4096
-MOST_DEPTH = 32
+MAX_CHARACTERS = 4096
+MAX_DEPTH = 32
 # SQLite nests conditions, up to a depth of its own
-MOST_CONDITIONS = 200
+MAX_CONDITIONS = 200
 # of an integer in SQLite
-MOST_INTEGER = (1 << 63) - 1
+MAX_INTEGER = (1 << 63) - 1
 
 # field → SQL, of a span `s` of a trace `t`; durations and times in nanoseconds
 _INTRINSICS = {
@@ -94,8 +94,8 @@ class _Token:
 
 def parse(text: str) -> Query:
     """Parses a query. An empty one matches everything. Raises `QueryError`."""
-    if len(text) > MOST_CHARACTERS:
-        raise QueryError(f"a query has at most {MOST_CHARACTERS} characters")
+    if len(text) > MAX_CHARACTERS:
+        raise QueryError(f"a query has at most {MAX_CHARACTERS} characters")
     if not text.strip():
         return Query("1", ())
     return _Parser(list(_tokens(text))).query()
@@ -107,7 +107,7 @@ def nanoseconds(text: str) -> int:
     if not parts or "".join(amount + unit for amount, unit in parts) != text:
         raise QueryError(f"{text!r} is not a duration: write 100ms, 1.5s or 2m")
     total = sum(float(amount) * _NANOSECONDS[unit] for amount, unit in parts)
-    if not total < MOST_INTEGER:
+    if not total < MAX_INTEGER:
         raise QueryError(f"{text!r} is too long a duration")
     return round(total)
 
@@ -190,15 +190,15 @@ class _Parser:
 
     def _condition(self, depth: int) -> str:
         if self._peek() == "(":
-            if depth >= MOST_DEPTH:
-                raise QueryError(f"parentheses are nested at most {MOST_DEPTH} deep")
+            if depth >= MAX_DEPTH:
+                raise QueryError(f"parentheses are nested at most {MAX_DEPTH} deep")
             self._next()
             inner = self._alternatives(depth + 1)
             self._expect(")")
             return inner
         self._conditions += 1
-        if self._conditions > MOST_CONDITIONS:
-            raise QueryError(f"a query has at most {MOST_CONDITIONS} conditions")
+        if self._conditions > MAX_CONDITIONS:
+            raise QueryError(f"a query has at most {MAX_CONDITIONS} conditions")
         word = self._next()
         if word.text in ("true", "false"):
             return "1" if word.text == "true" else "0"
@@ -253,7 +253,7 @@ def _value(field: str, token: _Token) -> str | int | float:
         return nanoseconds(token.text)
     if token.kind == "number":
         number = float(token.text) if "." in token.text else int(token.text)
-        if isinstance(number, int) and abs(number) > MOST_INTEGER:
+        if isinstance(number, int) and abs(number) > MAX_INTEGER:
             raise QueryError(f"{token.text} is too large a number")
         return number
     names = {"status": STATUSES, "kind": KINDS}.get(field.removeprefix("span:"), {"true": 1, "false": 0})

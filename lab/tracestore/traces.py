@@ -26,8 +26,8 @@ class Search:
     query: Query = field(default_factory=lambda: parse(""))
     start: int = 0
     end: int = END_OF_TIME
-    least_duration: int = 0
-    most_duration: int = END_OF_TIME
+    min_duration: int = 0
+    max_duration: int = END_OF_TIME
     limit: int = 20
     spans_per_trace: int = 3
     is_slowest_first: bool = False
@@ -62,7 +62,7 @@ def search(file: Path, wanted: Search) -> dict[str, Any]:
             "SELECT t.id, t.trace_id, t.start, t.end - t.start, t.root_service, t.root_name FROM traces t"  # noqa: S608
             " WHERE t.start BETWEEN ? AND ? AND t.end - t.start BETWEEN ? AND ?"
             f" AND {matching} ORDER BY {order} DESC LIMIT ?",
-            (wanted.start, wanted.end, wanted.least_duration, wanted.most_duration, *query.parameters, wanted.limit),
+            (wanted.start, wanted.end, wanted.min_duration, wanted.max_duration, *query.parameters, wanted.limit),
         ).fetchall()
         traces = [_found(connection, wanted, *row) for row in found]
     return {"traces": traces, "metrics": {"inspectedTraces": len(traces)}}

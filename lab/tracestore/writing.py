@@ -80,7 +80,7 @@ def evict_oldest(connection: sqlite3.Connection) -> tuple[int, int]:
         (received,) = _one(connection, f"SELECT max(received) FROM {table} WHERE id <= ?", until)  # noqa: S608
         oldest.append((received or 0, until))
     (trace_age, trace), (record_age, record) = oldest
-    # of both if they are equally old, as in a flood
+    # from both tables if their oldest rows are equally old, as after a burst
     return _evict(connection, trace if trace_age <= record_age else None, record if record_age <= trace_age else None)
 
 

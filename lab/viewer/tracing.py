@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 import msgspec
 
-MOST_TRACES = 100
-MOST_LINES = 500
+MAX_TRACES = 100
+MAX_LINES = 500
 LOOK_AROUND_SECONDS = 3600
 # the same format as in the dashboards' log panels
 LINE_FORMAT = (
@@ -81,7 +81,7 @@ class Traces:
         self.url = url
 
     def search(
-        self, *, start: float, end: float, route: str, is_failed: bool, least_milliseconds: float, is_slowest: bool
+        self, *, start: float, end: float, route: str, is_failed: bool, min_milliseconds: float, is_slowest: bool
     ) -> list[Found]:
         """Requests between two times in unix seconds, newest or slowest first. Raises `TracingError`.
 
@@ -92,15 +92,15 @@ class Traces:
             conditions.append(f"span.http.route = {_quoted(route)}")
         if is_failed:
             conditions.append("status = error")
-        if least_milliseconds > 0:
-            conditions.append(f"duration >= {least_milliseconds:g}ms")
+        if min_milliseconds > 0:
+            conditions.append(f"duration >= {min_milliseconds:g}ms")
         answer = self._get(
             "/api/search",
             {
                 "q": f"{{ {' && '.join(conditions)} }} | select({', '.join(_SHOWN)})",
                 "start": str(int(start)),
                 "end": str(int(end) + 1),
-                "limit": str(MOST_TRACES),
+                "limit": str(MAX_TRACES),
                 "spss": "1",
                 **({"order": "slowest"} if is_slowest else {}),
             },
@@ -137,7 +137,7 @@ class Logs:
     def __init__(self, *urls: str) -> None:
         self.urls = urls
 
-    def query(self, logql: str, start: float, end: float, limit: int = MOST_LINES) -> list[LogLine]:
+    def query(self, logql: str, start: float, end: float, limit: int = MAX_LINES) -> list[LogLine]:
         """Log lines between two times in unix seconds, newest first. Raises `TracingError`."""
         parameters = {
             "query": logql,

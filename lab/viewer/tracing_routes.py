@@ -36,7 +36,7 @@ def tracing_routes(traces: Traces, logs: Logs) -> Router:
             end=span.end + span.step,
             route=parameters.get("route", ""),
             is_failed=parameters.get("failed") == "1",
-            least_milliseconds=_milliseconds(parameters.get("least") or "0"),
+            min_milliseconds=_milliseconds(parameters.get("least") or "0"),
             is_slowest=parameters.get("order") == "slowest",
         )
 

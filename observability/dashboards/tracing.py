@@ -8,7 +8,7 @@ from grafana_foundation_sdk.models import tempo as tempo_model
 TEMPO = model.DataSourceRef(type_val="tempo", uid="tempo")
 LOKI = model.DataSourceRef(type_val="loki", uid="loki")
 TRACE_LINK = "/d/trace?var-traceId=${__value.raw}"
-MOST_LINES = 500
+MAX_LINES = 500
 # the message, and for a request its method, route, status and failure; the viewer uses the same format
 LINE_FORMAT = (
     '| line_format "{{__line__}} {{.method}} {{.route}} {{.status}} {{.duration_seconds}} {{.dependency}} {{.reason}}"'
@@ -33,9 +33,7 @@ def log_lines(title: str, description: str, logql: str, *, width: int = 24, heig
         .enable_log_details(True)
         .sort_order(looks.LogsSortOrder.DESCENDING)
         .dedup_strategy(looks.LogsDedupStrategy.NONE)
-        .with_target(
-            loki.Dataquery().ref_id("A").datasource(LOKI).expr(logql).query_type("range").max_lines(MOST_LINES)
-        )
+        .with_target(loki.Dataquery().ref_id("A").datasource(LOKI).expr(logql).query_type("range").max_lines(MAX_LINES))
         .build()
     )
 

@@ -43,7 +43,7 @@ class TaskCache:
         self._set_seconds = metrics.cache_operation["set"]
         self._invalidate_seconds = metrics.cache_operation["invalidate"]
 
-    async def get(self, task_id: UUID, epoch: int, least_version: int) -> CachedTask | None:
+    async def get(self, task_id: UUID, epoch: int, min_version: int) -> CachedTask | None:
         """The entry of a task; None if there is none of at least this epoch and this version."""
         started = time.perf_counter()
         # once, since str(UUID) runs in Python
@@ -58,7 +58,7 @@ class TaskCache:
             # otherwise its version, whatever it means, could prevent the right value from being stored
             await self._server.discard(key, text)
             return None
-        if value.epoch < epoch or value.version < least_version or value.body == UNKNOWN:
+        if value.epoch < epoch or value.version < min_version or value.body == UNKNOWN:
             return None
         return CachedTask(value.version, value.body, value.due_ms <= time.time() * 1000)
 

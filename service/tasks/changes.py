@@ -12,7 +12,7 @@ from service.infrastructure.database import Database
 from service.tasks.tables import cache_epoch, cache_formats, task_changes
 
 # How many changes are read at once. If there are more, they are not handled one by one: the epoch is raised instead.
-MOST_CHANGES = 1_000
+MAX_CHANGES = 1_000
 
 
 class Change(NamedTuple):
@@ -23,7 +23,7 @@ class Change(NamedTuple):
 
 
 class Found(NamedTuple):
-    """The result of one poll. `changes` has at most `MOST_CHANGES` + 1 entries."""
+    """The result of one poll. `changes` has at most `MAX_CHANGES` + 1 entries."""
 
     epoch: int
     is_registered: bool
@@ -39,7 +39,7 @@ class ChangeLog:
         changes = (
             sa.select(task_changes.c.task_id, task_changes.c.version)
             .where(task_changes.c.format == value_format)
-            .limit(MOST_CHANGES + 1)
+            .limit(MAX_CHANGES + 1)
             .subquery()
         )
         self._look = (
@@ -87,10 +87,10 @@ class ChangeLog:
     async def give_up_others(self) -> None:
         """Unregisters formats that no replica polls any more, as after a deployment that changed the format.
 
-        A replica that polls never lets more than `MOST_CHANGES` accumulate. If one of that format starts again, it
+        A replica that polls never lets more than `MAX_CHANGES` accumulate. If one of that format starts again, it
         finds its format unregistered, and raises the epoch.
         """
-        most = sa.select(task_changes.c.format).group_by(task_changes.c.format).having(sa.func.count() > MOST_CHANGES)
+        most = sa.select(task_changes.c.format).group_by(task_changes.c.format).having(sa.func.count() > MAX_CHANGES)
         give_up = sa.delete(cache_formats).where(
             cache_formats.c.format != self._format, cache_formats.c.format.in_(most)
         )

@@ -14,7 +14,7 @@ from uuid import UUID
 import structlog
 
 from service.infrastructure.breaker import Unavailable
-from service.tasks.changes import MOST_CHANGES, Change, ChangeLog, Found
+from service.tasks.changes import MAX_CHANGES, Change, ChangeLog, Found
 from service.telemetry.metrics import Metrics
 
 log = structlog.stdlib.get_logger("service")
@@ -58,7 +58,7 @@ class Invalidation:
         """Whether the outbox was read within the last second."""
         return time.monotonic() - self._verified_at < VERIFIED_SECONDS
 
-    def least_version(self, task_id: UUID) -> int:
+    def min_version(self, task_id: UUID) -> int:
         """The lowest version of a task that may be served from the cache: a newer one is still in the outbox."""
         return self._least.get(task_id, 0) if self._least else 0
 
@@ -136,7 +136,7 @@ class Invalidation:
             self._least[each.task_id] = max(each.version, self._least.get(each.task_id, 0))
 
     async def _work_off(self, found: Found) -> None:
-        if len(found.changes) > MOST_CHANGES:
+        if len(found.changes) > MAX_CHANGES:
             await self._raise()
             self._seen = self._lost = frozenset()
             return

@@ -84,7 +84,7 @@ class TaskRepository:
         """The task with this id."""
         is_filled = True
         try:
-            least = self._invalidation.least_version(task_id)
+            least = self._invalidation.min_version(task_id)
             cached = await self._cache.get(task_id, self._invalidation.epoch, least)
         except Unavailable as error:
             _note(self._task_results, "error" if error.asked else "bypass")

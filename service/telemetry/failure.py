@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-MOST_CAUSES = 10
+MAX_CAUSES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ def error_type(error: BaseException) -> str:
 
     https://opentelemetry.io/docs/specs/semconv/registry/attributes/error/#error-type
     """
-    for _ in range(MOST_CAUSES):
+    for _ in range(MAX_CAUSES):
         state = getattr(error, "sqlstate", None)
         if isinstance(state, str) and state:
             return state

@@ -20,7 +20,7 @@ _methods = frozenset(METHODS)
 
 
 class TelemetryMiddleware:
-    """Outermost but for `service.requests.reading`, so that it measures what the client waits for."""
+    """Measures the whole time that the client waits: only `service.requests.reading` is outside of it."""
 
     def __init__(
         self,

@@ -26,7 +26,7 @@ NEEDS_NO_LIVENESS = {"redis-cluster"}
 # containers whose startup probe waits for another part, which a new cluster may start minutes later
 WAITS_FOR_OTHERS = {"todo/todo": 300}
 # `kubectl apply` stores a copy of the object in an annotation, and the total size of annotations is limited
-MOST_BYTES = 256 * 1024
+MAX_BYTES = 256 * 1024
 RESTRICTED_VOLUMES = {"configMap", "downwardAPI", "emptyDir", "persistentVolumeClaim", "projected", "secret"}
 ADDRESS = re.compile(
     r"(?:\w[\w+]*://(?:[\w.-]+@)?|(?<![\w./-]))([a-z][a-z0-9-]*(?:\.[a-z][a-z0-9-]*)*):([0-9]{2,5})(?![\w.])"
@@ -303,7 +303,7 @@ def sizes(objects: list[Object]) -> Iterator[str]:
     """Every object is small enough for a client-side `kubectl apply`."""
     for each in objects:
         size = len(json.dumps(each, separators=(",", ":")))
-        if size > MOST_BYTES:
+        if size > MAX_BYTES:
             yield f"{each['kind']}/{each['metadata']['name']}: {size} bytes do not fit into an annotation"
 
 

@@ -4,7 +4,7 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-MOST_LINES = 60
+MAX_LINES = 60
 
 
 def _tests_of(file: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
@@ -20,4 +20,4 @@ def test_no_test_is_longer_than_sixty_lines(root: Path) -> None:
         for test in _tests_of(file)
     }
     assert len(lengths) > 500
-    assert {name: lines for name, lines in lengths.items() if lines > MOST_LINES} == {}
+    assert {name: lines for name, lines in lengths.items() if lines > MAX_LINES} == {}

@@ -10,7 +10,7 @@ import pytest
 from service.infrastructure.breaker import Unavailable
 from service.infrastructure.cluster import Script
 from service.tasks import servers as servers_module
-from service.tasks.changes import MOST_CHANGES
+from service.tasks.changes import MAX_CHANGES
 from service.tasks.model import NewTask, TaskChange
 from service.tasks.values import task_key
 from testbed import Postgres, RedisCluster, until
@@ -153,7 +153,7 @@ async def test_a_failed_raise_of_the_epoch_is_repeated(
     name = database_url.rsplit("/", 1)[1]
     postgres.sql(
         "WITH f AS (SELECT format FROM cache_formats) INSERT INTO task_changes "
-        f"SELECT format, gen_random_uuid(), 1 FROM f, generate_series(1, {MOST_CHANGES + 500})",
+        f"SELECT format, gen_random_uuid(), 1 FROM f, generate_series(1, {MAX_CHANGES + 500})",
         name,
     )
     await replicas.stores[0].change(task.id, TaskChange(task="new"), None)
@@ -205,7 +205,7 @@ async def test_a_format_that_no_replica_polls_is_unregistered(
     name = database_url.rsplit("/", 1)[1]
     postgres.sql("INSERT INTO cache_formats VALUES (1), (7)", name)
     fill = "INSERT INTO task_changes SELECT 1, gen_random_uuid(), 1 FROM generate_series(1, {count})"
-    postgres.sql(fill.format(count=MOST_CHANGES), name)
+    postgres.sql(fill.format(count=MAX_CHANGES), name)
     await replicas.changes[0].give_up_others()
     assert postgres.sql("SELECT count(*) FROM cache_formats", name) == "3"
     postgres.sql(fill.format(count=1), name)

@@ -144,7 +144,7 @@ def expectations(drills: Mapping[str, Drill]) -> Expectations:
             LONG_MEMORY.union(drill.may),
             round(seconds(drill.clears) * 1000),
         )
-        # A fault caused by hand has any duration and perhaps no load: what may fire is known, what must is not.
+        # A fault caused by hand can be short and without load: it is known which alerts may fire, not which must.
         for each in (drill, for_way({name: drill}, "kubernetes")[name]):
             cause = each.cause or drill.cause
             kind_of_fault = cause.profile or cause.do

@@ -17,7 +17,7 @@ from lab.prometheus import Prometheus, well_formed
 # length of one query for raw samples
 CHUNK_MS = 6 * 3600 * 1000
 # Prometheus allows 11,000 points per series in a range query
-MOST_POINTS = 10_000
+MAX_POINTS = 10_000
 
 
 class HistoryError(Exception):
@@ -76,7 +76,7 @@ class PrometheusHistory:
         """
         first = self.begin + (offset - self.begin) % interval
         found = _Collected()
-        for begin, end in _chunks(first, self.end, interval * MOST_POINTS):
+        for begin, end in _chunks(first, self.end, interval * MAX_POINTS):
             data = self._prometheus.get(
                 "query_range", query=expression, start=begin / 1000, end=(end - 1) / 1000, step=interval / 1000
             )

@@ -25,7 +25,7 @@ DIGITS = {"alert_signal": 6, "alert_events": 6}
 # prefix of the description, in comment lines at the top
 ABOUT = "# ABOUT "
 # the last time that an array of them has
-MOST_MS = (1 << 62) - 1
+MAX_MS = (1 << 62) - 1
 _LINE = re.compile(r"^(?P<name>[A-Za-z_:][\w:]*)(?:\{(?P<labels>.*)\})? (?P<value>\S+) (?P<time>\S+)$")
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n"}
@@ -93,7 +93,7 @@ def _lines(recording: Recording) -> Iterator[str]:
 
 def _parsed(text: str, file: Path) -> Iterator[Samples]:
     points: dict[tuple[str, str], tuple[list[int], list[float]]] = {}
-    # no splitlines(): a label may have what that takes for the end of a line
+    # not splitlines(): a label may contain characters that it treats as the end of a line
     for number, line in enumerate(text.split("\n"), 1):
         line = line.removesuffix("\r")  # noqa: PLW2901
         if not line or line.startswith("#"):
@@ -104,7 +104,7 @@ def _parsed(text: str, file: Path) -> Iterator[Samples]:
                 raise ValueError
             times, values = points.setdefault((found["name"], found["labels"] or ""), ([], []))
             time, value = round(float(found["time"]) * 1000), float(found["value"])
-            if not 0 <= time <= MOST_MS or (times and time <= times[-1]):
+            if not 0 <= time <= MAX_MS or (times and time <= times[-1]):
                 raise ValueError
             times.append(time)
             values.append(value)

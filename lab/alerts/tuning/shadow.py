@@ -18,7 +18,7 @@ from lab.yaml_file import read_yaml
 FOLDER = ALERTS / "rules" / "shadows"
 SUFFIX = "Shadow"
 HEAD = "# Written by `glasshouse tune --shadow`; see `glasshouse tune --shadows`. It expires automatically.\n"
-MOST_SHADOWS = 20
+MAX_SHADOWS = 20
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ def start(candidate: Watched, numbers: str, seconds: float, folder: Path = FOLDE
     if candidate.is_state:
         raise HistoryError(f"{candidate.alert} has no threshold: only an alert with a threshold can have a shadow")
     running = [each for each in shadows(folder) if each.ends > time.time() and each.alert != candidate.alert]
-    if len(running) >= MOST_SHADOWS:
-        raise HistoryError(f"{MOST_SHADOWS} shadows are already running: delete one in {folder} first")
+    if len(running) >= MAX_SHADOWS:
+        raise HistoryError(f"{MAX_SHADOWS} shadows are already running: delete one in {folder} first")
     now = time.time()
     shadow = Shadow(candidate.alert, numbers, now, now + seconds)
     folder.mkdir(parents=True, exist_ok=True)

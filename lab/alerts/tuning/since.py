@@ -28,9 +28,9 @@ class Turned:
         """The increase in false episodes."""
         return self.now.score.false - self.then.score.false
 
-    def is_worse(self, most_false: int) -> bool:
-        """Whether more faults are missed, or there are more than `most_false` additional false episodes."""
-        return self.lost > 0 or self.false > most_false
+    def is_worse(self, max_false: int) -> bool:
+        """Whether more faults are missed, or there are more than `max_false` additional false episodes."""
+        return self.lost > 0 or self.false > max_false
 
 
 def written_at(ref: str) -> Mapping[str, Watched]:
@@ -54,7 +54,7 @@ def turned(then: Mapping[str, Watched], now: Mapping[str, Watched], places: Sequ
     ]
 
 
-def markdown(found: Sequence[Turned], ref: str, recordings: int, most_false: int) -> Iterator[str]:
+def markdown(found: Sequence[Turned], ref: str, recordings: int, max_false: int) -> Iterator[str]:
     """The lines of the review."""
     yield f"### Alerts over {recordings} recordings, against {ref}"
     yield ""
@@ -74,7 +74,7 @@ def markdown(found: Sequence[Turned], ref: str, recordings: int, most_false: int
             f"{figure(before.recall)} → {figure(after.recall)}",
             f"{figure(before.median_delay)} → {figure(after.median_delay)}",
             f"{figure(before.worst_delay)} → {figure(after.worst_delay)}",
-            "**worse**" if each.is_worse(most_false) else "",
+            "**worse**" if each.is_worse(max_false) else "",
         ]
         yield f"| {' | '.join(cells)} |"
     for each in found:

@@ -11,7 +11,7 @@ from litestar.testing import TestClient
 from lab.desk.app import create_app
 from lab.desk.disk import Disk
 from lab.desk.gateway_log import GatewayLog
-from lab.desk.inbox import MOST_NOTIFICATIONS, Inbox
+from lab.desk.inbox import MAX_NOTIFICATIONS, Inbox
 from lab.desk.runbooks import Runbooks
 from lab.settings import ROOT
 from testbed.replica import Samples
@@ -87,12 +87,12 @@ def test_a_notification_is_in_the_feed_and_on_the_page(desk: TestClient[Any]) ->
 
 
 def test_notifications_are_listed_newest_first_and_the_oldest_are_dropped(desk: TestClient[Any]) -> None:
-    for number in range(MOST_NOTIFICATIONS + 5):
+    for number in range(MAX_NOTIFICATIONS + 5):
         desk.post("/alerts", json=notification(node=str(number)))
     feed = desk.get("/inbox.json").json()
-    assert feed["received"] == MOST_NOTIFICATIONS + 5
+    assert feed["received"] == MAX_NOTIFICATIONS + 5
     nodes = [each["message"]["alerts"][0]["labels"]["node"] for each in feed["notifications"]]
-    assert nodes == [str(n) for n in range(MOST_NOTIFICATIONS + 4, 4, -1)]
+    assert nodes == [str(n) for n in range(MAX_NOTIFICATIONS + 4, 4, -1)]
 
 
 def test_texts_of_alerts_are_escaped(desk: TestClient[Any]) -> None:
@@ -211,7 +211,7 @@ def test_a_truncated_or_replaced_log_is_read_from_its_start(log: Path) -> None:
 
 
 def test_a_large_log_is_truncated_after_it_was_counted(log: Path) -> None:
-    follower = GatewayLog(log, most_bytes=100)
+    follower = GatewayLog(log, max_bytes=100)
     with log.open("ab", buffering=0) as writer:
         for _ in range(50):
             writer.write(line(503).encode() * 10)

@@ -17,7 +17,7 @@ from litestar.testing import TestClient
 
 from lab.desk.app import create_app
 from lab.desk.disk import Disk
-from lab.desk.gateway_log import MOST_LINE_BYTES, GatewayLog
+from lab.desk.gateway_log import MAX_LINE_BYTES, GatewayLog
 from lab.desk.inbox import Inbox
 from lab.desk.notified import Notified
 from lab.desk.page import SILENT_SECONDS
@@ -221,12 +221,12 @@ def test_an_invalid_log_line_is_not_counted_and_does_not_affect_valid_ones(tmp_p
 
 def test_an_endless_line_uses_bounded_memory(tmp_path: Path) -> None:
     file = tmp_path / "requests.log"
-    log = GatewayLog(file, most_bytes=1 << 30)
+    log = GatewayLog(file, max_bytes=1 << 30)
     with file.open("ab") as writer:
         writer.write(b"x" * (3 << 20))
         writer.flush()
         assert counted(log) == 0
-        assert len(log._rest) <= MOST_LINE_BYTES
+        assert len(log._rest) <= MAX_LINE_BYTES
         writer.write(b"\n" + line(200).encode())
     assert counted(log) == 1
 

@@ -36,7 +36,7 @@ def test_notifications_and_verdicts_survive_a_restart(tmp_path: Path) -> None:
 
 
 def test_the_file_is_bounded_and_numbering_continues(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST_KEPT", 5)
+    monkeypatch.setattr(module, "MAX_KEPT", 5)
     inbox = Inbox(file=tmp_path / "inbox.sqlite")
     desk = _desk(tmp_path, inbox)
     for _ in range(12):

@@ -66,10 +66,10 @@ def test_inhibited_and_silenced_alerts_are_exposed_as_such(monkeypatch: pytest.M
 
 def test_names_are_bounded() -> None:
     notified, now = Notified(), datetime.now(UTC)
-    for number in range(module.MOST_NAMES + 10):
+    for number in range(module.MAX_NAMES + 10):
         alert = SentAlert("firing", {"alertname": f"A{number}"}, {}, now, now)
         notified.count(Message("firing", "ticket", {}, [alert]))
-    assert asyncio.run(notified.exposition()).count("alert_notifications_total{") == module.MOST_NAMES
+    assert asyncio.run(notified.exposition()).count("alert_notifications_total{") == module.MAX_NAMES
 
 
 def test_the_counter_of_every_alert_starts_at_0(tmp_path: Path) -> None:

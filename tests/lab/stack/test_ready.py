@@ -39,7 +39,7 @@ def test_a_part_that_supervisor_gave_up_is_named_with_its_last_log_line(tmp_path
 
 def test_a_part_that_keeps_exiting_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ready.time, "sleep", lambda _: None)
-    states = [[state("desk", "BACKOFF", start, "can't find command 'x'")] for start in range(ready.MOST_STARTS + 1)]
+    states = [[state("desk", "BACKOFF", start, "can't find command 'x'")] for start in range(ready.MAX_STARTS + 1)]
     with pytest.raises(StackError, match=r"desk does not start: can't find command 'x' \("):
         ready.await_ready(States(*states), [never("desk")], tmp_path)
 

@@ -204,8 +204,8 @@ def test_reading_a_corrupt_database_file_is_503_with_the_reason(file: Path) -> N
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
-@pytest.mark.parametrize("name", ["TRACESTORE_MOST_MEGABYTES", "TRACESTORE_MOST_HOURS"])
+@pytest.mark.parametrize("name", ["TRACESTORE_MAX_MEGABYTES", "TRACESTORE_MAX_HOURS"])
 def test_a_bound_that_is_not_a_number_is_rejected(name: str, value: str) -> None:
     done = CliRunner().invoke(tracestore, [], env={name: value})
     assert done.exit_code == 2
-    assert re.search(r"'--most-(megabytes|hours)'", done.output)
+    assert re.search(r"'--max-(megabytes|hours)'", done.output)

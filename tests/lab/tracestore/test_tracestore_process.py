@@ -15,7 +15,7 @@ from testbed.tracestore import TraceStore
 
 @pytest.fixture
 def tracestore(tmp_path: Path) -> Iterator[TraceStore]:
-    with TraceStore(tmp_path, "--most-megabytes", "2") as store:
+    with TraceStore(tmp_path, "--max-megabytes", "2") as store:
         yield store
 
 

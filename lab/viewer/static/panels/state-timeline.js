@@ -8,7 +8,7 @@ import { rowAxis, rowSeries, timeChart, timesOf } from "glasshouse/timechart.js"
 
 // Grafana's default number of rows per page; 0 turns paging off
 const PER_PAGE = 20;
-const MOST_STATES = 12;
+const MAX_STATES = 12;
 const pages = new WeakMap();
 
 /** Draws the panel. */
@@ -49,7 +49,7 @@ export function draw(body, view) {
       line.values.filter((value) => value !== null).map((value) => [text(line, value), colour(line, value)]),
     ),
   );
-  drawLegend(legend, [...states].slice(0, MOST_STATES).map(([name, shown]) => ({ name, colour: shown })));
+  drawLegend(legend, [...states].slice(0, MAX_STATES).map(([name, shown]) => ({ name, colour: shown })));
   if (pager) legend.prepend(pager);
 }
 

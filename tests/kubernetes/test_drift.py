@@ -193,6 +193,41 @@ def test_prometheus_has_the_jobs_of_compose_and_finds_every_pod(
     assert {pair for pairs in PODS.values() for pair in pairs} <= there
 
 
+# the alert that fires if discovery finds no pod of a job
+WITHOUT_PODS = {
+    "todo": "ServiceDown",
+    "gateway": "GatewayDown",
+    "host": "TargetDown",
+    "alertmanager": "TargetDown",
+    "desk": "TargetDown",
+}
+
+
+@pytest.mark.parametrize("job", PODS)
+def test_a_job_without_pods_fires_an_alert(tmp_path: Path, job: str) -> None:
+    if not shutil.which("promtool"):
+        pytest.skip("no promtool here")
+    # all other jobs have their targets, and this one has no series of its own
+    up = [f'up{{job="{each}"}}' for each in PODS if each != job]
+    found = [f'prometheus_target_scrape_pool_targets{{scrape_job="{each}"}}' for each in PODS]
+    series = {**dict.fromkeys([*up, *found, *([] if job == "gateway" else ["nginx_up"])], "1x30")}
+    series[f'prometheus_target_scrape_pool_targets{{scrape_job="{job}"}}'] = "0x30"
+    firing = f'count(ALERTS{{alertname=~"ServiceDown|GatewayDown|{WITHOUT_PODS[job]}", alertstate="firing"}})'
+    case = {
+        "interval": "5s",
+        "input_series": [{"series": name, "values": values} for name, values in series.items()],
+        "promql_expr_test": [{"expr": firing, "eval_time": "2m", "exp_samples": [{"labels": "{}", "value": 1}]}],
+    }
+    names = ("service", "gateway", "telemetry")
+    rules = [str(ROOT / f"alerts/rules/{name}.yml") for name in names]
+    cases = {"rule_files": rules, "evaluation_interval": "5s", "tests": [case]}
+    (tmp_path / "case.yml").write_text(yaml.safe_dump(cases))
+    done = subprocess.run(
+        ["promtool", "test", "rules", str(tmp_path / "case.yml")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_prometheus_reads_every_rule_file_under_the_path_of_compose(like_compose: list[Object]) -> None:
     each = next(each for each in pods(like_compose) if each.workload == "prometheus")
     files = mounted(like_compose, each, each.containers[0])

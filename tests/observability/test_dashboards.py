@@ -15,12 +15,11 @@ from grafana_foundation_sdk.models.dashboard import Dashboard as Model
 
 from lab.alerts.thresholds import load_thresholds
 from lab.panels import Dashboard, Panel, Target, Window, expand, load_dashboards
-from lab.promql import selectors
 from lab.tracestore.logql import parse_logql
 from lab.viewer.tracing import LINE_FORMAT
 from observability.dashboards import DASHBOARDS
 from observability.dashboards.frame import COLUMNS, render
-from tests import idle_stack_metrics
+from tests.metric_names import known_names, metric_names
 
 ROOT = Path(__file__).parents[2]
 JSON_FOLDER = ROOT / "observability" / "grafana" / "dashboards"
@@ -53,36 +52,6 @@ UIDS = {
     "trace",
 }
 
-# Metrics of Prometheus, Alertmanager, Tempo and Grafana themselves, and series that Prometheus generates.
-WATCHERS = {
-    "ALERTS",
-    # of desk, while a fault is active
-    "fault_active",
-    # of desk, while an alert is inhibited or silenced
-    "alert_held",
-    # of a shadow's rules, while it runs
-    "shadow_threshold",
-    "up",
-    "scrape_duration_seconds",
-    "scrape_samples_scraped",
-    "scrape_samples_post_metric_relabeling",
-    "prometheus_http_requests_total",
-    "prometheus_notifications_dropped_total",
-    "prometheus_notifications_errors_total",
-    "prometheus_notifications_sent_total",
-    "prometheus_rule_evaluation_failures_total",
-    "prometheus_rule_group_interval_seconds",
-    "prometheus_rule_group_last_duration_seconds",
-    "prometheus_tsdb_exemplar_exemplars_appended_total",
-    "prometheus_tsdb_exemplar_exemplars_in_storage",
-    "prometheus_tsdb_head_series",
-    "prometheus_tsdb_head_series_created_total",
-    "alertmanager_notifications_failed_total",
-    "tempo_distributor_spans_received_total",
-    "tracestore_records_received_total",
-    "grafana_datasource_request_total",
-}
-
 
 def _panels() -> Iterator[tuple[Dashboard, Panel]]:
     return ((dashboard, panel) for dashboard in COMMITTED for panel in dashboard.panels)
@@ -95,25 +64,6 @@ def _targets(datasource: str = "prometheus") -> Iterator[tuple[Dashboard, Panel,
         for target in panel.targets
         if target.datasource == datasource
     )
-
-
-def metric_names(promql: str) -> set[str]:
-    """The metrics in a query."""
-    return {selector.name for selector in selectors(promql)}
-
-
-@pytest.fixture(scope="module")
-def known_names() -> set[str]:
-    """Every metric that a part of the stack exposes or records."""
-    names = set(WATCHERS) | idle_stack_metrics.load_metric_names()
-    for page in idle_stack_metrics.pages().values():
-        for line in page().decode().splitlines():
-            if line and not line.startswith("#"):
-                names.add(re.split(r"[{ ]", line, maxsplit=1)[0])
-    for file in [*ROOT.glob("observability/prometheus/rules/*.yml"), *ROOT.glob("alerts/rules/*.yml")]:
-        for group in (yaml.safe_load(file.read_text()) or {}).get("groups", []):
-            names |= {rule["record"] for rule in group["rules"] if "record" in rule}
-    return names
 
 
 def test_the_dashboards_are_listed() -> None:
@@ -286,17 +236,17 @@ def test_without_explore_an_exemplar_links_to_the_trace_dashboard() -> None:
     assert sources["tempo"]["serviceMap"]["datasourceUid"] in sources
 
 
-def test_every_metric_in_a_query_is_known(known_names: set[str]) -> None:
+def test_every_metric_in_a_query_is_known() -> None:
     strangers = {
         f"{dashboard.uid} / {panel.title}": unknown
         for dashboard, panel, target in _targets()
-        if (unknown := metric_names(target.query) - known_names)
+        if (unknown := metric_names(target.query) - known_names())
     }
     assert not strangers
     for dashboard in COMMITTED:
         asked = [annotation.target.query for annotation in dashboard.annotations]
         asked += [variable.match for variable in dashboard.variables]
-        assert {name for query in asked for name in metric_names(query)} <= known_names
+        assert {name for query in asked for name in metric_names(query)} <= known_names()
 
 
 def test_metric_names_are_found_in_promql() -> None:

@@ -9,7 +9,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from testbed import wait_for
-from tests.service.test_otlp_export import Source
+from tests.service.telemetry_source import TelemetrySource
 
 SEED, COUNT = 19, 40
 TAKEN = ExportTraceServiceResponse().SerializeToString()
@@ -110,10 +110,10 @@ def odd(chance: random.Random) -> bytes:
 
 
 @pytest.fixture
-def source(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Source]:
+def source(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], TelemetrySource]:
     """Telemetry that exports to the collector with this timeout in seconds."""
 
-    def make(seconds: str) -> Source:
+    def make(seconds: str) -> TelemetrySource:
         variables = {
             "OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint,
             "OTEL_EXPORTER_OTLP_TIMEOUT": seconds,
@@ -122,12 +122,12 @@ def source(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> Callable[[s
         }
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
-        return Source(variables)
+        return TelemetrySource(variables)
 
     return make
 
 
-def outcome(made: Source, collector: Collector, answer: bytes) -> tuple[float, float]:
+def outcome(made: TelemetrySource, collector: Collector, answer: bytes) -> tuple[float, float]:
     """How many spans are counted as exported and as dropped when the collector responds to a span like this."""
 
     def counted() -> tuple[float, float]:
@@ -142,7 +142,7 @@ def outcome(made: Source, collector: Collector, answer: bytes) -> tuple[float, f
 
 
 def test_a_span_counts_as_exported_only_if_the_collector_accepted_it(
-    collector: Collector, source: Callable[[str], Source]
+    collector: Collector, source: Callable[[str], TelemetrySource]
 ) -> None:
     # failed exports are retried until the timeout, and a slow machine needs time for accepted ones
     patient, hasty = source("60"), source("0.5")
@@ -153,7 +153,7 @@ def test_a_span_counts_as_exported_only_if_the_collector_accepted_it(
 
 
 def test_each_span_is_counted_once_for_every_fuzzed_collector_response(
-    collector: Collector, source: Callable[[str], Source]
+    collector: Collector, source: Callable[[str], TelemetrySource]
 ) -> None:
     chance, made = random.Random(SEED), source("0.5")
     for _ in range(COUNT):

@@ -1,7 +1,6 @@
 """OTLP exports to a receiver that checks them: every standard variable, and the metrics of failures."""
 
 import asyncio
-import contextvars
 import logging
 import ssl
 import subprocess
@@ -12,64 +11,15 @@ from typing import Any
 
 import pytest
 import structlog
-from prometheus_client import generate_latest
 
 from service.settings import SettingError, load_settings
-from service.telemetry.log_export import LogExport
 from service.telemetry.logs import set_up_logs
-from service.telemetry.metrics import Metrics
 from service.telemetry.middleware import TelemetryMiddleware
-from service.telemetry.request import enter, trace_id_of
-from service.telemetry.resource import resource_of
-from service.telemetry.tracing import Tracing
 from testbed import OtlpReceiver, wait_for
-from testbed.replica import Samples
+from tests.service.telemetry_source import TelemetrySource
 
-ROUTE = "/tasks/{task_id}"
 # one rejected span, and the message `full`
 ONE_REJECTED = bytes.fromhex("0a0808011204" + b"full".hex())
-
-
-class Source:
-    """Telemetry as the service configures it from the environment: requests create spans, and log lines log records."""
-
-    def __init__(self, environment: dict[str, str]) -> None:
-        settings = load_settings({"TRACE_SAMPLE_RATIO": "1"} | environment)
-        self.metrics = Metrics(is_on=True, replica="todo-1", max_concurrent_requests=1)
-        resource = resource_of("todo-1")
-        self.tracing = Tracing(settings, resource, self.metrics)
-        self.logs = LogExport(settings, resource, self.metrics)
-
-    def request(self, count: int = 1, status: int = 200, **scope: Any) -> str:
-        """Handles requests, and returns the trace id of the last."""
-        for _ in range(count):
-            trace_id = contextvars.copy_context().run(self._request, status, scope)
-        return trace_id
-
-    def _request(self, status: int, more: dict[str, Any]) -> str:
-        scope = {"method": "GET", "path": "/tasks/1", "scheme": "http", "headers": [], **more}
-        enter(scope)
-        if self.tracing.is_on:
-            self.tracing.begin(scope)
-        structlog.stdlib.get_logger("service.test").warning("a line", seconds=0.5)
-        durations = self.metrics.request("GET", ROUTE, status)
-        durations.observe(0.02)
-        if self.tracing.is_on:
-            self.tracing.end(scope, "GET", ROUTE, status, 0.02, durations)
-        return trace_id_of(scope)
-
-    def value(self, name: str, **labels: str) -> float:
-        """A sample of the metrics."""
-        return Samples(generate_latest(self.metrics.registry).decode()).value(name, **labels)
-
-    def exemplars(self) -> str:
-        """Everything that contains a trace id."""
-        return str([row for row in self.metrics.request("GET", ROUTE, 200).buckets() if len(row) > 2])
-
-    def close(self) -> None:
-        """Exports everything in the queues."""
-        self.tracing.close()
-        self.logs.close()
 
 
 @pytest.fixture
@@ -91,13 +41,13 @@ def environment(monkeypatch: pytest.MonkeyPatch, receiver: OtlpReceiver) -> Iter
     structlog.reset_defaults()
 
 
-def source(**variables: str) -> Source:
+def source(**variables: str) -> TelemetrySource:
     import os  # noqa: PLC0415 (as it is now, with what the test has set)
 
-    return Source({name: value for name, value in os.environ.items() if name.startswith("OTEL_")} | variables)
+    return TelemetrySource({name: value for name, value in os.environ.items() if name.startswith("OTEL_")} | variables)
 
 
-def sent(receiver: OtlpReceiver, environment: pytest.MonkeyPatch, **variables: str) -> Source:
+def sent(receiver: OtlpReceiver, environment: pytest.MonkeyPatch, **variables: str) -> TelemetrySource:
     """Handles one request with these variables set, and exports its telemetry."""
     for name, value in variables.items():
         environment.setenv(name, value)

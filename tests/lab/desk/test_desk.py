@@ -15,36 +15,7 @@ from lab.desk.inbox import MAX_NOTIFICATIONS, Inbox
 from lab.desk.runbooks import Runbooks
 from lab.settings import ROOT
 from testbed.replica import Samples
-
-
-def notification(status: str = "firing", **labels: str) -> dict[str, Any]:
-    """A notification of Alertmanager's webhook, with fields that the inbox does not read."""
-    return {
-        "version": "4",
-        "groupKey": "{}",
-        "truncatedAlerts": 0,
-        "status": status,
-        "receiver": "ticket",
-        "groupLabels": {"part": "redis"},
-        "commonLabels": {},
-        "commonAnnotations": {},
-        "externalURL": "http://alertmanager",
-        "alerts": [
-            {
-                "status": status,
-                "labels": {"alertname": "RedisNodeDown", "severity": "ticket", **labels},
-                "annotations": {
-                    "summary": "redis-1 is down",
-                    "dashboard_url": "http://127.0.0.1:3000/d/cache-redis",
-                    "runbook_url": "http://127.0.0.1:8060/runbooks/RedisNodeDown",
-                },
-                "startsAt": "2026-01-02T03:04:05.678901234Z",
-                "endsAt": "0001-01-01T00:00:00Z",
-                "generatorURL": "",
-                "fingerprint": "f",
-            }
-        ],
-    }
+from tests.lab.desk.received import JSON, line, notification
 
 
 @pytest.fixture
@@ -62,16 +33,8 @@ def desk(log: Path) -> TestClient[Any]:
     )
 
 
-def line(status: int, addresses: str = "", statuses: str = "", kind: str = "read", seconds: float = 0.003) -> str:
-    """A line of the gateway's request log."""
-    return f"{kind}|{status}|{seconds:.3f}|{addresses}|{statuses}\n"
-
-
 def counters(desk: TestClient[Any]) -> Samples:
     return Samples(desk.get("/metrics").text)
-
-
-JSON = {"Content-Type": "application/json"}
 
 
 def test_a_notification_is_in_the_feed_and_on_the_page(desk: TestClient[Any]) -> None:

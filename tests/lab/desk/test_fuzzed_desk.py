@@ -23,7 +23,7 @@ from lab.desk.notified import Notified
 from lab.desk.page import SILENT_SECONDS
 from lab.desk.runbooks import Runbooks
 from testbed.replica import Samples
-from tests.lab.desk.test_desk import JSON, line, notification
+from tests.lab.desk.received import JSON, line, notification
 
 SEED = 19
 PATHS = ("/", "/inbox.json", "/verdicts.json", "/metrics", "/faults.json")

@@ -12,7 +12,7 @@ from lab.desk.disk import Disk
 from lab.desk.gateway_log import GatewayLog
 from lab.desk.inbox import Inbox
 from lab.desk.runbooks import Runbooks
-from tests.lab.desk.test_desk import notification
+from tests.lab.desk.received import notification
 
 
 def _desk(folder: Path, inbox: Inbox) -> TestClient[Any]:

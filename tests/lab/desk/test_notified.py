@@ -17,7 +17,7 @@ from lab.desk.gateway_log import GatewayLog
 from lab.desk.inbox import Inbox, Message, SentAlert
 from lab.desk.notified import HeldAlert, Notified, held, known_alerts
 from lab.desk.runbooks import Runbooks
-from tests.lab.desk.test_desk import notification
+from tests.lab.desk.received import notification
 
 
 def _alert(name: str, silenced: str = "", inhibited: str = "") -> dict[str, Any]:

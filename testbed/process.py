@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM
 
+from testbed.conditions import patient
+
 # below the kernel's range for outgoing connections, so that none of these is in use by one
 PORTS = range(22_000, 30_000)
 # a Redis Cluster node uses a second port 10,000 higher, for the other nodes
@@ -141,7 +143,7 @@ class Process:
             self.resume()
         self.signal(number)
         try:
-            return self._child.wait(timeout)
+            return self._child.wait(patient(timeout))
         except subprocess.TimeoutExpired:
             return self.kill()
 
@@ -151,7 +153,7 @@ class Process:
             return 0
         self.is_paused = False
         self.signal(SIGKILL)
-        return self._child.wait(10)
+        return self._child.wait(patient(10))
 
     def output(self) -> str:
         """Its output so far."""

@@ -9,6 +9,7 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 from testbed import Postgres, RedisCluster
+from testbed.conditions import patient
 
 # The order of the folders: those whose tests take longest start first; the many short ones are done at the end.
 FOLDERS = (
@@ -27,6 +28,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 # the tests of these modules take long and share nothing, so that each may run in any worker
 SHARE_NOTHING = ("tests/alerts/test_budget_left.py", "tests/alerts/test_cases.py", "tests/alerts/test_mutations.py")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[object]:
+    """Gives a test more time on a busy machine; before pytest-timeout reads the limit."""
+    mark = item.get_closest_marker("timeout")
+    limit = float(mark.args[0] if mark else item.config.getini("timeout"))
+    item.add_marker(pytest.mark.timeout(patient(limit)), append=False)
+    return (yield)
 
 
 class SharedServers(LoadScopeScheduling):

@@ -17,7 +17,7 @@ import psutil
 from lab.prometheus import Prometheus, PrometheusError
 from lab.settings import ROOT
 from lab.stack.loopback import has_ipv6_loopback
-from testbed.conditions import wait_for
+from testbed.conditions import patient, wait_for
 from testbed.process import free_block, free_port, free_redis_block
 
 START_SECONDS = 240
@@ -48,7 +48,7 @@ class Stack:
         self.gateway = f"http://127.0.0.1:{environment['GATEWAY_PORT']}"
         self.prometheus_url = f"http://127.0.0.1:{environment['PROMETHEUS_PORT']}"
         self.desk = f"http://127.0.0.1:{environment['DESK_PORT']}"
-        self.http = httpx.Client(base_url=self.gateway, timeout=10, trust_env=False)
+        self.http = httpx.Client(base_url=self.gateway, timeout=patient(10), trust_env=False)
         self.prometheus = Prometheus(self.prometheus_url)
 
     def __enter__(self) -> Self:
@@ -77,7 +77,13 @@ class Stack:
         """Runs the command `glasshouse` against this stack."""
         command = [*self.prefix, self.python, "-m", "lab", *arguments]
         return subprocess.run(
-            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=timeout, check=False
+            command,
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=patient(timeout),
+            check=False,
         )
 
     def begin(self, *arguments: str) -> subprocess.Popen[bytes]:
@@ -233,7 +239,7 @@ class DockerStack(Stack):
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=START_SECONDS,
+            timeout=patient(START_SECONDS),
             check=False,
         )
         assert done.returncode == 0, done.stderr[-2000:]

@@ -1,7 +1,8 @@
 """Pipelining of commands to the nodes of a Redis Cluster."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from redis.asyncio.cluster import ClusterNode, PipelineCommand
@@ -179,6 +180,24 @@ class BatchingClient(Client):
         self._looking: set[asyncio.Task[None]] = set()
         self._redirects = asyncio.Semaphore(REDIRECTS_AT_ONCE)
 
+    async def initialize(self, *args: Any, **kwargs: Any) -> Client:
+        """Connects and loads the slot map. Raises one of `FAILURES`."""
+        with self._remembering_nodes():
+            return await super().initialize(*args, **kwargs)
+
+    @contextmanager
+    def _remembering_nodes(self) -> Iterator[None]:
+        """Keeps the startup nodes if nodes answer but none has a slot, as before the cluster is created.
+
+        redis-py then replaces them by the nodes of the empty slot map, and fails with an IndexError.
+        """
+        startup_nodes = dict(self.nodes_manager.startup_nodes)
+        try:
+            yield
+        except IndexError as error:
+            self.nodes_manager.startup_nodes = startup_nodes
+            raise RedisClusterException("no node of the cluster has slots") from error
+
     async def execute_command(self, *args: Any, **kwargs: Any) -> Any:
         """The reply to a command with a key (GET, MGET, EVAL, EVALSHA).
 
@@ -245,7 +264,8 @@ class BatchingClient(Client):
 
     async def _look(self) -> None:
         try:
-            async with asyncio.timeout(1):
-                await self.nodes_manager.initialize()
+            with self._remembering_nodes():
+                async with asyncio.timeout(1):
+                    await self.nodes_manager.initialize()
         except FAILURES:
             await asyncio.sleep(0.2)

@@ -4,13 +4,14 @@ import asyncio
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from service.infrastructure.breaker import CLOSED, OPEN
+from service.infrastructure.breaker import CLOSED, OPEN, Unavailable
 from service.infrastructure.cluster import RedisCluster as Cluster
 from service.settings import load_settings
 from service.telemetry.metrics import Metrics
@@ -39,6 +40,39 @@ async def test_an_exhausted_pool_opens_no_breaker_and_does_not_affect_health_che
         assert cluster.breaker_state == CLOSED
     finally:
         await cluster.close()
+
+
+async def test_a_cluster_that_is_created_after_the_start_is_used(tmp_path: Path) -> None:
+    """As on Kubernetes, where replicas start while the nodes already run, but have no slots yet."""
+    port = free_redis_block(1)
+    program = shutil.which("redis-server")
+    assert program
+    options = ["--port", str(port), "--bind", "127.0.0.1", "--cluster-enabled", "yes", "--save", "", "--dir"]
+    node = Process([program, *options, str(tmp_path)], tmp_path / "log")
+    node.start()
+    cluster = open_cluster(REDIS_URL=f"redis://127.0.0.1:{port}")
+
+    def ask(*command: str) -> str:
+        line = ["redis-cli", "-p", str(port), *command]
+        return subprocess.run(line, capture_output=True, text=True, check=False).stdout
+
+    async def is_read() -> bool:
+        with suppress(Unavailable):
+            return await cluster.command("GET", "key") is None
+        return False
+
+    try:
+        wait_for(lambda: "PONG" in ask("ping"), what="the node")
+        await cluster.start()
+        # the slot map was loaded at least once more, without slots
+        for _ in range(2):
+            assert not await is_read()
+            await asyncio.wait(cluster._client.look_again())
+        ask("cluster", "addslotsrange", "0", "16383")
+        await until(is_read, 20, "the cluster")
+    finally:
+        await cluster.close()
+        node.stop()
 
 
 async def test_redirected_commands_are_sent_outside_the_pipelines(clean_cluster: RedisCluster) -> None:

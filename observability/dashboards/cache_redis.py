@@ -175,7 +175,7 @@ CLUSTER = Row(
                 ' or 0 * max by (node) (up{job="redis", node=~"$node"})',
                 "{{node}}",
             ),
-            {0: ("no link: a master, or away", IDLE), 1: ("down", BAD), 2: ("up", GREEN)},
+            {0: ("no link: primary, or unreachable", IDLE), 1: ("down", BAD), 2: ("up", GREEN)},
             height=9,
         ),
     ],

@@ -93,6 +93,13 @@ def test_merged_states_keep_their_names() -> None:
         assert all(state["text"] and state["color"] for state in mapping["options"].values()), place
 
 
+def test_a_redis_node_is_called_primary_everywhere() -> None:
+    """As in the panel *Role by node*; only the metrics have the older word."""
+    for place, panel in _panels():
+        texts = [panel.title, panel.description, str(panel.source["fieldConfig"]["defaults"].get("mappings", ""))]
+        assert not re.search(r"\bmaster\b", " ".join([*texts, *(target.legend for target in panel.targets)])), place
+
+
 def test_every_row_of_states_is_on_the_first_page() -> None:
     for place, panel in _panels("state-timeline"):
         # without the option there are 20 rows per page

@@ -11,8 +11,8 @@ from lab.settings import ROOT
 
 DASHBOARDS = ROOT / "observability" / "grafana" / "dashboards"
 SCRAPE_SECONDS = 5.0
-# what a panel says in the first seconds after a start; afterwards it has data, unlike one that waits for requests
-NOT_MEASURED = "not measured yet"
+# what a panel says before it is measured for the first time; afterwards it has data, unlike one that waits for requests
+NOT_MEASURED = "not measured"
 # the value of "All" in Grafana's URLs
 ALL = "$__all"
 

@@ -162,9 +162,11 @@ SERVER = Row(
             "table: find the session that holds it.",
             "short",
             Query(
-                f'sum by (mode) (pg_locks_count{{{OURS}}}) or label_replace(vector(0), "mode", "none", "", "")',
+                f"sum by (mode) (pg_locks_count{{{OURS}}}) > 0"
+                ' or on () label_replace(vector(0), "mode", "none", "", "")',
                 "{{mode}}",
             ),
+            has_names_above=True,
         ),
         lines(
             "Rows written",
@@ -181,7 +183,7 @@ SERVER = Row(
             "Size on disk",
             "Size of the databases in bytes. It grows with the number of tasks; a jump without new tasks is bloat.",
             "bytes",
-            [Query(or_zero(f"sum(pg_database_size_bytes{{{OURS}}})"), "size", GREEN)],
+            [Query(f"sum(pg_database_size_bytes{{{OURS}}})", "size", GREEN)],
             width=12,
         ),
     ],

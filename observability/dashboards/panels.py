@@ -27,7 +27,7 @@ from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 from lab.panels import NOT_MEASURED
 from observability.dashboards.palette import BLUE, IDLE
-from observability.dashboards.queries import Query
+from observability.dashboards.queries import Query, or_none
 
 PROMETHEUS = model.DataSourceRef(type_val="prometheus", uid="prometheus")
 
@@ -117,7 +117,10 @@ def number(
     decimals: int | None = None,
     before: str = NOT_MEASURED,
 ) -> model.Panel:
-    """The current value, with a sparkline of the selected time range. `before` is shown while there is no value."""
+    """The current value, with a sparkline of the selected time range. `before` is shown while there is no value.
+
+    Grafana's usual "last, not null" would show the last p99 of the range, however old it is.
+    """
     panel = (
         stat.Panel()
         .title(title)
@@ -128,12 +131,12 @@ def number(
         .unit(unit)
         .thresholds(_steps(steps))
         .color_scheme(_by_threshold())
-        .reduce_options(_last())
+        .reduce_options(common.ReduceDataOptions().calcs(["last"]).values(False))
         .graph_mode(looks.BigValueGraphMode.AREA)
         .color_mode(looks.BigValueColorMode.VALUE)
         .mappings(_mappings(states) + _waiting(before))
         .no_value(before)
-        .with_target(_range_targets([Query(expr, title)])[0])
+        .with_target(_range_targets([Query(or_none(expr), title)])[0])
     )
     if decimals is not None:
         panel = panel.decimals(decimals)
@@ -436,7 +439,7 @@ def _mappings(states: States | None) -> list[model.ValueMapping]:
 def _waiting(text: str) -> list[model.ValueMapping]:
     """Grey text for a value that does not exist yet: Grafana would colour it like the lowest values, often red."""
     result = model.ValueMappingResult(text=text, color=IDLE, index=0)
-    options = model.DashboardSpecialValueMapOptions(match=model.SpecialValueMatch.NULL, result=result)
+    options = model.DashboardSpecialValueMapOptions(match=model.SpecialValueMatch.NULL_AND_NAN, result=result)
     return [model.SpecialValueMap(options=options)]
 
 

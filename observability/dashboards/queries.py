@@ -83,6 +83,11 @@ def measured(duration: str) -> str:
     return f"{duration} > 0"
 
 
+def or_none(expr: str) -> str:
+    """`expr`, which has one series, or NaN at times at which it has none, so that its last value is not an old one."""
+    return f"max({expr}) or vector(0 / 0)"
+
+
 def or_zero(expr: str) -> str:
     """`expr`, or 0 if it has no series."""
     return f"{expr} or vector(0)"

@@ -75,6 +75,27 @@ def test_names_of_alerts_are_shown_in_full() -> None:
     assert rows / (len(alerts) + 6) > 13
 
 
+def test_names_of_lock_modes_are_shown_in_full() -> None:
+    """Beside the bars of a panel of a third of the width, Grafana truncates `shareupdateexclusivelock`."""
+    locks = next(panel for place, panel in _panels("bargauge") if place == "database / Locks by mode")
+    assert locks.source["options"]["namePlacement"] == "top"
+
+
+def test_a_fallback_with_a_label_is_shown_only_if_nothing_else_is() -> None:
+    """Without `on ()`, a series with another label value does not replace the fallback, and both are shown."""
+    fallbacks = re.compile(r"\bor\s+(?P<on>on \(\) )?label_replace\(vector\(")
+    for place, panel in _panels():
+        for target in panel.targets:
+            assert all(found["on"] for found in fallbacks.finditer(target.query)), place
+
+
+def test_a_size_does_not_start_at_0() -> None:
+    """A fallback of 0 is a jump at the first measurement, as if all data had been written at once."""
+    for place, panel in _panels("timeseries"):
+        if panel.unit == "bytes":
+            assert all("vector(0)" not in target.query for target in panel.targets), place
+
+
 def test_bars_are_sorted_because_the_last_ones_may_be_out_of_sight() -> None:
     for place, panel in _panels("bargauge"):
         (target,) = panel.targets
@@ -282,8 +303,15 @@ def test_a_value_that_does_not_exist_yet_is_grey_text() -> None:
     for place, panel in numbers:
         nulls = [mapping["options"] for mapping in _defaults(panel)["mappings"] if mapping["type"] == "special"]
         assert panel.before, place
-        assert [(each["match"], each["result"]["text"]) for each in nulls] == [("null", panel.before)], place
+        assert [(each["match"], each["result"]["text"]) for each in nulls] == [("null+nan", panel.before)], place
         assert nulls[0]["result"]["color"] == "#999999", place
+
+
+def test_a_number_is_the_current_value_and_not_the_last_one_in_the_time_range() -> None:
+    """Without traffic, the p99 of the last requests would be shown for as long as they are in the range."""
+    for place, panel in _panels("stat"):
+        assert panel.source["options"]["reduceOptions"]["calcs"] == ["last"], place
+        assert [target.query.endswith(") or vector(0 / 0)") for target in panel.targets] == [True], place
 
 
 def test_shares_of_replicas_are_shown_only_with_traffic() -> None:

@@ -22,12 +22,22 @@ export function textOf(field, value) {
 
 /** The mapping of a value, `{text, color}`, or undefined. */
 export function mappingOf(field, value) {
-  return field.mappings?.map(({ type, options }) => type === "value" && options[String(value)]).find(Boolean);
+  const result = ({ type, options }) => {
+    if (type === "value") return options[String(value)];
+    // the server sends NaN as null
+    return type === "special" && value === null && options.match === "null+nan" ? options.result : undefined;
+  };
+  return field.mappings?.map(result).find(Boolean);
 }
 
 /** The newest value that is not null, or null. */
 export function newest(values) {
   return values.findLast((value) => value !== null && value !== undefined) ?? null;
+}
+
+/** The value of a series that a panel of one value shows: the last one, or by default the newest that is not null. */
+export function reduced(panel, values) {
+  return panel.options?.reduceOptions?.calcs?.[0] === "last" ? (values.at(-1) ?? null) : newest(values);
 }
 
 /** All series of an answer, each with its field configuration and display name. */

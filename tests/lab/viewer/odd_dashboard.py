@@ -55,6 +55,10 @@ _STATES = [
     }
 ]
 
+_NOTHING = {
+    "type": "special",
+    "options": {"match": "null+nan", "result": {"text": "nothing now", "color": "#999999", "index": 0}},
+}
 _BUDGET = {
     "max": 1,
     "color": {"mode": "fixed", "fixedColor": "#aa00aa"},
@@ -168,6 +172,16 @@ _PANELS: list[dict[str, Any]] = [
         "targets": [_target("odd_absent")],
         "fieldConfig": {"defaults": {"noValue": "nothing was asked"}, "overrides": []},
     },
+    *(
+        {
+            "type": "stat",
+            "title": f"ended, {calc}",
+            "targets": [_target(f"(vector(5) and on () (vector(time()) < {_BEGAN:.0f})) or vector(0 / 0)")],
+            "fieldConfig": {"defaults": {"mappings": [_NOTHING], "thresholds": _STEPS}, "overrides": []},
+            "options": {"reduceOptions": {"calcs": [calc]}},
+        }
+        for calc in ("last", "lastNotNull")
+    ),
     {"type": "piechart", "title": "unknown kind", "targets": [_target("odd_bytes")]},
 ]
 

@@ -166,6 +166,14 @@ def test_a_panel_without_data_says_what_it_waits_for(browser: webdriver.Chrome, 
     assert "waiting" not in problems(browser)
 
 
+def test_a_number_is_reduced_as_its_panel_says(browser: webdriver.Chrome, viewer: Viewer) -> None:
+    _open(browser, f"{viewer.url}/d/odd")
+    assert _of(browser, "ended, last", ".gh-stat-value") == ["nothing now"]
+    text = browser.find_element(By.CSS_SELECTOR, "[aria-label='ended, last'] .gh-stat-value")
+    assert text.value_of_css_property("color") == "rgba(153, 153, 153, 1)"
+    assert _of(browser, "ended, lastNotNull", ".gh-stat-value") == ["5"]
+
+
 def test_the_overview_fits_a_wall_screen_without_scrolling(browser: webdriver.Chrome, viewer: Viewer) -> None:
     browser.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride", {"width": 1920, "height": 1080, "deviceScaleFactor": 1, "mobile": False}

@@ -2,14 +2,14 @@
 
 import { faded, stateColour, themeOf } from "glasshouse/colours.js";
 import { drawing, element } from "glasshouse/dom.js";
-import { mappingOf, newest, seriesOf, textOf } from "glasshouse/fields.js";
+import { mappingOf, reduced, seriesOf, textOf } from "glasshouse/fields.js";
 
 /** Draws the panel. */
 export function draw(body, view) {
   const theme = themeOf(body);
   const series = seriesOf(view.panel, view.answer);
   const stats = series.map((line, index) => {
-    const value = newest(line.values);
+    const value = reduced(view.panel, line.values);
     const colour = stateColour(line.field, mappingOf(line.field, value), index, value, theme);
     const text = textOf(line.field, value);
     return element(

@@ -104,7 +104,7 @@ class Service:
         await migrate(self._settings)
 
     def drain(self) -> None:
-        """Makes `/health/ready` return 503, so that no more requests are sent; those that still arrive are served."""
+        """Makes `/health/ready` return 503, so that no more requests are sent; marked ones are handed on."""
         self._health.is_draining = True
         self._admission.is_draining = True
 

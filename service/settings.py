@@ -247,7 +247,7 @@ class Settings:
     drain_seconds: float = _setting(
         "1",
         Parser(_number(0, 3), "seconds, from 0 to 3"),
-        "On SIGTERM, how long requests are still accepted while /health/ready responds 503.",
+        "On SIGTERM, how long the replica still responds before it closes its listener; /health/ready responds 503.",
     )
 
     api_docs: str = _setting(

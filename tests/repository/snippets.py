@@ -101,6 +101,9 @@ NOT_RUN = {
         "glasshouse reload",
         "make reload",
     ),
+    "rewrites files of the working tree; tests/kubernetes/test_drift.py compares them with what it writes": (
+        "make manifests",
+    ),
     "changes the rules of Prometheus; tests/lab/alerts/test_shadow_alerts.py checks the rules of a shadow": (
         "glasshouse tune LatencyP99High --threshold 0.5 --shadow 1d",
     ),

@@ -1,4 +1,4 @@
-"""The documentation's commands for a running stack work on one without load and without faults."""
+"""The documentation's commands for a running stack work on one without load and without faults, here natively."""
 
 import subprocess
 
@@ -11,13 +11,15 @@ pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
 
 @pytest.mark.parametrize("command", RUN_ON_STACK)
-def test_a_command_of_the_documentation_works_on_a_stack(stack: Stack, command: str) -> None:
+def test_a_command_of_the_documentation_works_on_a_stack(native_stack: Stack, command: str) -> None:
     # the command is in .venv/bin of a clone, and the gateway's port is the default
-    script = command.replace("glasshouse", f"{stack.python} -m lab").replace("http://127.0.0.1:5000", stack.gateway)
+    script = command.replace("glasshouse", f"{native_stack.python} -m lab").replace(
+        "http://127.0.0.1:5000", native_stack.gateway
+    )
     done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", script],
-        cwd=stack.folder,
-        env=stack.environment,
+        cwd=native_stack.folder,
+        env=native_stack.environment,
         capture_output=True,
         text=True,
         timeout=200,

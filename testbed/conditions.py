@@ -9,11 +9,13 @@ from typing import TypeVar
 T = TypeVar("T")
 PAUSE_SECONDS = 0.02
 CORES = os.cpu_count() or 1
+# so that what hangs ends soon on any machine
+MAX_PATIENCE = 5.0
 
 
 def patient(seconds: float) -> float:
-    """A limit for a wait, longer on a machine that is busy now: it ends what hangs, and must not fail what is slow."""
-    return seconds * max(1.0, os.getloadavg()[0] / CORES)
+    """A limit for a wait, up to `MAX_PATIENCE` times longer on a machine that is busy now: it is for what hangs."""
+    return seconds * min(max(1.0, os.getloadavg()[0] / CORES), MAX_PATIENCE)
 
 
 def wait_for(condition: Callable[[], T], timeout: float = 60.0, what: str = "the condition") -> T:

@@ -34,7 +34,7 @@ SHARE_NOTHING = ("tests/alerts/test_budget_left.py", "tests/alerts/test_cases.py
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[object]:
     """Gives a test more time on a busy machine; before pytest-timeout reads the limit."""
     mark = item.get_closest_marker("timeout")
-    limit = float(mark.args[0] if mark else item.config.getini("timeout"))
+    limit = float(mark.args[0] if mark else item.config.getoption("timeout") or item.config.getini("timeout"))
     item.add_marker(pytest.mark.timeout(patient(limit)), append=False)
     return (yield)
 

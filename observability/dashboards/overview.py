@@ -13,7 +13,7 @@ from observability.dashboards.palette import (
     VERMILLION,
     WARNING,
 )
-from observability.dashboards.panels import bars, gauge, heatmap, lines, number
+from observability.dashboards.panels import NO_REQUESTS_YET, bars, gauge, heatmap, lines, number
 from observability.dashboards.queries import (
     REAL_ALERTS,
     SERVED,
@@ -172,7 +172,7 @@ STACK = Row(
             steps=BUDGET_STEPS,
             width=5,
             height=6,
-            before="no requests yet",
+            before=NO_REQUESTS_YET,
         ),
         gauge(
             "Latency budget",
@@ -184,7 +184,7 @@ STACK = Row(
             steps=BUDGET_STEPS,
             width=5,
             height=6,
-            before="no requests yet",
+            before=NO_REQUESTS_YET,
         ),
         lines(
             "CPU utilization by replica",

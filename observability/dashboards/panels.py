@@ -40,6 +40,8 @@ States = Mapping[int, tuple[str, str]]
 SOFT_MAX = {"percentunit": 0.01, "bytes": 2**20}
 # Grafana draws exemplars over the cells of a heatmap, so the colour lets the cells through
 EXEMPLAR = "rgba(213, 94, 0, 0.4)"
+# what a panel of an error budget says before the first request
+NO_REQUESTS_YET = "no requests yet"
 
 
 def lines(

@@ -5,10 +5,9 @@ from grafana_foundation_sdk.models.dashboard import Panel
 from lab.alerts.slo import BURNS, LEVELS, PERIOD, Burn, Level, promql
 from observability.dashboards.frame import Dashboard, Row
 from observability.dashboards.palette import BAD, BLUE, GOOD, GREEN, ORANGE, PURPLE, SKY, WARNING
-from observability.dashboards.panels import gauge, lines, number
+from observability.dashboards.panels import NO_REQUESTS_YET, gauge, lines, number
 from observability.dashboards.queries import Query, bound
 
-NO_REQUESTS = "no requests yet"
 LINES = (SKY, BLUE, ORANGE, PURPLE)
 BUDGET_STEPS = ((0, BAD), (0.1, WARNING), (0.5, GOOD))
 FAST = BURNS[0]
@@ -40,7 +39,7 @@ def _summary(level: Level) -> list[Panel]:
             most=1,
             steps=BUDGET_STEPS,
             width=8,
-            before=NO_REQUESTS,
+            before=NO_REQUESTS_YET,
         ),
         number(
             f"{level.title} burn rate",
@@ -51,7 +50,7 @@ def _summary(level: Level) -> list[Panel]:
             steps=((0, GOOD), (1, WARNING), (BURNS[1].factor, BAD)),
             decimals=1,
             width=8,
-            before=NO_REQUESTS,
+            before=NO_REQUESTS_YET,
         ),
     ]
 
@@ -66,7 +65,7 @@ def _budget(level: Level) -> Panel:
         [Query(f"clamp_min(max(slo:{level.name}:error_budget_remaining), -1)", "left", GREEN)],
         most=1,
         has_negatives=True,
-        before=NO_REQUESTS,
+        before=NO_REQUESTS_YET,
         width=12,
     )
 
@@ -83,7 +82,7 @@ def _ratios(level: Level) -> Panel:
             bound(f"max(1 - slo:{level.name}:objective)", "percentunit", "allowed"),
         ],
         width=12,
-        before=NO_REQUESTS,
+        before=NO_REQUESTS_YET,
     )
 
 
@@ -104,7 +103,7 @@ def _burn(level: Level, burn: Burn) -> Panel:
             ),
         ],
         width=6,
-        before=NO_REQUESTS,
+        before=NO_REQUESTS_YET,
     )
 
 

@@ -138,6 +138,7 @@ lock: ## Update the pinned requirements
 	$(BIN)/uv pip compile -q requirements/pip.in $(LOCK) --allow-unsafe -o requirements/pip.txt
 	$(BIN)/uv pip compile -q requirements/service.in -c requirements/dev.txt $(LOCK) -o requirements/service.txt
 	$(BIN)/uv pip compile -q pyproject.toml -c requirements/dev.txt $(LOCK) -o requirements/lab.txt
+	$(BIN)/uv pip compile -q requirements/build.in -c requirements/dev.txt $(LOCK) -o requirements/build.txt
 LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --prerelease if-necessary-or-explicit
 
 # --- prerequisites of other targets
@@ -153,11 +154,11 @@ CREATE_VENV = { [ -n "$(PYTHON)" ] || lab/stack/python.sh >/dev/null 2>&1 || lab
 	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements/pip.txt; }
 
 venv: .venv/lab
-.venv/lab: requirements/lab.txt pyproject.toml
+.venv/lab: requirements/lab.txt requirements/build.txt pyproject.toml
 	@echo "environment: installing Python packages into .venv (half a minute the first time)"
 	@$(CREATE_VENV)
-	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements/lab.txt
-	@$(BIN)/pip install -q --disable-pip-version-check --no-deps -e .
+	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements/lab.txt -r requirements/build.txt
+	@$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
 install-dev: .venv/dev
@@ -165,7 +166,7 @@ install-dev: .venv/dev
 	@echo "environment: installing Python packages, those of the tests too, into .venv (a minute the first time)"
 	@$(CREATE_VENV)
 	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.txt
-	@$(BIN)/pip install -q --disable-pip-version-check --no-deps -e .
+	@$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@ .venv/lab
 
 .PHONY: help up native demo down clean k8s-up k8s-down k8s-digests load view live-check reload bench dashboards docs rules manifests lint test test-long test-all dist lock install venv install-dev

@@ -57,7 +57,7 @@ def clone(root: Path, tmp_path: Path) -> Path:
     """The repository, with an environment and an install script that are stubs."""
     for name in ("Makefile", "gateway", "redis", "observability", "compose.yaml", "compose.ipv6.yaml"):
         (tmp_path / name).symlink_to(root / name)
-    for name in ("requirements/lab.txt", "pyproject.toml", ".venv/lab"):
+    for name in ("requirements/lab.txt", "requirements/build.txt", "pyproject.toml", ".venv/lab"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     for name, text in (

@@ -9,6 +9,7 @@ from pathlib import Path
 from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM
 
 from testbed.conditions import patient
+from testbed.leftovers import inherited
 
 # below the kernel's range for outgoing connections, so that none of these is in use by one
 PORTS = range(22_000, 30_000)
@@ -79,7 +80,7 @@ class Process:
     ) -> None:
         self._command = list(command)
         self._cwd = cwd
-        self._env = dict(env) if env is not None else None
+        self._env = dict(env) | inherited() if env is not None else None
         self._user = user
         self.log = log
         self._child: subprocess.Popen[bytes] | None = None

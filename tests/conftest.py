@@ -10,6 +10,9 @@ from xdist.scheduler import LoadScopeScheduling
 
 from testbed import Postgres, RedisCluster
 from testbed.conditions import patient
+from testbed.leftovers import pytest_configure, pytest_unconfigure
+
+__all__ = ["pytest_configure", "pytest_unconfigure"]
 
 # The order of the folders: those whose tests take longest start first; the many short ones are done at the end.
 FOLDERS = (

@@ -18,6 +18,7 @@ from lab.prometheus import Prometheus, PrometheusError
 from lab.settings import ROOT
 from lab.stack.loopback import has_ipv6_loopback
 from testbed.conditions import patient, wait_for
+from testbed.leftovers import compose_project
 from testbed.process import free_block, free_port, free_redis_block
 
 START_SECONDS = 240
@@ -211,7 +212,7 @@ class DockerStack(Stack):
             {
                 **ports,
                 **store,
-                "COMPOSE_PROJECT_NAME": "glasshouse-test",
+                "COMPOSE_PROJECT_NAME": compose_project(),
                 "COMPOSE_FILE": ":".join(files),
                 "POSTGRES_PASSWORD": PASSWORD,
             }

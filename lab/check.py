@@ -1,6 +1,6 @@
 """`glasshouse check`: runs every query of every panel on a running stack, and reports blank, slow and made-up panels.
 
-A panel is made up if all it shows is its own `or vector(0)`: the series that it selects do not exist, and it stays 0.
+A panel is made up if it shows only its own `or 0 * group(up)`: the series that it selects do not exist, and it stays 0.
 """
 
 import math
@@ -235,7 +235,7 @@ def check(url: str | None, tempo: str | None, slowest: float, last: float) -> No
     """Run every query of every dashboard panel on a running stack.
 
     A panel that says what it is waiting for, such as requests, may be empty. One that shows only its own fallback, such
-    as `or vector(0)`, fails: the series that it selects do not exist.
+    as `or 0 * group(up)`, fails: the series that it selects do not exist.
 
     Exit status: 0 all panels have data in time, 1 some do not, 2 Prometheus does not respond.
     """

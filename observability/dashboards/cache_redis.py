@@ -66,7 +66,7 @@ CACHE = Row(
             "was too slow.",
             "reqps",
             [
-                Query(f'sum(cache:requests:rate1m{{result="{result}"}}) or vector(0)', result, colour)
+                Query(or_zero(f'sum(cache:requests:rate1m{{result="{result}"}})'), result, colour)
                 for result, colour in (("hit", BLUE), ("miss", SKY), ("bypass", ORANGE), ("error", VERMILLION))
             ],
             is_stacked=True,
@@ -137,7 +137,7 @@ CLUSTER = Row(
             "Keys on the primaries. A drop to almost 0 is a flush or a lost node: expect cache misses.",
             "short",
             # a restarted node has two info series for a while; without `sum by (node)` the join would fail
-            'sum(sum by (node) (redis_db_keys) and on (node) redis_instance_info{role="master"}) or vector(0)',
+            or_zero('sum(sum by (node) (redis_db_keys) and on (node) redis_instance_info{role="master"})'),
         ),
         number(
             "Evictions",
@@ -219,7 +219,7 @@ NODES = Row(
             "ops",
             [
                 Query(f"sum by (node) (rate({_of_node('redis_evicted_keys_total')}[1m]))", "evicted on {{node}}"),
-                Query("sum(rate(redis_expired_keys_total[1m])) or vector(0)", "expired, all nodes", GREY),
+                Query(or_zero("sum(rate(redis_expired_keys_total[1m]))"), "expired, all nodes", GREY),
             ],
             colours=NUMBERED,
         ),

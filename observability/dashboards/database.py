@@ -4,7 +4,7 @@ from observability.dashboards.frame import Dashboard, Row
 from observability.dashboards.machine import part_cpu, part_memory
 from observability.dashboards.palette import BAD, BLUE, GOOD, GREEN, NUMBERED, ORANGE, PURPLE, SKY, VERMILLION, WARNING
 from observability.dashboards.panels import bars, heatmap, lines, number, timeline
-from observability.dashboards.queries import Query, bound, buckets, by_replica, measured, or_zero, threshold
+from observability.dashboards.queries import ZERO, Query, bound, buckets, by_replica, measured, or_zero, threshold
 
 OPERATIONS = (("SELECT", BLUE), ("INSERT", ORANGE), ("UPDATE", PURPLE), ("DELETE", VERMILLION))
 OURS = 'datname!~"template.*"'
@@ -34,8 +34,10 @@ REPLICAS = Row(
             "Connections in use relative to the limit, on the replica with the fullest pool; good is under 80 %. At "
             "100 % queries wait for a connection.",
             "percentunit",
-            'max(sum by (instance) (db_client_connection_count{db_client_connection_state="used"})'
-            " / sum by (instance) (db_client_connection_max)) or vector(0)",
+            or_zero(
+                'max(sum by (instance) (db_client_connection_count{db_client_connection_state="used"})'
+                " / sum by (instance) (db_client_connection_max))"
+            ),
             steps=((0, GOOD), (0.8, WARNING), (1, BAD)),
         ),
         number(
@@ -84,7 +86,7 @@ REPLICAS = Row(
             "ops",
             [
                 Query(
-                    f'sum(operation:db_client_operations:rate1m{{db_operation_name="{name}"}}) or vector(0)',
+                    or_zero(f'sum(operation:db_client_operations:rate1m{{db_operation_name="{name}"}})'),
                     name,
                     colour,
                 )
@@ -162,8 +164,7 @@ SERVER = Row(
             "table: find the session that holds it.",
             "short",
             Query(
-                f"sum by (mode) (pg_locks_count{{{OURS}}}) > 0"
-                ' or on () label_replace(vector(0), "mode", "none", "", "")',
+                f'sum by (mode) (pg_locks_count{{{OURS}}}) > 0 or on () label_replace({ZERO}, "mode", "none", "", "")',
                 "{{mode}}",
             ),
             has_names_above=True,

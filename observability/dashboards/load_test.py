@@ -23,6 +23,7 @@ from observability.dashboards.queries import (
     bound,
     buckets,
     by_replica,
+    gateway_errors,
     measured,
     quantile,
     share_of_replicas,
@@ -241,16 +242,7 @@ LIMIT = Row(
             "Upstream errors, requests retried on another replica, and 5xx responses, per second; good is 0. "
             "Retries without 5xx: clients noticed nothing.",
             "reqps",
-            [
-                Query("sum(rate(gateway_upstream_errors_total[1m])) or vector(0)", "upstream errors", VERMILLION),
-                Query("sum(rate(gateway_upstream_retries_total[1m])) or vector(0)", "retries", SKY),
-                Query(
-                    'sum(rate(gateway_request_duration_seconds_count{kind=~"read|write", status_class="5xx"}[1m]))'
-                    " or vector(0)",
-                    "5xx",
-                    PURPLE,
-                ),
-            ],
+            gateway_errors(),
         ),
         lines(
             "Database pool utilization",

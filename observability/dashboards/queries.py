@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from observability.dashboards.palette import VERMILLION
+from observability.dashboards.palette import PURPLE, SKY, VERMILLION
 
 # excludes the dead man's switch, which always fires
 REAL_ALERTS = 'severity=~"page|ticket"'
@@ -88,6 +88,20 @@ def or_none(expr: str) -> str:
     return f"max({expr}) or vector(0 / 0)"
 
 
+# 0 for the time in which Prometheus scrapes targets; `vector(0)` is 0 before the stack existed too
+ZERO = "0 * group(up)"
+
+
 def or_zero(expr: str) -> str:
-    """`expr`, or 0 if it has no series."""
-    return f"{expr} or vector(0)"
+    """`expr`, or 0 if it has no series. `expr` must not have labels."""
+    return f"{expr} or {ZERO}"
+
+
+def gateway_errors() -> list[Query]:
+    """Upstream errors, retries and 5xx responses of the gateway, per second."""
+    answers = 'gateway_request_duration_seconds_count{kind=~"read|write", status_class="5xx"}'
+    return [
+        Query(or_zero("sum(rate(gateway_upstream_errors_total[1m]))"), "upstream errors", VERMILLION),
+        Query(or_zero("sum(rate(gateway_upstream_retries_total[1m]))"), "retries", SKY),
+        Query(or_zero(f"sum(rate({answers}[1m]))"), "5xx", PURPLE),
+    ]

@@ -10,9 +10,7 @@ from observability.dashboards.palette import (
     GREEN,
     NUMBERED,
     ORANGE,
-    PURPLE,
     SKY,
-    VERMILLION,
     WARNING,
 )
 from observability.dashboards.panels import lines, number
@@ -21,6 +19,7 @@ from observability.dashboards.queries import (
     Query,
     bound,
     by_replica,
+    gateway_errors,
     measured,
     or_zero,
     share_of_replicas,
@@ -194,7 +193,7 @@ GATEWAY = Row(
             "answer. The difference is lost in between.",
             "reqps",
             [
-                Query("sum(rate(nginx_http_requests_total[1m])) or vector(0)", "gateway", BLUE),
+                Query(or_zero("sum(rate(nginx_http_requests_total[1m]))"), "gateway", BLUE),
                 Query("http:requests:rate1m", "replicas", ORANGE),
             ],
         ),
@@ -204,7 +203,7 @@ GATEWAY = Row(
             "connections.",
             "short",
             [
-                Query(f"sum(nginx_connections_{state}) or vector(0)", state, colour)
+                Query(or_zero(f"sum(nginx_connections_{state})"), state, colour)
                 for state, colour in (("reading", GREEN), ("writing", ORANGE), ("waiting", SKY))
             ],
             is_stacked=True,
@@ -214,16 +213,7 @@ GATEWAY = Row(
             "Upstream errors, requests retried on another replica, and 5xx responses, per second; good is 0. "
             "Retries without 5xx: clients noticed nothing.",
             "reqps",
-            [
-                Query("sum(rate(gateway_upstream_errors_total[1m])) or vector(0)", "upstream errors", VERMILLION),
-                Query("sum(rate(gateway_upstream_retries_total[1m])) or vector(0)", "retries", SKY),
-                Query(
-                    'sum(rate(gateway_request_duration_seconds_count{kind=~"read|write", status_class="5xx"}[1m]))'
-                    " or vector(0)",
-                    "answers 5xx",
-                    PURPLE,
-                ),
-            ],
+            gateway_errors(),
         ),
         part_cpu("gateway", "Gateway CPU", width=12),
         part_memory("gateway", "Gateway memory", width=12),

@@ -3,7 +3,7 @@
 from observability.dashboards.frame import Dashboard, Row
 from observability.dashboards.palette import BLUE, ORANGE, PURPLE, ROUTES, SKY, STATUSES, VERMILLION
 from observability.dashboards.panels import heatmap, lines, listing
-from observability.dashboards.queries import Query, buckets, measured, quantile, threshold
+from observability.dashboards.queries import Query, buckets, measured, or_zero, quantile, threshold
 from observability.dashboards.tracing import LINE_FORMAT, log_lines
 
 COUNT = "http_server_request_duration_seconds_count"
@@ -120,9 +120,7 @@ BY_STATUS = Row(
             "answer.",
             "reqps",
             [
-                Query(
-                    f'sum(rate(rate_limit_decisions_total{{decision="{decision}"}}[1m])) or vector(0)', decision, colour
-                )
+                Query(or_zero(f'sum(rate(rate_limit_decisions_total{{decision="{decision}"}}[1m]))'), decision, colour)
                 for decision, colour in (("allowed", BLUE), ("rejected", ORANGE), ("bypassed", VERMILLION))
             ],
         ),

@@ -21,7 +21,7 @@ NOW = Row(
             "Down",
             "Targets that Prometheus cannot scrape. Their metrics are missing on all dashboards: start them again.",
             "none",
-            "count(up == 0) or vector(0)",
+            or_zero("count(up == 0)"),
             steps=((0, GOOD), (1, BAD)),
         ),
         number(
@@ -155,8 +155,10 @@ TRACES = Row(
             [
                 Query(or_zero("sum(rate(telemetry_spans_exported_total[1m]))"), "sent", BLUE),
                 Query(
-                    "sum(rate(tempo_distributor_spans_received_total[1m]))"
-                    ' or sum(rate(tracestore_records_received_total{signal="traces"}[1m])) or vector(0)',
+                    or_zero(
+                        "sum(rate(tempo_distributor_spans_received_total[1m]))"
+                        ' or sum(rate(tracestore_records_received_total{signal="traces"}[1m]))'
+                    ),
                     "Tempo received",
                     ORANGE,
                 ),

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from lab.panels import Dashboard, Panel, load_dashboards
+from observability.dashboards.queries import ZERO
 from tests.observability.font_widths import width_of
 
 COMMITTED = load_dashboards()
@@ -83,7 +84,7 @@ def test_names_of_lock_modes_are_shown_in_full() -> None:
 
 def test_a_fallback_with_a_label_is_shown_only_if_nothing_else_is() -> None:
     """Without `on ()`, a series with another label value does not replace the fallback, and both are shown."""
-    fallbacks = re.compile(r"\bor\s+(?P<on>on \(\) )?label_replace\(vector\(")
+    fallbacks = re.compile(r"\bor\s+(?P<on>on \(\) )?label_replace\((vector\(|0 \*)")
     for place, panel in _panels():
         for target in panel.targets:
             assert all(found["on"] for found in fallbacks.finditer(target.query)), place
@@ -93,7 +94,13 @@ def test_a_size_does_not_start_at_0() -> None:
     """A fallback of 0 is a jump at the first measurement, as if all data had been written at once."""
     for place, panel in _panels("timeseries"):
         if panel.unit == "bytes":
-            assert all("vector(0)" not in target.query for target in panel.targets), place
+            assert all(ZERO not in target.query for target in panel.targets), place
+
+
+def test_a_fallback_of_0_starts_with_the_stack() -> None:
+    """`vector(0)` is 0 before the stack existed: zeros that nobody measured."""
+    for place, panel in _panels():
+        assert all("vector(0)" not in target.query for target in panel.targets), place
 
 
 def test_bars_are_sorted_because_the_last_ones_may_be_out_of_sight() -> None:

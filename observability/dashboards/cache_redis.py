@@ -35,9 +35,9 @@ CACHE = Row(
             "traffic: see the runbook of CacheHitRatioLow.",
             "percentunit",
             [
-                Query('max(cache:requests:hit_ratio1m{cache="task"})', "single tasks", BLUE),
+                Query('max(cache:requests:hit_ratio1m{cache="task"})', "tasks", BLUE),
                 Query('max(cache:requests:hit_ratio1m{cache="list"})', "lists", ORANGE),
-                threshold("CacheHitRatioLow", "percentunit"),
+                threshold("CacheHitRatioLow", "percentunit", "tasks threshold"),
             ],
             most=1,
             before="no reads in this time",

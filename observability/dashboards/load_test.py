@@ -149,7 +149,7 @@ OUTSIDE_INSIDE = Row(
             [
                 Query(measured("load:request_duration_seconds:p99"), "client", ORANGE),
                 Query(measured("http:request_duration_seconds:p99"), "server", BLUE),
-                threshold("LatencyP99High", "s"),
+                threshold("LatencyP99High", "s", "server threshold"),
             ],
             before=NO_LOAD,
         ),

@@ -135,9 +135,9 @@ REQUESTS = Row(
             "A drop to 0: the cache is unavailable; a slow rise from 0: a cold start.",
             "percentunit",
             [
-                Query('max(cache:requests:hit_ratio1m{cache="task"})', "single tasks", BLUE),
+                Query('max(cache:requests:hit_ratio1m{cache="task"})', "tasks", BLUE),
                 Query('max(cache:requests:hit_ratio1m{cache="list"})', "lists", ORANGE),
-                threshold("CacheHitRatioLow", "percentunit"),
+                threshold("CacheHitRatioLow", "percentunit", "tasks threshold"),
             ],
             most=1,
             width=6,

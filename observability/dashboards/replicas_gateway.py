@@ -27,6 +27,7 @@ from observability.dashboards.queries import (
 )
 
 # with only a few requests, shares are random
+DEVIATION = 'max by (replica) (alert_signal{alert="ReplicaImbalance", replica=~"$replica"})'
 ENOUGH_TO_SHARE = f"replica:http_requests:imbalance1m and on () {TRAFFIC}"
 
 BALANCE = Row(
@@ -90,11 +91,15 @@ BALANCE = Row(
             before="no traffic in this time",
         ),
         lines(
-            "Imbalance over time",
-            "The highest traffic share relative to the mean; good is 1. Above the dashed line one replica gets too "
-            "much: compare the replicas' latencies.",
-            "none",
-            [Query(ENOUGH_TO_SHARE, "imbalance", BLUE), threshold("ReplicaImbalance")],
+            "Imbalance by replica",
+            "How far each replica's request rate is from the mean, in either direction; good is 0, and 100 % is a "
+            "replica that gets nothing. Above the dashed line, compare the replicas' latencies.",
+            "percentunit",
+            [
+                Query(f"{DEVIATION} and on () {TRAFFIC}", "{{replica}}"),
+                threshold("ReplicaImbalance", "percentunit"),
+            ],
+            colours=NUMBERED,
             before="no traffic in this time",
         ),
         lines(

@@ -35,7 +35,12 @@ BY_ROUTE = Row(
             "percentunit",
             [
                 Query(_of_route("route:http_errors:ratio_rate1m"), "{{http_route}}"),
-                threshold("ErrorRatioHigh", "percentunit", near="max(route:http_errors:ratio_rate1m)"),
+                threshold(
+                    "ErrorRatioHigh",
+                    "percentunit",
+                    "threshold for all routes",
+                    near="max(route:http_errors:ratio_rate1m)",
+                ),
             ],
             colours=ROUTES,
             before=NO_REQUESTS,

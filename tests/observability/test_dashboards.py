@@ -13,11 +13,13 @@ from grafana_foundation_sdk.cog import plugins
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard as Model
 
+from lab.alerts.catalog import load_alerts
 from lab.alerts.thresholds import load_thresholds
 from lab.panels import Dashboard, Panel, Target, Window, expand, load_dashboards
 from lab.tracestore.logql import parse_logql
 from lab.viewer.tracing import LINE_FORMAT
 from observability.dashboards import DASHBOARDS
+from observability.dashboards.alert_tuning import UNITS
 from observability.dashboards.frame import COLUMNS, render
 from tests.metric_names import known_names, metric_names
 
@@ -276,6 +278,15 @@ def test_threshold_lines_are_thresholds_that_exist() -> None:
     }
     assert drawn <= turned
     assert turned <= drawn, "every threshold is drawn at least on Alert tuning"
+
+
+def test_a_threshold_line_has_the_unit_of_its_alert() -> None:
+    """Otherwise the line is compared with numbers of another kind, such as a deviation of 0.6 with a ratio of 1."""
+    units = {alert.name: UNITS.get(alert.definition.unit, "none") for alert in load_alerts()}
+    for dashboard, panel, target in _targets():
+        # not where arithmetic converts it, as from an error ratio to a burn rate
+        for alert in re.findall(r'alert_threshold\{alert="([^"]+)"[^}]*\}\)', target.query):
+            assert panel.unit == units[alert], f"{dashboard.uid} / {panel.title}"
 
 
 def test_every_dashboard_has_a_page() -> None:

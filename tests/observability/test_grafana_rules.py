@@ -324,7 +324,7 @@ def test_a_number_is_the_current_value_and_not_the_last_one_in_the_time_range() 
 def test_shares_of_replicas_are_shown_only_with_traffic() -> None:
     shares = [target.query for _, panel in _panels() for target in panel.targets if "share1m" in target.query]
     assert len(shares) >= 3
-    assert all("[15s])) > 0.5" in query for query in shares)
+    assert all("[15s])) > 0.5 and" in query and "[15s] offset 15s)) > 0.5)" in query for query in shares)
 
 
 def test_joins_by_replica_work_with_two_names_for_one_address() -> None:

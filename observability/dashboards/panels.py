@@ -193,7 +193,10 @@ def bars(
     height: int = 8,
 ) -> model.Panel:
     """The current value of each series as a bar, the most first: Grafana makes no bar lower than 16 pixels, so the last
-    ones may be visible only after scrolling. Beside the bars, names have at most 40 % of the width."""
+    ones may be visible only after scrolling. Beside the bars, names have at most 40 % of the width.
+
+    The legend of `query` is one label, such as `{{node}}`.
+    """
     expr = f"{'sort' if has_least_first else 'sort_desc'}({query.expr})"
     panel = (
         bargauge.Panel()
@@ -209,6 +212,8 @@ def bars(
         .reduce_options(_last())
         .orientation(looks.VizOrientation.HORIZONTAL)
         .display_mode(looks.BarGaugeDisplayMode.BASIC)
+        # a legend alone is not shown beside a single bar
+        .display_name(f"${{__field.labels.{query.legend.strip('{}')}}}")
         .with_target(_instant(expr, query.legend, PromQueryFormat.TIME_SERIES, "A"))
     )
     if most is not None:

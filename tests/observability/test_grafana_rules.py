@@ -82,6 +82,14 @@ def test_names_of_lock_modes_are_shown_in_full() -> None:
     assert locks.source["options"]["namePlacement"] == "top"
 
 
+def test_a_single_bar_has_a_name() -> None:
+    """Grafana drops the legend of a single series, so that only a number would be left, as of one kind of lock."""
+    for place, panel in _panels("bargauge"):
+        (target,) = panel.targets
+        label = target.legend.strip("{}")
+        assert _defaults(panel)["displayName"] == f"${{__field.labels.{label}}}", place
+
+
 def test_a_fallback_with_a_label_is_shown_only_if_nothing_else_is() -> None:
     """Without `on ()`, a series with another label value does not replace the fallback, and both are shown."""
     fallbacks = re.compile(r"\bor\s+(?P<on>on \(\) )?label_replace\((vector\(|0 \*)")

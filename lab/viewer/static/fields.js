@@ -45,9 +45,14 @@ export function seriesOf(panel, answer) {
   return answer.results.flatMap((result) =>
     result.lines.map((line) => {
       const field = fieldOf(panel, line.name, result.refId);
-      return { ...line, field, name: field.displayName || line.name || result.refId };
+      return { ...line, field, name: displayNameOf(field, line.labels) || line.name || result.refId };
     }),
   );
+}
+
+// a display name, in which `${__field.labels.NAME}` is a label of the series
+function displayNameOf({ displayName }, labels) {
+  return displayName?.replaceAll(/\$\{__field\.labels\.(\w+)\}/g, (_, label) => labels[label] ?? "");
 }
 
 function matches({ id, options }, name, refId) {

@@ -135,6 +135,17 @@ _PANELS: list[dict[str, Any]] = [
         "title": "bars",
         "targets": [_target("odd_level", legendFormat="{{name}}", instant=True)],
     },
+    {
+        "type": "bargauge",
+        "title": "one bar, with a legend",
+        "targets": [_target('up{job="odd"}', legendFormat="{{job}}", instant=True)],
+    },
+    {
+        "type": "bargauge",
+        "title": "one bar, with a display name",
+        "targets": [_target('up{job="odd"}', legendFormat="{{job}}", instant=True)],
+        "fieldConfig": {"defaults": {"displayName": "${__field.labels.job}"}, "overrides": []},
+    },
     {"type": "gauge", "title": "gauge", "targets": [_target("odd_level", legendFormat="{{name}}")]},
     {"type": "table", "title": "labels", "targets": [_target("odd_level", instant=True, format="table")]},
     # surprising rendering of Grafana, which the viewer must reproduce

@@ -194,6 +194,15 @@ def test_labels_are_only_shown_as_text(browser: webdriver.Chrome, viewer: Viewer
         assert any(HOSTILE in text for text in texts), kind
 
 
+def test_a_single_bar_has_a_name_only_if_the_panel_sets_a_display_name(
+    browser: webdriver.Chrome, viewer: Viewer
+) -> None:
+    """As in Grafana."""
+    _open(browser, f"{viewer.url}/d/odd")
+    assert _texts(browser, "[aria-label='one bar, with a legend'] .gh-bar-name") == [""]
+    assert _texts(browser, "[aria-label='one bar, with a display name'] .gh-bar-name") == ["odd"]
+
+
 def test_an_override_sets_the_colour_of_its_series(browser: webdriver.Chrome, viewer: Viewer) -> None:
     _open(browser, f"{viewer.url}/d/odd")
     colour = browser.execute_script(

@@ -7,9 +7,11 @@ import { newest, seriesOf, textOf } from "glasshouse/fields.js";
 /** Draws the panel. */
 export function draw(body, view) {
   const theme = themeOf(body);
-  const bars = seriesOf(view.panel, view.answer).map((line, index) => {
+  const bars = seriesOf(view.panel, view.answer).map((line, index, all) => {
     const value = newest(line.values);
-    return { ...line, value, colour: colourOf(line.field, index, value, theme) };
+    // as in Grafana, which names a single bar only if the panel sets a display name
+    const name = all.length === 1 && !line.field.displayName ? "" : line.name;
+    return { ...line, name, value, colour: colourOf(line.field, index, value, theme) };
   });
   const most = Math.max(...bars.map(({ value }) => value ?? 0), 1e-12);
   const rows = bars.map(({ name, value, field, colour }) => {

@@ -2,14 +2,17 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from lab.panels import Dashboard, Panel, load_dashboards
 from observability.dashboards.queries import ZERO
 from tests.observability.font_widths import width_of
 
+ROOT = Path(__file__).parents[2]
 COMMITTED = load_dashboards()
 # of a window 1,440 pixels wide, the width of Grafana's docked menu and the page's padding
 SCREEN, MENU, PADDING = 1440, 300, 32
@@ -109,6 +112,17 @@ def test_a_fallback_of_0_starts_with_the_stack() -> None:
     """`vector(0)` is 0 before the stack existed: zeros that nobody measured."""
     for place, panel in _panels():
         assert all("vector(0)" not in target.query for target in panel.targets), place
+
+
+def test_the_buckets_of_a_heatmap_have_the_same_timestamps() -> None:
+    """Grafana subtracts buckets by position: after a fallback of one bucket, it draws counts that are not there."""
+    files = sorted((ROOT / "observability/prometheus/rules").glob("*.yml"))
+    groups = [group for file in files for group in yaml.safe_load(file.read_text())["groups"]]
+    recorded = {rule["record"]: rule["expr"] for group in groups for rule in group["rules"]}
+    for place, panel in _panels("heatmap"):
+        (target,) = panel.targets
+        sources = [expr for name, expr in recorded.items() if name in target.query]
+        assert all(" or " not in " ".join(expr.split()) for expr in (target.query, *sources)), place
 
 
 def test_bars_are_sorted_because_the_last_ones_may_be_out_of_sight() -> None:

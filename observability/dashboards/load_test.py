@@ -19,10 +19,12 @@ from observability.dashboards.palette import (
 from observability.dashboards.panels import heatmap, lines, number, timeline
 from observability.dashboards.queries import (
     SERVED,
+    SHOWN,
     Query,
     bound,
     buckets,
     by_replica,
+    counted,
     gateway_errors,
     measured,
     quantile,
@@ -32,6 +34,7 @@ from observability.dashboards.queries import (
 
 NO_LOAD = "no load in this time"
 NO_REQUESTS = "no requests in this time"
+CLIENT = "load:request_duration_seconds_bucket:rate1m"
 FAILED = "load:errors:ratio_rate1m"
 
 NOW = Row(
@@ -168,7 +171,7 @@ OUTSIDE_INSIDE = Row(
             "Client latency heatmap",
             "Requests per second by latency, measured from the time at which they were due. A second band above is "
             "a new kind of slow request.",
-            Query('load:request_duration_seconds_bucket:rate1m{le!~"0.075|0.75"}', "{{le}}"),
+            Query(counted(f"{CLIENT}{{{SHOWN}}}", f'{CLIENT}{{le="+Inf"}}'), "{{le}}"),
             width=8,
             before=NO_LOAD,
         ),
@@ -273,7 +276,7 @@ LIMIT = Row(
             "Age of the oldest request that waits to be sent; good is under 10 ms. If it grows, the generator is "
             "the bottleneck: use --users, --workers or another machine.",
             "s",
-            [Query("load:generator_lag_seconds", "lag", ORANGE)],
+            [Query(measured("load:generator_lag_seconds"), "lag", ORANGE)],
             before=NO_LOAD,
         ),
         *machine(),

@@ -69,10 +69,19 @@ def quantile(level: float, buckets: str, by: str = "") -> str:
     return f"histogram_quantile({level}, sum by ({labels}) (rate({buckets}[1m]))) >= 0"
 
 
+# of a heatmap's buckets; the others are too close to their neighbours
+SHOWN = 'le!~"0.075|0.75"'
+
+
 def buckets(histogram: str) -> str:
-    """The rate of each bucket of a histogram, for a heatmap, without the two buckets closest to their neighbours."""
-    chosen = histogram[:-1] + ', le!~"0.075|0.75"}' if "{" in histogram else f'{histogram}{{le!~"0.075|0.75"}}'
-    return f"sum by (le) (rate({chosen}[1m]))"
+    """The rate of each bucket of a histogram, for a heatmap."""
+    labels = histogram[:-1] + ", " if "{" in histogram else histogram + "{"
+    return counted(f"sum by (le) (rate({labels}{SHOWN}}}[1m]))", f'sum(rate({labels}le="+Inf"}}[1m]))')
+
+
+def counted(rates: str, total: str) -> str:
+    """The rates of buckets while anything is counted: for only zeros, Grafana draws a legend of infinite numbers."""
+    return f"{rates} and on () {total} > 0"
 
 
 def share_of_replicas() -> Query:

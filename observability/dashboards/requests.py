@@ -67,7 +67,8 @@ BY_ROUTE = Row(
                 "p99": ("s", measured(_of_route("route:http_request_duration_seconds:p99"))),
             },
             sort_by="p99",
-            before="no requests",
+            # in each cell without a value
+            before="n/a",
         ),
         lines(
             "Latency with traces",

@@ -32,14 +32,15 @@ def _summary(level: Level) -> list[Panel]:
         gauge(
             f"{level.title} budget",
             f"Share of the bad requests allowed in {PERIOD} that is still available. Below 10 %: no risky change;"
-            " negative: overspent. Only requests that the gateway answered count: while it is down, GatewayDown fires"
-            " and the budget stays as it is.",
+            " negative: overspent; n/a: no requests yet. While the gateway is down, GatewayDown fires and the budget"
+            " stays as it is.",
             "percentunit",
             f"max(slo:{level.name}:error_budget_remaining)",
             most=1,
             steps=BUDGET_STEPS,
             width=8,
-            before=NO_REQUESTS_YET,
+            # short, because Grafana fits the text into the arc
+            before="n/a",
         ),
         number(
             f"{level.title} burn rate",

@@ -125,6 +125,20 @@ def test_the_buckets_of_a_heatmap_have_the_same_timestamps() -> None:
         assert all(" or " not in " ".join(expr.split()) for expr in (target.query, *sources)), place
 
 
+def test_a_heatmap_of_zeros_is_not_drawn() -> None:
+    """Grafana 12 says "∞undefined" in its legend."""
+    for place, panel in _panels("heatmap"):
+        (target,) = panel.targets
+        assert re.search(r' and on \(\) .*le="\+Inf"\S* > 0$', target.query), place
+
+
+def test_the_text_for_no_value_fits() -> None:
+    """Into the arc of a gauge Grafana fits the text by making it smaller, and in a cell of a table it cuts it."""
+    for place, panel in _panels("gauge", "table"):
+        is_small = panel.kind == "table" or panel.grid.h < 6
+        assert len(panel.before) <= (3 if is_small else 15), place
+
+
 def test_bars_are_sorted_because_the_last_ones_may_be_out_of_sight() -> None:
     for place, panel in _panels("bargauge"):
         (target,) = panel.targets

@@ -145,6 +145,7 @@ _PANELS: list[dict[str, Any]] = [
         "title": "one bar, with a display name",
         "targets": [_target('up{job="odd"}', legendFormat="{{job}}", instant=True)],
         "fieldConfig": {"defaults": {"displayName": "${__field.labels.job}"}, "overrides": []},
+        "options": {"namePlacement": "top"},
     },
     {"type": "gauge", "title": "gauge", "targets": [_target("odd_level", legendFormat="{{name}}")]},
     {"type": "table", "title": "labels", "targets": [_target("odd_level", instant=True, format="table")]},

@@ -203,6 +203,17 @@ def test_a_single_bar_has_a_name_only_if_the_panel_sets_a_display_name(
     assert _texts(browser, "[aria-label='one bar, with a display name'] .gh-bar-name") == ["odd"]
 
 
+def test_the_names_of_bars_are_above_them_if_the_panel_says_so(browser: webdriver.Chrome, viewer: Viewer) -> None:
+    _open(browser, f"{viewer.url}/d/odd")
+    script = "return document.querySelector(arguments[0]).getBoundingClientRect().toJSON()"
+    above, beside = (
+        [browser.execute_script(script, f"[aria-label='{title}'] .gh-bar-{part}") for part in ("name", "track")]
+        for title in ("one bar, with a display name", "bars")
+    )
+    assert above[0]["bottom"] <= above[1]["top"]
+    assert beside[0]["right"] <= beside[1]["left"]
+
+
 def test_an_override_sets_the_colour_of_its_series(browser: webdriver.Chrome, viewer: Viewer) -> None:
     _open(browser, f"{viewer.url}/d/odd")
     colour = browser.execute_script(

@@ -25,5 +25,6 @@ export function draw(body, view) {
       element("span", { class: "gh-bar-value", style: { color: colour } }, textOf(field, value)),
     );
   });
-  body.replaceChildren(element("div", { class: "gh-bars" }, ...rows));
+  const isAbove = view.panel.options?.namePlacement === "top";
+  body.replaceChildren(element("div", { class: isAbove ? "gh-bars gh-names-above" : "gh-bars" }, ...rows));
 }

@@ -16,7 +16,7 @@ from observability.dashboards.palette import (
     STATUSES,
     VERMILLION,
 )
-from observability.dashboards.panels import heatmap, lines, number, timeline
+from observability.dashboards.panels import NO_REQUESTS, heatmap, lines, number, timeline
 from observability.dashboards.queries import (
     SERVED,
     SHOWN,
@@ -33,7 +33,6 @@ from observability.dashboards.queries import (
 )
 
 NO_LOAD = "no load in this time"
-NO_REQUESTS = "no requests in this time"
 CLIENT = "load:request_duration_seconds_bucket:rate1m"
 FAILED = "load:errors:ratio_rate1m"
 

@@ -13,7 +13,7 @@ from observability.dashboards.palette import (
     VERMILLION,
     WARNING,
 )
-from observability.dashboards.panels import NO_REQUESTS_YET, bars, gauge, heatmap, lines, number
+from observability.dashboards.panels import NO_REQUESTS, NO_REQUESTS_YET, bars, gauge, heatmap, lines, number
 from observability.dashboards.queries import (
     REAL_ALERTS,
     SERVED,
@@ -94,7 +94,7 @@ REQUESTS = Row(
             is_stacked=True,
             colours=STATUSES,
             height=7,
-            before="no requests in this time",
+            before=NO_REQUESTS,
         ),
         lines(
             "5xx error rate",
@@ -106,7 +106,7 @@ REQUESTS = Row(
                 threshold("ErrorRatioHigh", "percentunit", near="max(http:errors:ratio_rate1m)"),
             ],
             height=7,
-            before="no requests in this time",
+            before=NO_REQUESTS,
         ),
         lines(
             "Latency",
@@ -119,7 +119,7 @@ REQUESTS = Row(
                 threshold("LatencyP99High", "s", "p99 threshold"),
             ],
             height=7,
-            before="no requests in this time",
+            before=NO_REQUESTS,
         ),
         heatmap(
             "Request duration heatmap",

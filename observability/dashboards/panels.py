@@ -40,7 +40,8 @@ States = Mapping[int, tuple[str, str]]
 SOFT_MAX = {"percentunit": 0.01, "bytes": 2**20}
 # Grafana draws exemplars over the cells of a heatmap, so the colour lets the cells through
 EXEMPLAR = "rgba(213, 94, 0, 0.4)"
-# what a panel of an error budget says before the first request
+# what panels say without requests: in the selected time, or at all
+NO_REQUESTS = "no requests in this time"
 NO_REQUESTS_YET = "no requests yet"
 
 
@@ -230,7 +231,7 @@ def heatmap(
     *,
     width: int = 12,
     height: int = 8,
-    before: str = "no requests in this time",
+    before: str = NO_REQUESTS,
 ) -> model.Panel:
     """The distribution of a duration over time; `query` returns a rate for each `le`."""
     return (

@@ -13,7 +13,7 @@ from observability.dashboards.palette import (
     SKY,
     WARNING,
 )
-from observability.dashboards.panels import lines, number
+from observability.dashboards.panels import NO_REQUESTS, lines, number
 from observability.dashboards.queries import (
     TRAFFIC,
     Query,
@@ -108,7 +108,7 @@ BALANCE = Row(
             "s",
             [Query(measured('replica:http_request_duration_seconds:p95{replica=~"$replica"}'), "{{replica}}")],
             colours=NUMBERED,
-            before="no requests in this time",
+            before=NO_REQUESTS,
         ),
     ],
 )

@@ -2,14 +2,13 @@
 
 from observability.dashboards.frame import Dashboard, Row
 from observability.dashboards.palette import BLUE, ORANGE, PURPLE, ROUTES, SKY, STATUSES, VERMILLION
-from observability.dashboards.panels import heatmap, lines, listing
+from observability.dashboards.panels import NO_REQUESTS, heatmap, lines, listing
 from observability.dashboards.queries import Query, buckets, measured, or_zero, quantile, threshold
 from observability.dashboards.tracing import LINE_FORMAT, log_lines
 
 COUNT = "http_server_request_duration_seconds_count"
 ON_ROUTE = 'http_route=~"$route", http_route!~"/health.*"'
 DURATION = f"http_server_request_duration_seconds_bucket{{{ON_ROUTE}}}"
-NO_REQUESTS = "no requests in this time"
 
 
 def _of_route(rule: str) -> str:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import httpx
@@ -75,6 +76,21 @@ class Outcome:
     def verdict(self) -> str:
         """`passed`, the reason why it was not run, or why it failed."""
         return self.skipped or "; ".join(self.wrong) or "passed"
+
+
+def first_received(notifications: Sequence[Mapping[str, Any]], alert: str, before: int, calm: float) -> float:
+    """When the inbox received the first notification of an alert, in unix seconds; 0 if it did not.
+
+    `notifications` are the newest first. Those numbered up to `before` do not count, nor does an alert that has fired
+    since before `calm`: one whose target is always absent is in every notification of its group.
+    """
+    for each in reversed(notifications):
+        for item in each["message"]["alerts"]:
+            began = datetime.fromisoformat(item["startsAt"]).timestamp()
+            is_new = each["number"] > before and item["status"] == "firing" and began >= calm
+            if is_new and item["labels"].get("alertname") == alert:
+                return float(each["received"])
+    return 0.0
 
 
 @dataclass(frozen=True)
@@ -194,7 +210,7 @@ class DrillRunner:
         if outcome.fires is None:
             return passed > seconds(drill.within)
         if outcome.notified is None:
-            received = self._received(outcome.alert, before)
+            received = first_received(self._notifications(), outcome.alert, before, outcome.calm)
             outcome.notified = received - outcome.began if received else None
             outcome.held = outcome.notified is None and self._is_inhibited(outcome.alert)
         is_settled = outcome.notified is not None or outcome.held or passed > outcome.fires + NOTIFICATION_SECONDS
@@ -230,15 +246,6 @@ class DrillRunner:
 
     def _newest(self) -> int:
         return max((int(each["number"]) for each in self._notifications()), default=0)
-
-    def _received(self, alert: str, before: int) -> float:
-        """When the inbox received the first notification of an alert, in unix seconds; 0 if it did not."""
-        for each in reversed(self._notifications()):
-            if each["number"] > before:
-                for item in each["message"]["alerts"]:
-                    if item["labels"].get("alertname") == alert and item["status"] == "firing":
-                        return float(each["received"])
-        return 0.0
 
     def _level(self) -> Level | None:
         with suppress(PrometheusError):

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from lab.alerts.drills.causes import caused
 from lab.alerts.drills.command import drill
 from lab.alerts.drills.definition import LONG_MEMORY, Cause, Drill, DrillError, by_fault, expectations, load_drills
 from lab.alerts.drills.report import summary, write
-from lab.alerts.drills.runner import DrillRunner, Level, Outcome
+from lab.alerts.drills.runner import DrillRunner, Level, Outcome, first_received
 from lab.alerts.tuning.form import load_watched
 from lab.alerts.tuning.truth import Expected, Fault
 from lab.desk.app import create_app
@@ -210,6 +211,30 @@ def test_desk_receives_the_end_of_its_own_fault_once_it_is_back(monkeypatch: pyt
         pass
     assert len(sent) == 4
     assert log.missed == 0
+
+
+def test_an_alert_that_has_fired_for_long_does_not_count_as_notified() -> None:
+    def notification(number: int, received: float, *alerts: tuple[str, str, str]) -> dict[str, Any]:
+        items = [
+            {
+                "labels": {"alertname": "TargetDown", "job": job},
+                "status": status,
+                "startsAt": f"2026-11-27T{at}.123456789Z",
+            }
+            for job, status, at in alerts
+        ]
+        return {"number": number, "received": received, "message": {"alerts": items}}
+
+    always = ("tempo", "firing", "15:00:00")
+    calm = datetime(2026, 11, 27, 16, 0, tzinfo=UTC).timestamp()
+    newest_first = [
+        notification(4, 130.0, always, ("postgres", "firing", "16:01:00")),
+        notification(3, 110.0, always, ("postgres", "resolved", "16:00:30")),
+        notification(2, 100.0, ("postgres", "firing", "16:00:30")),
+    ]
+    assert first_received(newest_first, "TargetDown", 2, calm) == 130
+    assert first_received(newest_first[1:], "TargetDown", 2, calm) == 0
+    assert first_received(newest_first, "TargetDown", 1, calm) == 100
 
 
 def test_desk_exposes_a_fault_while_it_is_active(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

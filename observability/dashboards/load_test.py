@@ -285,7 +285,7 @@ LIMIT = Row(
             Query("max by (phase) (load:phase)", "{{phase}}"),
             {0: ("idle", IDLE), 1: ("running", BLUE)},
             width=24,
-            height=5,
+            height=8,
         ),
     ],
 )

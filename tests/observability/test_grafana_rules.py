@@ -79,6 +79,13 @@ def test_names_of_alerts_are_shown_in_full() -> None:
     assert rows / (len(alerts) + 6) > 13
 
 
+def test_names_of_phases_do_not_overlap() -> None:
+    """After several loads there are as many rows: of eleven rows, each needs 13 pixels."""
+    (phases,) = (panel for place, panel in _panels("state-timeline") if place == "load-test / Load phase")
+    header_axis_and_legend = 120
+    assert phases.grid.h * (GRAFANA_ROW + GAP) - GAP - header_axis_and_legend > 11 * 13
+
+
 def test_names_of_lock_modes_are_shown_in_full() -> None:
     """Beside the bars of a panel of a third of the width, Grafana truncates `shareupdateexclusivelock`."""
     locks = next(panel for place, panel in _panels("bargauge") if place == "database / Locks by mode")

@@ -7,7 +7,7 @@ import pytest
 from tests.repository.snippets import RUN_ON_STACK
 from tests.stack.stacks import Stack
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(300), pytest.mark.long]
 
 
 @pytest.mark.parametrize("command", RUN_ON_STACK)

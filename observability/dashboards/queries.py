@@ -8,10 +8,10 @@ from observability.dashboards.palette import PURPLE, SKY, VERMILLION
 REAL_ALERTS = 'severity=~"page|ticket"'
 # the service's own histogram rather than a recording rule, because recorded series have no exemplars
 SERVED = 'http_server_request_duration_seconds_bucket{http_route!~"/health.*"}'
-_ALL_REQUESTS = 'sum(rate(http_server_request_duration_seconds_count{http_route!~"/health.*"}[15s]'
+_LATELY = 'http_server_request_duration_seconds_count{http_route!~"/health.*"}[15s]'
 # traffic shares are only shown under traffic that has lasted for 15 s: at its begin and end, the few requests counted
 # may all be of one replica
-TRAFFIC = f"({_ALL_REQUESTS})) > 0.5 and {_ALL_REQUESTS} offset 15s)) > 0.5)"
+TRAFFIC = f"(sum(rate({_LATELY})) > 0.5 and sum(rate({_LATELY} offset 15s)) > 0.5)"
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,8 @@ from observability.dashboards.queries import (
     threshold,
 )
 
-# with only a few requests, shares are random
 DEVIATION = 'max by (replica) (alert_signal{alert="ReplicaImbalance", replica=~"$replica"})'
+# with only a few requests, shares are random
 ENOUGH_TO_SHARE = f"replica:http_requests:imbalance1m and on () {TRAFFIC}"
 
 BALANCE = Row(

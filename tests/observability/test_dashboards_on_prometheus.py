@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from lab.check import check, check_panels
 from lab.panels import Window, expand, load_dashboards
 from lab.prometheus import Prometheus
+from observability.dashboards.queries import or_zero
 from testbed.conditions import wait_for
 from testbed.expositions import Expositions
 from testbed.process import free_port
@@ -112,9 +113,9 @@ def test_a_faulty_panel_is_exit_status_1(
     query = {
         "empty": "no_such_metric",
         "refused": "sum(",
-        "metric": "no_such_metric or vector(0)",
-        "label": 'sum(rate(rate_limit_decisions_total{verdict=~"no.*"}[1m])) or vector(0)',
-        "value": 'sum(rate(rate_limit_decisions_total{decision="alowed"}[1m])) or vector(0)',
+        "metric": or_zero("no_such_metric"),
+        "label": or_zero('sum(rate(rate_limit_decisions_total{verdict=~"no.*"}[1m]))'),
+        "value": or_zero('sum(rate(rate_limit_decisions_total{decision="alowed"}[1m]))'),
     }[fault]
     committed = next(dashboard for dashboard in load_dashboards() if dashboard.uid == "overview")
     broken = committed.panels[0].targets[0].query

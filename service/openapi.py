@@ -61,9 +61,9 @@ def document(routes: Sequence[Router]) -> dict[str, Any]:
         version=__version__,
         description="A todo list that can be watched while it works. Errors are RFC 9457 problem details.",
     )
-    found: dict[str, Any] = Litestar(
-        [*routes], openapi_config=config, plugins=[StrictStructs()]
-    ).openapi_schema.to_schema()
+    # this app only makes the document: it must not configure the process' logging, as Litestar does by default
+    app = Litestar([*routes], openapi_config=config, plugins=[StrictStructs()], logging_config=None)
+    found: dict[str, Any] = app.openapi_schema.to_schema()
     for path, operations in found["paths"].items():
         for method, operation in operations.items():
             if path.startswith("/tasks"):

@@ -98,6 +98,8 @@ class Load:
         try:
             answer = await self._shots[kind](client)
         except httpx.HTTPError as error:
+            # pytest shows this for a failed test
+            print(f"{kind}: {error!r} after {time.monotonic() - began:.2f} s")
             self.outcomes.append(Outcome(kind, 0, began, time.monotonic() - began, error=repr(error)))
             return
         seconds = time.monotonic() - began

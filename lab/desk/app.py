@@ -88,6 +88,7 @@ def create_app(
             *verdict_handlers(inbox),
         ],
         openapi_config=None,
+        logging_config=None,
         before_request=refuse_strangers,
         request_max_body_size=MAX_BODY_BYTES,
         response_headers=SECURITY_HEADERS,

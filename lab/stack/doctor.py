@@ -34,11 +34,15 @@ FILES, DISK_BYTES, MEMORY_BYTES, DOCKER_MEMORY_BYTES = 1024, 1 << 30, 2 << 30, 3
 
 @dataclass(frozen=True)
 class Finding:
-    """The result of one check: `warn` may cause trouble, `error` prevents the stack from starting."""
+    """The result of one check: `warn` may cause trouble, `error` prevents the stack from starting.
+
+    `is_too_old` is for a program whose version does not work; nothing but this check finds it before the start.
+    """
 
     level: Level
     what: str
     remedy: str = ""
+    is_too_old: bool = False
 
     def __str__(self) -> str:
         """One line of output."""
@@ -129,9 +133,8 @@ def _programs(home: Home) -> Iterator[Finding]:
         if name in OLDEST:
             version = _version(_output(program, "-v" if name == "nginx" else "--version"))
             if () < version < OLDEST_WORKING.get(name, ()):
-                yield Finding(
-                    "error", f"{name} is {_text(version)}, and the stack needs {_text(OLDEST_WORKING[name])}", NEWER
-                )
+                what = f"{name} is {_text(version)}, and the stack needs {_text(OLDEST_WORKING[name])}"
+                yield Finding("error", what, NEWER, is_too_old=True)
             else:
                 yield _old_or_ok(name, version, OLDEST[name])
     for check in (lambda: find_postgres("postgres", postgres_data(home)), lambda: check_paths(home)):

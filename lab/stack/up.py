@@ -12,7 +12,7 @@ from lab.programs import last_line, run_program
 from lab.settings import PLACE, START_NATIVE, STOP, LabSettings, SettingError, env_settings, load_settings
 from lab.stack import native, started
 from lab.stack.database import prepare_postgres
-from lab.stack.doctor import NEWER, native_findings
+from lab.stack.doctor import native_findings
 from lab.stack.leftovers import leftovers, stop_leftovers
 from lab.stack.look import answering, print_pages
 from lab.stack.native import Home, Program, StackError
@@ -85,7 +85,7 @@ def start(settings: LabSettings) -> None:
     native.check_paths(HOME)
     _stop_leftovers(supervisor, "up")
     for finding in native_findings(HOME):
-        if finding.remedy == NEWER:
+        if finding.is_too_old:
             raise StackError(f"{finding.what}: {finding.remedy}")
         if finding.level == "warn":
             click.echo(f"up: {finding.what}: {finding.remedy}", err=True)

@@ -171,6 +171,7 @@ def create_app(store: Store, metrics: Metrics, hosts: list[str]) -> Litestar:
             own_metrics,
         ],
         openapi_config=None,
+        logging_config=None,
         request_max_body_size=MAX_BODY_BYTES,
         allowed_hosts=AllowedHostsConfig(hosts),
         compression_config=CompressionConfig("gzip", gzip_compress_level=4, exclude=["^/v1/", "^/metrics"]),

@@ -136,6 +136,7 @@ def create_app(folder: Folder, prometheus: Prometheus, tempo: str, hosts: Sequen
         compression_config=CompressionConfig("gzip", gzip_compress_level=4),
         before_send=[_harden],
         openapi_config=None,
+        logging_config=None,
     )
 
 

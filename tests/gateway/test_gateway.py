@@ -75,6 +75,8 @@ def report(what: str, load: Load) -> None:
     print(f"\n{what}: { {kind: dict(load.statuses(kind)) for kind in ('GET', 'POST', 'PATCH', 'DELETE')} }")
 
 
+# `make test` restarts the replicas of a whole stack
+@pytest.mark.long
 @pytest.mark.timeout(120)
 async def test_a_rolling_restart_fails_no_request(load: Load, three: list[Replica]) -> None:
     for replica in three:

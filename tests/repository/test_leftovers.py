@@ -1,14 +1,19 @@
-"""An interrupted test run leaves no process behind, also where pytest-xdist kills its workers before they are done."""
+"""An interrupted test run leaves nothing behind, also where pytest-xdist kills its workers before they are done."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
 import psutil
+import pytest
 
 from testbed.conditions import patient, wait_for
+from testbed.leftovers import remove_containers
+from tests.stack.stacks import why_no_docker
 
 CONFTEST = """
 from testbed import leftovers
@@ -60,3 +65,28 @@ def test_an_interrupted_run_stops_what_it_started(tmp_path: Path, root: Path) ->
         output, _ = run.communicate(timeout=patient(60))
     assert not [process for process in started if _is_alive(process)]
     assert "left over by tests, stopped now: " in output, output
+
+
+@pytest.mark.docker
+def test_the_containers_and_data_of_a_run_are_removed(tmp_path: Path) -> None:
+    if reason := why_no_docker():
+        pytest.skip(reason)
+    project = f"glasshouse-test-{uuid.uuid4().hex[:8]}"
+    service = {"image": "redis:8.0", "entrypoint": ["sleep", "1000"], "volumes": ["prometheus:/data"]}
+    file = tmp_path / "compose.yaml"
+    file.write_text(json.dumps({"services": {"todo": service}, "volumes": {"prometheus": {}}}))
+    compose = ["docker", "compose", "-p", project, "-f", str(file)]
+
+    def found() -> list[str]:
+        chosen = ["--quiet", "--filter", f"label=com.docker.compose.project={project}"]
+        kinds = (["ps", "--all"], ["volume", "ls"], ["network", "ls"])
+        return [subprocess.check_output(["docker", *kind, *chosen], text=True).strip() for kind in kinds]
+
+    try:
+        subprocess.run([*compose, "up", "--detach"], check=True, capture_output=True)
+        assert all(found())
+        assert remove_containers(project)
+        assert found() == ["", "", ""]
+        assert not remove_containers(project)
+    finally:
+        subprocess.run([*compose, "down", "--volumes"], check=False, capture_output=True)

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from lab.settings import ROOT
-from lab.stack.doctor import OLDEST_COMPOSE
+from lab.stack.doctor import OLDEST_COMPOSE, OLDEST_WORKING
 from testbed.compose import need_compose
 
 # compose's own version differs from the engine's
@@ -261,6 +261,14 @@ def test_a_distribution_whose_programs_are_too_old_is_rejected_before_anything_i
         " (make up), or Debian 12 or Ubuntu 24.04\n"
     )
     assert (tmp_path / "asked").read_text() == "update -qq\n"
+
+
+def test_the_installation_requires_the_same_versions_as_the_doctor(root: Path) -> None:
+    script = (root / "lab/stack/install.sh").read_text()
+    (pairs,) = re.findall(r"^for oldest in (.*); do$", script, re.MULTILINE)
+    # Debian's version of Redis has an epoch, 5:
+    versions = {pair.split(":")[0]: pair.rsplit(":", 1)[1] for pair in pairs.split()}
+    assert versions == {name: ".".join(map(str, version)) for name, version in OLDEST_WORKING.items()}
 
 
 def test_the_readme_names_the_oldest_compose(root: Path) -> None:

@@ -14,7 +14,7 @@ CONFIG = Path(__file__).with_name("schemathesis.toml")
 
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("service", ["together"], indirect=True)
-@pytest.mark.parametrize(("examples", "cases"), [(100, 600), pytest.param(600, 2800, marks=pytest.mark.long)])
+@pytest.mark.parametrize(("examples", "cases"), [(40, 400), pytest.param(600, 2800, marks=pytest.mark.long)])
 def test_every_response_conforms_to_the_openapi_document(
     service: Replica, tmp_path: Path, examples: int, cases: int
 ) -> None:

@@ -107,7 +107,7 @@ async def all_interleavings(made: InProcessReplicas, seed: int, rounds: int, tas
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(("rounds", "tasks"), [(3, 100), pytest.param(10, 200, marks=pytest.mark.long)])
+@pytest.mark.parametrize(("rounds", "tasks"), [(2, 60), pytest.param(10, 200, marks=pytest.mark.long)])
 async def test_no_read_is_stale_beyond_a_second(
     clean_cluster: RedisCluster, database_url: str, rounds: int, tasks: int
 ) -> None:

@@ -13,8 +13,6 @@ import pytest
 
 from testbed import OtlpReceiver, Postgres, RedisCluster, Replica, Wire, replicas, wait_for
 
-TASKS = 10_000
-
 
 def test_sigterm_drains_and_ends_in_time(tmp_path: Path) -> None:
     body = b'{"task": "begun before the end"}'
@@ -101,15 +99,16 @@ async def _create(replica: Replica, acknowledged: list[str]) -> None:
 
 
 @pytest.mark.timeout(180)
+@pytest.mark.parametrize("tasks", [2_000, pytest.param(10_000, marks=pytest.mark.long)])
 async def test_no_acknowledged_task_is_lost_when_everything_is_killed(
-    tmp_path: Path, clean_cluster: RedisCluster
+    tmp_path: Path, clean_cluster: RedisCluster, tasks: int
 ) -> None:
     acknowledged: list[str] = []
     with Postgres(is_durable=True) as postgres:
         settings = {"DATABASE_URL": postgres.new_database(), "REDIS_URL": clean_cluster.url}
         with replicas(tmp_path, 2, **settings) as pair:
             creating = [asyncio.create_task(_create(replica, acknowledged)) for replica in pair for _ in range(8)]
-            while len(acknowledged) < TASKS:
+            while len(acknowledged) < tasks:
                 assert not any(each.done() for each in creating)
                 await asyncio.sleep(0.01)
             # during the creates, and the database first, so that the service cannot acknowledge a create that the

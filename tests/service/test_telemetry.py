@@ -231,27 +231,40 @@ def test_log_records_reach_the_receiver_with_their_request(
     assert record.attributes["reason"] == line["reason"]
 
 
-def test_a_slow_request_that_was_not_sampled_is_one_span(
-    caller: Caller, traced: Replica, receiver: OtlpReceiver
-) -> None:
+def send_slowly(replica: Replica) -> str:
+    """Sends a create whose body comes after 0.3 s, not sampled, and returns its trace id."""
     trace_id = f"{random.getrandbits(128):032x}"
     body = b'{"task": "slow"}'
     head = (
         f"POST /tasks HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
         f"traceparent: 00-{trace_id}-b7ad6b7169203331-00\r\nConnection: close\r\n\r\n"
     )
-    with socket.create_connection(("127.0.0.1", traced.port)) as client:
+    with socket.create_connection(("127.0.0.1", replica.port)) as client:
         client.sendall(head.encode())
         began = time.monotonic()
         wait_for(lambda: time.monotonic() > began + 0.3)
         client.sendall(body)
         assert client.recv(20).startswith(b"HTTP/1.1 201")
+    return trace_id
+
+
+def test_a_slow_request_that_was_not_sampled_is_one_span(traced: Replica, receiver: OtlpReceiver) -> None:
+    trace_id = send_slowly(traced)
     wait_for(lambda: receiver.trace(trace_id), what="the span")
     (span,) = receiver.trace(trace_id)
     assert span.name == "POST /tasks"
     assert span.seconds >= 0.25
     lines = [json.loads(line) for line in traced.output().splitlines() if trace_id in line]
     assert [(line["level"], line["route"], line["status"]) for line in lines] == [("warning", "/tasks", 201)]
+
+
+def test_logs_are_json_and_exported_after_the_openapi_document_was_read(tmp_path: Path, receiver: OtlpReceiver) -> None:
+    settings = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint, "OTEL_BLRP_SCHEDULE_DELAY": "200"}
+    with Replica(tmp_path, TRACE_SLOW_SECONDS="0.2", **settings) as replica:
+        assert httpx.get(f"{replica.url}/schema/openapi.json", timeout=60).status_code == 200
+        trace_id = send_slowly(replica)
+        wait_for(lambda: any(record.trace_id == trace_id for record in receiver.logs), what="the log record")
+        assert all(json.loads(line)["level"] for line in replica.output().splitlines())
 
 
 def test_an_ordinary_request_that_was_not_sampled_has_no_spans(caller: Caller, receiver: OtlpReceiver) -> None:

@@ -1,15 +1,18 @@
 """Causes a drill's fault on the running stack and ends it, natively, in Docker and on Kubernetes."""
 
 import os
+import re
 import shlex
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
+
+import click
 
 from lab.alerts.drills.definition import Cause
 from lab.settings import PLACE, LabSettings
@@ -18,21 +21,33 @@ from lab.stack.faults import Stack
 from lab.stack.native import StackError
 from lab.stack.repeated import concurrently, repeated
 
-ENDED_BY = {"pause": "resume", "stop": "start"}
 STOP_SECONDS = 20
+# a Redis node that has been resumed and does not answer for so long is restarted
+HUNG_SECONDS = 20.0
 RETRY_SECONDS = 1.0
 
 
 @contextmanager
-def caused(stack: Stack, cause: Cause, settings: LabSettings) -> Iterator[None]:
-    """Causes the fault while the block runs, and always ends it afterwards. Raises `StackError`."""
+def caused(
+    stack: Stack, cause: Cause, settings: LabSettings, say: Callable[[str], None] = click.echo
+) -> Iterator[None]:
+    """Causes the fault while the block runs, and always ends it afterwards. Raises `StackError`.
+
+    `say` prints a line about what had to be done beyond that.
+    """
+
+    def resume(part: str) -> None:
+        _end(stack, "resume", part)
+        _restart_if_hung(stack, part, settings, say)
+
+    ends = {"pause": resume, "stop": lambda part: _end(stack, "start", part)}
     with ExitStack() as cleanup:
         if cause.do in {"pause", "stop", "kill", "restart"}:
-            if cause.do in ENDED_BY:
-                cleanup.callback(concurrently, cause.parts, lambda part: _end(stack, ENDED_BY[cause.do], part))
+            if cause.do in ends:
+                cleanup.callback(concurrently, cause.parts, ends[cause.do])
             concurrently(cause.parts, lambda part: stack.act(cause.do, part))
         elif cause.do == "stutter":
-            cleanup.callback(concurrently, cause.parts, lambda part: _end(stack, "resume", part))
+            cleanup.callback(concurrently, cause.parts, resume)
             cleanup.enter_context(stack.stuttering(cause.parts, cause.every, cause.pause))
         elif cause.do == "load":
             cleanup.enter_context(load(settings, cause.profile, cause.rate))
@@ -125,6 +140,23 @@ def _is_ended(stack: Stack, action: str, part: str) -> bool:
         state = stack.parts().get(part, "").lower()
         return not state or (state.startswith(("up", "running", "starting")) and "paused" not in state)
     return False
+
+
+def _restart_if_hung(stack: Stack, part: str, settings: LabSettings, say: Callable[[str], None]) -> None:
+    """Restarts a Redis node that was resumed and is in an endless loop, as the runbook of RedisNodeDown says.
+
+    Redis 7.2 to 8.0 can do that when a former primary receives late messages. Raises `StackError`.
+    """
+    if not re.fullmatch(r"redis-\d+", part):
+        return
+    try:
+        # without an answer, redis-cli waits forever
+        subprocess.run(
+            [*stack.command(part, settings), "ping"], cwd=PLACE, capture_output=True, timeout=HUNG_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        say(f"{part} does not answer since it was resumed (an endless loop: see its runbook): restarting it")
+        stack.act("restart", part)
 
 
 def _run_until_done(command: list[str]) -> None:

@@ -162,7 +162,7 @@ class DrillRunner:
             for outcome in outcomes:
                 outcome.began = began
             self.say(f"{', '.join(names)}: {cause.do} {cause.part}")
-            with caused(self.stack, cause, self.settings):
+            with caused(self.stack, cause, self.settings, self.say):
                 while [
                     each for each in outcomes if not self._is_watched(each, drills[each.alert], before, seen)
                 ] or self.now() < began + self.hold:

@@ -128,6 +128,29 @@ def test_how_a_stack_is_paused_repeatedly_is_up_to_the_stack() -> None:
     assert sorted(stack.done[1:]) == ["resume redis-1", "resume redis-2"]
 
 
+@pytest.mark.parametrize(
+    ("part", "ping", "actions"),
+    [
+        ("redis-1", "true", ["pause", "resume"]),
+        ("redis-1", "sleep 60", ["pause", "resume", "restart"]),
+        ("todo-1", "sleep 60", ["pause", "resume"]),
+    ],
+)
+def test_a_redis_node_that_hangs_after_it_was_resumed_is_restarted(
+    monkeypatch: pytest.MonkeyPatch, part: str, ping: str, actions: list[str]
+) -> None:
+    class Hanging(RecordedStack):
+        def command(self, part: str, settings: LabSettings) -> list[str]:
+            return ["sh", "-c", f"exec {ping}"]
+
+    monkeypatch.setattr(causes, "HUNG_SECONDS", 0.5)
+    stack, said = Hanging(), list[str]()
+    with caused(stack, Cause("pause", [part]), LabSettings(), said.append):
+        pass
+    assert stack.done == [f"{action} {part}" for action in actions]
+    assert len(said) == actions.count("restart")
+
+
 @pytest.mark.parametrize("kind", [NativeStack, DockerStack])
 def test_a_stack_without_a_way_of_its_own_pauses_and_resumes_all_parts_at_once(
     kind: type[NativeStack | DockerStack], monkeypatch: pytest.MonkeyPatch

@@ -130,9 +130,20 @@ def visit(browser: webdriver.Chrome, address: str, shown: Callable[[], object]) 
     def opened() -> object:
         browser.get(address)
         with suppress(AssertionError):
-            return wait_for(shown, 15)
+            wait_for(lambda: shown() or has_lost_scripts(browser), 15)
+        return shown()
 
     wait_for(opened, 60, address)
+
+
+def has_lost_scripts(browser: webdriver.Chrome) -> bool:
+    """Whether the page loaded but the request of one of its scripts or style sheets failed without a response."""
+    return bool(
+        browser.execute_script(
+            "return document.readyState === 'complete' && performance.getEntriesByType('resource')"
+            ".some(each => ['script', 'link'].includes(each.initiatorType) && !each.responseStatus)"
+        )
+    )
 
 
 def complaints(browser: webdriver.Chrome, *levels: str) -> list[str]:

@@ -1,12 +1,15 @@
 """Stops what an interrupted test run left behind.
 
-On Ctrl-C, pytest-xdist kills its workers after ten seconds, and a stack needs longer to stop. Every process that the
-tests start has the id of the run in its environment; at the end, the process that started the workers stops those left.
+On Ctrl-C, pytest-xdist kills its workers after ten seconds, and a stack needs longer to stop. At the end, the process
+that started the workers stops what is left: the servers that tests recorded here, every process that has the id of the
+run in its environment, and their descendants.
 """
 
 import os
 import subprocess
+import tempfile
 import uuid
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 from signal import SIGCONT
@@ -22,6 +25,17 @@ STOP_SECONDS = 10.0
 def inherited() -> dict[str, str]:
     """The environment variable that marks a process as one of this run; empty outside of a run."""
     return {VARIABLE: os.environ[VARIABLE]} if VARIABLE in os.environ else {}
+
+
+def record(pid: int) -> None:
+    """Records a process of this run: nginx and Redis write their titles over the environment that would mark them."""
+    if VARIABLE in os.environ:
+        with _record(os.environ[VARIABLE]).open("a") as file:
+            file.write(f"{pid} {psutil.Process(pid).create_time()}\n")
+
+
+def _record(run: str) -> Path:
+    return Path(tempfile.gettempdir()) / f"glasshouse-test-{run}.pids"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -42,8 +56,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def stop_processes(run: str) -> list[str]:
     """Stops the processes of this run and their descendants; kills those that do not stop. Returns their names."""
-    # nginx writes its title over its environment, but is a child of one that has it
-    marked = [process for process in psutil.process_iter() if _run_of(process) == run and process.pid != os.getpid()]
+    recorded = set(_record(run).read_text().splitlines()) if _record(run).exists() else set()
+    marked = [each for each in psutil.process_iter() if each.pid != os.getpid() and _is_of(each, run, recorded)]
     left = {process.pid: process for process in marked}
     for process in marked:
         with suppress(psutil.Error):
@@ -59,14 +73,16 @@ def stop_processes(run: str) -> list[str]:
         with suppress(psutil.Error):
             process.kill()
     psutil.wait_procs(running, STOP_SECONDS)
+    _record(run).unlink(missing_ok=True)
     return sorted(set(names))
 
 
-def _run_of(process: psutil.Process) -> str | None:
-    try:
-        return str(process.environ().get(VARIABLE))
-    except (psutil.Error, OSError):
-        return None
+def _is_of(process: psutil.Process, run: str, recorded: Collection[str]) -> bool:
+    with suppress(psutil.Error, OSError):
+        if f"{process.pid} {process.create_time()}" in recorded:
+            return True
+        return bool(process.environ().get(VARIABLE) == run)
+    return False
 
 
 def compose_project() -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM
 
 from testbed.conditions import patient
-from testbed.leftovers import inherited
+from testbed.leftovers import inherited, record
 
 # below the kernel's range for outgoing connections, so that none of these is in use by one
 PORTS = range(22_000, 30_000)
@@ -120,6 +120,7 @@ class Process:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        record(self._child.pid)
 
     def signal(self, number: int) -> None:
         """Sends a signal, if it is running."""

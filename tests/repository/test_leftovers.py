@@ -22,17 +22,20 @@ from xdist.workermanage import NodeManager
 leftovers.STOP_SECONDS = 1
 NodeManager.EXIT_TIMEOUT = 0.1
 """
-# the process ignores SIGTERM, and has a child without the variable
+# a process that ignores SIGTERM, and has a child without the variable, and Redis, which overwrites its environment
 TEST = """
 import threading
 from pathlib import Path
 import pytest
-from testbed import Process
+from testbed import Process, free_port
 
 @pytest.fixture
 def server():
     child = 'exec env -i PATH=$PATH sleep 1000'
     script = f"trap '' TERM; sh -c '{child}' & echo $$ $! > pids.new; mv pids.new pids; wait; wait"
+    redis = Process(["redis-server", "--port", str(free_port()), "--save", ""], Path("redis.log"))
+    redis.start()
+    Path("redis").write_text(str(redis.pid))
     Process(["sh", "-c", script], Path("log"), env={"PATH": "/usr/bin:/bin"}).start()
     yield
     threading.Event().wait()
@@ -60,7 +63,7 @@ def test_an_interrupted_run_stops_what_it_started(tmp_path: Path, root: Path) ->
     with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=-1, text=True, process_group=0) as run:
         pids = tmp_path / "pids"
         wait_for(pids.exists, 60, "the server of the test")
-        started = [psutil.Process(int(pid)) for pid in pids.read_text().split()]
+        started = [psutil.Process(int(pid)) for pid in f"{pids.read_text()} {(tmp_path / 'redis').read_text()}".split()]
         os.killpg(run.pid, signal.SIGINT)
         output, _ = run.communicate(timeout=patient(60))
     assert not [process for process in started if _is_alive(process)]

@@ -129,7 +129,7 @@ def test_a_faulty_panel_is_exit_status_1(
         ("vector(1)", "need a minute of data: check again\n"),
     ):
         monkeypatch.setattr("lab.check.STARTING", starting)
-        outcome = CliRunner().invoke(check, ["--url", prometheus_url, "--last", "1"])
+        outcome = CliRunner().invoke(check, ["--url", prometheus_url, "--last", "1", "--slowest", "60"])
         assert outcome.exit_code == 1
         assert "1 panels at fault" in outcome.output
         assert outcome.output.endswith(ends_with)

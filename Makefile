@@ -15,8 +15,8 @@ COMPOSE_FILES = $(if $(COMPOSE_FILE),,$(shell grep -q '^0\{31\}1 ' /proc/net/if_
 	echo -f compose.yaml $(addprefix -f ,$(wildcard compose.override.yaml)) -f compose.ipv6.yaml))
 IS_PODMAN = docker --version 2>/dev/null | grep -qi podman
 HAS_DOCKER = ! $(IS_PODMAN) && docker info >/dev/null 2>&1
-# packages that only the tests need
-TEST_PACKAGES := chromium chromium-driver wrk pgbouncer
+# packages that only the tests need; xz-utils and less for commands of the documentation
+TEST_PACKAGES := chromium chromium-driver wrk pgbouncer xz-utils less
 
 # checksums of files that compose.yaml mounts as single files: a container sees a change only after it is recreated
 export NGINX_CONF_SUM := $(shell cksum < gateway/nginx.conf)

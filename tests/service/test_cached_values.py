@@ -17,7 +17,7 @@ def replica(
     tmp_path_factory: pytest.TempPathFactory, redis_cluster: RedisCluster, postgres: Postgres
 ) -> Iterator[Replica]:
     redis_cluster.repair()
-    settings = {"DATABASE_URL": postgres.new_database(), "REDIS_URL": redis_cluster.url, "REDIS_TIMEOUT_SECONDS": "1"}
+    settings = {"DATABASE_URL": postgres.new_database(), "REDIS_URL": redis_cluster.url, "REDIS_TIMEOUT_SECONDS": "5"}
     with Replica(tmp_path_factory.mktemp("values"), **settings) as made:
         yield made
 

@@ -182,7 +182,7 @@ def test_a_cluster_with_tls_and_a_password_is_used(tmp_path: Path, secured: tupl
     port, certificate = secured
     url = f"rediss://todo:p%40s%2Fs%25@127.0.0.1:{port}?ssl_ca_certs={certificate}"
     (tmp_path / "redis_url").write_text(url + "\n")
-    with Replica(tmp_path, REDIS_URL_FILE=str(tmp_path / "redis_url"), REDIS_TIMEOUT_SECONDS="1") as replica:
+    with Replica(tmp_path, REDIS_URL_FILE=str(tmp_path / "redis_url"), REDIS_TIMEOUT_SECONDS="5") as replica:
         wait_for(lambda: httpx.get(f"{replica.url}/health").json()["status"] == "healthy", what="health")
         path = httpx.post(f"{replica.url}/tasks", json={"task": "x"}).headers["location"]
         assert httpx.get(replica.url + path).status_code == 200

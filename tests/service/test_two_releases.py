@@ -140,7 +140,7 @@ Start = Callable[[int, str], Release]
 @pytest.fixture
 def start(tmp_path: Path, clean_cluster: RedisCluster, postgres: Postgres) -> AsyncIterator[Start]:  # type: ignore[misc]
     """Starts a replica of a release, without waiting."""
-    settings = {"DATABASE_URL": postgres.new_database(), "REDIS_URL": clean_cluster.url, "REDIS_TIMEOUT_SECONDS": "1"}
+    settings = {"DATABASE_URL": postgres.new_database(), "REDIS_URL": clean_cluster.url, "REDIS_TIMEOUT_SECONDS": "5"}
     with ExitStack() as stack:
 
         def started(number: int, name: str) -> Release:

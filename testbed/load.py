@@ -30,7 +30,10 @@ Shot = Callable[[httpx.AsyncClient], Awaitable[httpx.Response]]
 
 
 class Load:
-    """Sends each kind of request `rate` times per second, at its own due times (open loop)."""
+    """Sends each kind of request `rate` times per second, at its own due times (open loop).
+
+    Requests that it is too late for are not made up for: on a busy machine that would make it busier still.
+    """
 
     def __init__(self, urls: Sequence[str], shots: dict[Kind, Shot], rate: float = 20.0, timeout: float = 60.0) -> None:
         self._urls = urls
@@ -89,7 +92,7 @@ class Load:
             task = asyncio.create_task(self._shoot(kind, clients[self._sent % len(clients)]))
             flying.add(task)
             task.add_done_callback(flying.discard)
-            due = max(due + 1 / self._rate, time.monotonic() - 1)
+            due = max(due + 1 / self._rate, time.monotonic())
             await asyncio.sleep(max(0.0, due - time.monotonic()))
         await asyncio.gather(*flying)
 

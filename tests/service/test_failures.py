@@ -56,6 +56,8 @@ def pair(
         REDIS_URL=redis_cluster.url,
         # on a busy machine a healthy cluster takes longer than the default timeout
         REDIS_TIMEOUT_SECONDS="0.5",
+        # and the client is late with its bodies
+        BODY_TIMEOUT_SECONDS="60",
         OTEL_EXPORTER_OTLP_ENDPOINT=receiver.endpoint,
         TRACE_SAMPLE_RATIO="0.5",
     ) as made:

@@ -24,7 +24,8 @@ mkdir -p "$work/lists/partial" "$work/archives/partial"
 echo "deb [signed-by=$keyring] $mirror sid main" > "$work/sid.list"
 # lists of a mirror that is not updated daily are out of date, but signed
 from_sid() {
-    apt-get -qq -o Acquire::Check-Valid-Until=false -o Dir::Etc::sourcelist="$work/sid.list" -o Dir::Etc::sourceparts=- -o Dir::State::Lists="$work/lists" \
+    apt-get -qq -o Acquire::Check-Valid-Until=false -o Dir::Etc::sourcelist="$work/sid.list" \
+        -o Dir::Etc::sourceparts=- -o Dir::State::Lists="$work/lists" \
         -o Dir::Cache::archives="$work/archives" -o APT::Sandbox::User="$(id -un)" "$@"
 }
 from_sid update || why "sid's package lists cannot be downloaded"

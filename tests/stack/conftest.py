@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.stack.stacks import DockerStack, NativeStack, Stack, why_no_docker
+from tests.stack.stacks import WAYS, DockerStack, NativeStack, Stack, why_no_docker
 
 
-@pytest.fixture(scope="package", params=["native", pytest.param("docker", marks=pytest.mark.docker)])
+@pytest.fixture(scope="package", params=WAYS)
 def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A whole stack, the native one and then the one in Docker."""
     if request.param == "docker" and (reason := why_no_docker()):

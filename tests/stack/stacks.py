@@ -13,6 +13,7 @@ from typing import Any, Self
 
 import httpx
 import psutil
+import pytest
 
 from lab.prometheus import Prometheus, PrometheusError
 from lab.settings import ROOT
@@ -21,9 +22,18 @@ from testbed.conditions import patient, wait_for
 from testbed.leftovers import compose_project
 from testbed.process import free_block, free_port, free_redis_block
 
+# the two stacks, and a mark for tests that `make test` runs only natively
+WAYS = ["native", pytest.param("docker", marks=pytest.mark.docker)]
+DOCKER_IS_LONG = pytest.mark.parametrize(
+    "stack",
+    ["native", pytest.param("docker", marks=[pytest.mark.docker, pytest.mark.long])],
+    indirect=True,
+    scope="package",
+)
+
 START_SECONDS = 240
-# higher than the tests' own rate
 PASSWORD = "p@s/s%"
+# higher than the tests' own rate
 RATE_LIMIT = "100000/minute"
 # receives the spans in Docker if Tempo's image is not available
 TEMPO_IMAGE = re.findall(r"image: (grafana/tempo\S+)", (ROOT / "compose.yaml").read_text())[0]

@@ -6,7 +6,7 @@ import pytest
 
 from lab.panels import load_dashboards
 from testbed.conditions import wait_for
-from tests.stack.stacks import Stack
+from tests.stack.stacks import DOCKER_IS_LONG, Stack
 
 # and log panels, if a store keeps logs
 PANELS = [
@@ -32,10 +32,12 @@ def assert_no_panel_is_blank(stack: Stack) -> None:
     assert re.search(rf"(?:{PANELS[0]}|{sum(PANELS)}) panels, \d+ queries, 0 panels at fault", done.stdout)
 
 
+@DOCKER_IS_LONG
 def test_no_panel_is_blank_on_an_idle_stack(settled: Stack) -> None:
     assert_no_panel_is_blank(settled)
 
 
+@DOCKER_IS_LONG
 def test_a_load_is_answered_and_no_panel_is_blank_after_errors_and_a_restart(settled: Stack) -> None:
     load = settled.glasshouse("load", "smoke")
     # status 1: the service levels were missed, which depends on the machine's speed

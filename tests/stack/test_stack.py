@@ -10,7 +10,7 @@ import pytest
 from lab.stack.loopback import has_ipv6_loopback
 from testbed.conditions import wait_for
 from testbed.load import Load
-from tests.stack.stacks import DockerStack, NativeStack, Stack
+from tests.stack.stacks import DOCKER_IS_LONG, DockerStack, NativeStack, Stack
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
@@ -91,6 +91,7 @@ async def test_killing_a_replica_under_load_loses_no_read(stack: Stack) -> None:
     wait_for(stack.is_scraped, 60, "the replica to be back")
 
 
+@DOCKER_IS_LONG
 async def test_a_rolling_restart_under_load_loses_no_request(stack: Stack) -> None:
     task = make_task(stack)
     shots = reads(f"/tasks/{task['id']}") | {"create": lambda client: client.post("/tasks", json={"task": "Rolling"})}

@@ -14,8 +14,8 @@ from testbed.leftovers import pytest_configure, pytest_unconfigure
 
 __all__ = ["pytest_configure", "pytest_unconfigure"]
 
-# The order of the folders: those whose tests take longest start first; the many short ones are done at the end. Chromium
-# comes after a while, because a drill on the native stack waits until no alert fires, which needs CPU time.
+# The order of the folders: those whose tests take longest start first; the many short ones are done at the end.
+# Chromium comes after a while, because a drill on the native stack waits until no alert fires, which needs CPU time.
 FOLDERS = (
     *("stack", "lab/load", "service", "gateway", "redis", "lab/viewer", "lab/stack", "lab/tracestore", "observability"),
     *("repository", "examples", "alerts", "lab/alerts", "lab/desk", "lab/report", "lab/runs", "lab", "benchmarks"),

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -18,7 +19,7 @@ from testbed.expositions import Expositions
 from testbed.prometheus import PrometheusServer
 from testbed.tracestore import TraceStore
 from tests import idle_stack_metrics
-from tests.lab.viewer.odd_dashboard import ODD, OPEN_METRICS, odd_metrics
+from tests.lab.viewer.odd_dashboard import ENDED, ODD, OPEN_METRICS, odd_metrics
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -68,7 +69,7 @@ def dashboards(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
     folder = tmp_path_factory.mktemp("dashboards")
     for file in root.glob("observability/grafana/dashboards/*.json"):
         (folder / file.name).write_text(file.read_text())
-    (folder / "odd.json").write_text(json.dumps(ODD))
+    (folder / "odd.json").write_text(json.dumps(ODD).replace(ENDED, f"{time.time():.0f}"))
     return folder
 
 

@@ -7,6 +7,8 @@ OPEN_METRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 HOSTILE = "<img src=x onerror=document.title='owned'>"
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 _BEGAN = time.time()
+# in a query: replaced when the dashboard is written, because the import may be longer ago than the five minutes shown
+ENDED = "ENDED"
 
 
 def odd_metrics() -> bytes:
@@ -188,7 +190,7 @@ _PANELS: list[dict[str, Any]] = [
         {
             "type": "stat",
             "title": f"ended, {calc}",
-            "targets": [_target(f"(vector(5) and on () (vector(time()) < {_BEGAN:.0f})) or vector(0 / 0)")],
+            "targets": [_target(f"(vector(5) and on () (vector(time()) < {ENDED})) or vector(0 / 0)")],
             "fieldConfig": {"defaults": {"mappings": [_NOTHING], "thresholds": _STEPS}, "overrides": []},
             "options": {"reduceOptions": {"calcs": [calc]}},
         }

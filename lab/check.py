@@ -15,15 +15,13 @@ from rich.table import Table
 
 from lab.options import Number
 from lab.panels import NOT_MEASURED, Dashboard, DashboardError, Panel, Target, Window, expand, load_dashboards
-from lab.prometheus import Prometheus, PrometheusError, well_formed
+from lab.prometheus import Prometheus, PrometheusError, is_starting, well_formed
 from lab.promql import Selector, selectors
 from lab.settings import START, SettingError, load_settings
 from lab.viewer.answers import DATA_SOURCE, LOG_SOURCE
 from lab.viewer.tracing import Logs, TracingError
 
 SLOWEST_SECONDS = 0.5
-# selects a series while Prometheus is new: rates over a minute need two scrapes, and their recording rules a third
-STARTING = "prometheus:starting == 1"
 # series that exist only while an alert is pending, firing, inhibited or silenced, or has a shadow
 RARE = {"ALERTS", "alert_held", "shadow_threshold"}
 # metrics of components that not every stack has: prefix → job
@@ -246,7 +244,7 @@ def check(url: str | None, tempo: str | None, slowest: float, last: float) -> No
         settings = load_settings()
         dashboards = load_dashboards()
         with Prometheus(url or settings.url("prometheus")) as prometheus:
-            is_new = bool(prometheus.query(STARTING))
+            is_new = is_starting(prometheus)
             now = time.time()
             window = Window.of(now - last * 60, now)
             checked = list(check_panels(prometheus, dashboards, window))

@@ -103,5 +103,14 @@ class Prometheus:
             return [Series(row["metric"], [_point(pair) for pair in row["values"]]) for row in data["result"]]
 
 
+def is_starting(prometheus: Prometheus) -> bool:
+    """Whether Prometheus has just been started. Alerts with a condition wait until its stack is up, and
+    rates over a minute are incomplete.
+
+    Raises `PrometheusError`.
+    """
+    return any(series.value == 1 for series in prometheus.query("prometheus:starting"))
+
+
 def _point(pair: list[Any]) -> tuple[float, float]:
     return float(pair[0]), float(pair[1])

@@ -46,14 +46,6 @@ def active_alerts(prometheus: Prometheus) -> list[ActiveAlert]:
     return sorted(found, key=lambda alert: (alert.state != "firing", alert.severity, alert.since))
 
 
-def is_starting(prometheus: Prometheus) -> bool:
-    """Whether Prometheus has just been started. Alerts with a condition wait until its stack is up.
-
-    Raises `PrometheusError`.
-    """
-    return any(series.value == 1 for series in prometheus.query("prometheus:starting"))
-
-
 def _read(rows: list[dict[str, Any]], thresholds: Mapping[str, float]) -> Iterator[ActiveAlert]:
     for row in rows:
         labels = row["labels"]

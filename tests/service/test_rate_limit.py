@@ -22,9 +22,9 @@ def start(tmp_path: Path, redis_cluster: RedisCluster, postgres: Postgres) -> It
     with ExitStack() as stack:
 
         def started(count: int, **settings: str) -> list[Replica]:
+            settings = {"DATABASE_URL": postgres.new_database(), "REDIS_URL": redis_cluster.url} | settings
             # with the default, a busy machine lets requests through because Redis answers too late
-            own = {"REDIS_URL": redis_cluster.url, "REDIS_TIMEOUT_SECONDS": "5"}
-            settings = {"DATABASE_URL": postgres.new_database()} | own | settings
+            settings["REDIS_TIMEOUT_SECONDS"] = "5"
             return stack.enter_context(replicas(tmp_path, count, **settings))
 
         yield started

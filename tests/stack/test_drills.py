@@ -13,12 +13,12 @@ from typing import Any
 import httpx
 import pytest
 
-from lab.alerts.active import active_alerts, is_starting
+from lab.alerts.active import active_alerts
 from lab.alerts.tuning.backtest import episodes, trace
 from lab.alerts.tuning.compared import compare, episodes_in_alerts
 from lab.alerts.tuning.form import load_watched
 from lab.alerts.tuning.recording import load
-from lab.prometheus import PrometheusError
+from lab.prometheus import PrometheusError, is_starting
 from testbed.conditions import wait_for
 from tests.stack.stacks import Stack
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import httpx
 
-from lab.alerts.active import active_alerts, is_starting
+from lab.alerts.active import active_alerts
 from lab.alerts.drills.causes import caused
 from lab.alerts.drills.definition import LONG_MEMORY, Cause, Drill, DrillError, seconds
 from lab.alerts.tuning.truth import TOGETHER
 from lab.clock import steady_clock
-from lab.prometheus import Prometheus, PrometheusError
+from lab.prometheus import Prometheus, PrometheusError, is_starting
 from lab.settings import LabSettings
 from lab.stack.events import FaultLog
 from lab.stack.faults import Stack

@@ -12,6 +12,7 @@ import yaml
 
 from lab.alerts.thresholds import ALERTS
 from lab.settings import ROOT
+from tests.docker import require_docker
 
 ROUTES = ROOT / "observability" / "alertmanager" / "alertmanager.yml"
 RULE_FILES = [*sorted(ALERTS.glob("rules/*.yml")), *sorted((ROOT / "observability/prometheus/rules").glob("*.yml"))]
@@ -40,14 +41,6 @@ def _images() -> dict[str, str]:
     return {tool: next(word for word in compose if word.startswith(image)) for tool, image in wanted.items()}
 
 
-def _has(image: str) -> bool:
-    try:
-        done = subprocess.run(["docker", "image", "inspect", image], capture_output=True, timeout=20, check=False)
-    except (FileNotFoundError, subprocess.TimeoutExpired):
-        return False
-    return done.returncode == 0
-
-
 @pytest.fixture(
     scope="module", params=["installed", pytest.param("images", marks=[pytest.mark.docker, pytest.mark.long])]
 )
@@ -59,9 +52,7 @@ def tools(request: pytest.FixtureRequest) -> Tools:
             pytest.skip(f"{missing} not installed: lab/stack/install.sh")
         return Tools({})
     images = _images()
-    for image in images.values():
-        if not _has(image):
-            pytest.skip(f"the image {image} is not here, or there is no Docker")
+    require_docker(*images.values())
     return Tools(images)
 
 

@@ -9,6 +9,7 @@ import pytest
 from lab.alerts.catalog import load_alerts
 from lab.settings import ROOT
 from tests.alerts import promtool
+from tests.docker import require_docker
 
 ALERTS = load_alerts()
 
@@ -26,10 +27,7 @@ def test_every_case_of_an_alert_has_its_stated_result(tmp_path: Path, alert: str
 def test_every_case_has_the_same_result_with_the_promtool_of_the_composed_image(tmp_path: Path) -> None:
     words = (ROOT / "compose.yaml").read_text().split()
     image = next(word for word in words if word.startswith("prom/prometheus:"))
-    if not shutil.which("docker"):
-        pytest.skip("no Docker here")
-    if subprocess.run(["docker", "image", "inspect", image], capture_output=True, check=False).returncode:
-        pytest.skip(f"the image {image} is not here, or no engine runs")
+    require_docker(image)
     for alert in ALERTS:
         promtool.write(tmp_path / alert.name, alert.name, promtool.rules_of(alert.name))
     test = "cd $each && promtool test rules cases-*.yml >/tmp/said 2>&1"

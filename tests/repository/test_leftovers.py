@@ -13,7 +13,7 @@ import pytest
 
 from testbed.conditions import patient, wait_for
 from testbed.leftovers import remove_containers
-from tests.stack.stacks import why_no_docker
+from tests.docker import require_docker
 
 CONFTEST = """
 from testbed import leftovers
@@ -72,8 +72,7 @@ def test_an_interrupted_run_stops_what_it_started(tmp_path: Path, root: Path) ->
 
 @pytest.mark.docker
 def test_the_containers_and_data_of_a_run_are_removed(tmp_path: Path) -> None:
-    if reason := why_no_docker():
-        pytest.skip(reason)
+    require_docker("redis:8.0")
     project = f"glasshouse-test-{uuid.uuid4().hex[:8]}"
     service = {"image": "redis:8.0", "entrypoint": ["sleep", "1000"], "volumes": ["prometheus:/data"]}
     file = tmp_path / "compose.yaml"

@@ -4,14 +4,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.stack.stacks import WAYS, DockerStack, NativeStack, Stack, why_no_docker
+from tests.docker import require_docker
+from tests.stack.stacks import WAYS, DockerStack, NativeStack, Stack
 
 
 @pytest.fixture(scope="package", params=WAYS)
 def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A whole stack, the native one and then the one in Docker."""
-    if request.param == "docker" and (reason := why_no_docker()):
-        pytest.skip(reason)
+    if request.param == "docker":
+        require_docker()
     with NativeStack(tmp_path_factory.mktemp("stack")) if request.param == "native" else DockerStack() as running:
         yield running
 

@@ -21,6 +21,7 @@ from lab.stack.loopback import has_ipv6_loopback
 from testbed.conditions import patient, wait_for
 from testbed.leftovers import compose_project
 from testbed.process import free_block, free_port, free_redis_block
+from tests.docker import has_image
 
 # the two stacks, and a mark for tests that `make test` runs only natively
 WAYS = ["native", pytest.param("docker", marks=pytest.mark.docker)]
@@ -215,7 +216,7 @@ class DockerStack(Stack):
         # as `make up` does
         files = ["compose.yaml", "compose.ipv6.yaml"] if has_ipv6_loopback() else ["compose.yaml"]
         store = {}
-        if not _has_image(TEMPO_IMAGE):
+        if not has_image(TEMPO_IMAGE):
             files.append("tests/stack/compose.tracestore.yaml")
             store = {"OTEL_EXPORTER_OTLP_ENDPOINT": STORE_URL}
         super().__init__(
@@ -261,21 +262,5 @@ class DockerStack(Stack):
         return found
 
 
-def why_no_docker() -> str:
-    """The reason why the Docker stack cannot run here; empty if it can."""
-    try:
-        if subprocess.run(["docker", "info"], capture_output=True, timeout=20, check=False).returncode:
-            return "no Docker engine answers"
-    except (FileNotFoundError, subprocess.TimeoutExpired):
-        return "there is no Docker here"
-    if not _has_image("python:3.14-slim") or not _has_image("redis:8.0"):
-        return "the images of compose.yaml are not here: docker compose pull, or ../shared/docker/images.sh"
-    return ""
-
-
 def _is_to_be_had(service: Mapping[str, Any]) -> bool:
-    return "build" in service or _has_image(service["image"])
-
-
-def _has_image(reference: str) -> bool:
-    return subprocess.run(["docker", "image", "inspect", reference], capture_output=True, check=False).returncode == 0
+    return "build" in service or has_image(service["image"])

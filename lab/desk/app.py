@@ -17,6 +17,7 @@ from lab.desk.notified import Notified
 from lab.desk.page import render
 from lab.desk.runbooks import Runbooks
 from lab.desk.verdicts import verdict_handlers
+from lab.internal_errors import internal_error
 
 MAX_BODY_BYTES = 2 << 20
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -92,7 +93,7 @@ def create_app(
         before_request=refuse_strangers,
         request_max_body_size=MAX_BODY_BYTES,
         response_headers=SECURITY_HEADERS,
-        exception_handlers={ValueError: _refuse, RecursionError: _refuse, sqlite3.Error: _cannot},
+        exception_handlers={ValueError: _refuse, RecursionError: _refuse, sqlite3.Error: _cannot, 500: internal_error},
     )
 
 

@@ -13,6 +13,7 @@ from litestar.exceptions import HTTPException
 from litestar.params import FromPath
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
+from lab.internal_errors import internal_error
 from lab.tracestore import traces
 from lab.tracestore.logs import log_search_of, query_range
 from lab.tracestore.metrics import Metrics
@@ -180,6 +181,7 @@ def create_app(store: Store, metrics: Metrics, hosts: list[str]) -> Litestar:
             QueryError: lambda _, error: _text(400, str(error)),
             TooSlowError: lambda _, error: _text(503, str(error)),
             sqlite3.Error: lambda _, error: _text(503, f"the store's file cannot be read: {error}"),
+            500: internal_error,
         },
         on_shutdown=[store.close],
     )

@@ -14,10 +14,11 @@ from litestar import Litestar, MediaType, Request, Response, get
 from litestar.config.allowed_hosts import AllowedHostsConfig
 from litestar.config.compression import CompressionConfig
 from litestar.di import NamedDependency, Provide
-from litestar.exceptions import HTTPException, InternalServerException
+from litestar.exceptions import HTTPException
 from litestar.params import FromPath
 from litestar.static_files import create_static_files_router
 
+from lab.internal_errors import internal_error
 from lab.panels import DashboardError, Window
 from lab.prometheus import Prometheus, PrometheusError
 from lab.viewer.answers import Answer, Mark, answer, marks, values_of
@@ -122,7 +123,7 @@ def create_app(folder: Folder, prometheus: Prometheus, tempo: str, hosts: Sequen
             create_static_files_router(
                 "/static",
                 [STATIC],
-                exception_handlers={ValueError: _problem(404), InternalServerException: _problem(404)},
+                exception_handlers={ValueError: _problem(404), 500: _problem(404)},
             ),
         ],
         dependencies={"asked": Provide(_asked, sync_to_thread=False)},
@@ -131,6 +132,7 @@ def create_app(folder: Folder, prometheus: Prometheus, tempo: str, hosts: Sequen
             ChoiceError: _problem(400),
             PrometheusError: _problem(502),
             TracingError: _problem(502),
+            500: internal_error,
         },
         allowed_hosts=AllowedHostsConfig(list(hosts)),
         compression_config=CompressionConfig("gzip", gzip_compress_level=4),

@@ -17,7 +17,7 @@ from lab.viewer.chromium import prefer, problems, see_all, undrawn
 from lab.viewer.folder import Folder
 from lab.viewer.snapshot import embed, snapshot
 from testbed import free_port, wait_for
-from tests.lab.viewer.conftest import Viewer, complaints, visit
+from tests.lab.viewer.conftest import Viewer, complaints, has_lost_scripts, visit
 from tests.lab.viewer.odd_dashboard import HOSTILE, TRACE
 
 pytestmark = pytest.mark.browser
@@ -412,3 +412,25 @@ def test_the_server_forwards_only_the_queries_of_panels_to_prometheus(viewer: Vi
             assert client.get(path).status_code == 404
             assert client.post(path).status_code in {404, 405}
         assert client.post("/api/dashboards/overview/panels/1").status_code == 405
+
+
+def test_a_page_whose_scripts_were_dropped_is_opened_again(browser: webdriver.Chrome, viewer: Viewer) -> None:
+    """Chromium drops requests when a network interface changes; here the first request of each script is blocked."""
+    drops = 0
+
+    def shown() -> object:
+        nonlocal drops
+        if has_lost_scripts(browser):
+            drops += 1
+            browser.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})
+        return browser.find_elements(By.CLASS_NAME, "gh-panel")
+
+    browser.execute_cdp_cmd("Network.enable", {})
+    browser.execute_cdp_cmd("Network.setBlockedURLs", {"urls": ["*.js"]})
+    try:
+        visit(browser, f"{viewer.url}/d/overview?refresh=", shown)
+    finally:
+        browser.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})
+        browser.execute_cdp_cmd("Network.disable", {})
+    assert drops == 1
+    assert not has_lost_scripts(browser)

@@ -9,7 +9,7 @@ export LC_ALL := C.UTF-8
 # services to start with Docker; empty means all
 SERVICES ?=
 # tests mostly wait for timers, so more of them run in parallel than there are cores
-WORKERS ?= -n 3 --dist loadscope --no-loadscope-reorder
+WORKERS ?= -n 4 --dist loadscope --no-loadscope-reorder
 # publishes the gateway on ::1 too, if the machine has it and COMPOSE_FILE is not set
 COMPOSE_FILES = $(if $(COMPOSE_FILE),,$(shell grep -q '^0\{31\}1 ' /proc/net/if_inet6 2>/dev/null && \
 	echo -f compose.yaml $(addprefix -f ,$(wildcard compose.override.yaml)) -f compose.ipv6.yaml))

@@ -8,6 +8,7 @@ import pytest
 from litestar import Litestar
 from litestar.testing import TestClient
 
+from lab import internal_errors
 from lab.desk import app as desk
 from lab.desk.disk import Disk
 from lab.desk.gateway_log import GatewayLog
@@ -62,7 +63,7 @@ def test_an_internal_error_leaves_a_stack_trace_in_the_log(
         answer = client.get(path)
     assert answer.status_code == 500
     assert "stack trace is in the log" in answer.json()["detail"]
-    (record,) = [each for each in caplog.records if each.name == "lab.internal_errors"]
+    (record,) = [each for each in caplog.records if each.name == internal_errors.__name__]
     assert record.getMessage() == f"GET {path} failed"
     assert "an error that nobody expects" in caplog.text
     assert "in fail" in caplog.text

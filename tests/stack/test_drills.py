@@ -20,12 +20,12 @@ from lab.alerts.tuning.form import load_watched
 from lab.alerts.tuning.recording import load
 from lab.prometheus import PrometheusError, is_starting
 from testbed.conditions import wait_for
-from tests.stack.stacks import Stack
+from tests.stack.stacks import DOCKER_IS_LONG, Stack
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(1500)]
 
 # run by `make test-all`; all drills take an hour: `glasshouse drill --all`
-LONG = ("RedisNodeDown", "GatewayDown", "DatabaseDown", "TargetDown", "ReplicaDown", "ReplicasMissing")
+LONG = ("GatewayDown", "DatabaseDown", "TargetDown", "ReplicaDown", "ReplicasMissing")
 INTERVAL_MS = 5000
 
 
@@ -81,8 +81,9 @@ def run_drills(stack: Stack, folder: Path, *alerts: str) -> None:
         assert all(each.then and each.now and abs(each.seconds) <= INTERVAL_MS / 1000 for each in changes), changes
 
 
-def test_the_alert_of_a_frozen_redis_node_fires_notifies_and_resolves(native_stack: Stack, tmp_path: Path) -> None:
-    run_drills(native_stack, tmp_path, "RedisNodeDown")
+@DOCKER_IS_LONG
+def test_the_alert_of_a_frozen_redis_node_fires_notifies_and_resolves(stack: Stack, tmp_path: Path) -> None:
+    run_drills(stack, tmp_path, "RedisNodeDown")
 
 
 @pytest.mark.long

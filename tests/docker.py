@@ -23,7 +23,7 @@ def has_image(reference: str) -> bool:
 def require_docker(*images: str) -> None:
     """Skips a test that needs Docker and these images (by default, those of the stack), with what is missing.
 
-    With `DOCKER_TESTS=required`, which `.ci/run` sets where it starts an engine, such a test fails instead.
+    With `DOCKER_TESTS=required`, which `.ci/run` sets where it has an engine and the images, such a test fails instead.
     """
     if reason := _missing(images):
         (pytest.fail if REQUIRED else pytest.skip)(reason)
@@ -42,7 +42,7 @@ def _missing(images: tuple[str, ...]) -> str:
 
 
 def _images() -> list[str]:
-    """Of the stack, and the base image, unless an image was already built from it."""
+    """Of the stack, and the base image, unless what is built from it is already here."""
     services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
     images = [each["image"] for name, each in services.items() if name not in OPTIONAL and "build" not in each]
     built = [each["image"] for each in services.values() if "build" in each]

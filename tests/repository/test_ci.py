@@ -12,6 +12,7 @@ SKIPPED = "the Docker tests are skipped"
 # each prints its arguments; make also whether the Docker tests are required
 COMMANDS = {
     "make": 'echo "make $* ${DOCKER_TESTS:-}"',
+    "never called": "exit 1",
     "no engine": "exit 1",
     "engine": 'echo "docker $*"',
     "engine without a registry": 'echo "docker $*"; [ "$1" = info ]',
@@ -28,6 +29,8 @@ def _run(root: Path, folder: Path, docker: str, *, has_engine_script: bool = Fal
     shutil.copy(root / ".ci" / "run", repository / ".ci" / "run")
     shutil.copy(root / "service" / "Dockerfile", repository / "service" / "Dockerfile")
     programs = {bin_folder / "make": "make", bin_folder / "docker": docker}
+    # present, so that nothing is installed
+    programs |= {bin_folder / program: "never called" for program in ("git", "curl", "python3")}
     if has_engine_script:
         programs |= {scripts / "images.sh": "images.sh", scripts / "engine.sh": "images.sh"}
     for program, command in programs.items():

@@ -102,6 +102,7 @@ class LoadRun:
         try:
             with self._processes() as processes:
                 # the counters at the start of the run must include all earlier requests, of whatever client
+                self._console.print("waiting for Prometheus' first scrape", style="dim")
                 wait_for_first_scrapes(options.prometheus, time.time(), self._is_stopped)
                 began = time.time()
                 writer.write(metrics(self._measured, definition.name, "prepare"))

@@ -13,7 +13,9 @@ BEFORE_SECONDS = 12.0
 SCRAPE_WAIT_SECONDS = 15.0
 # a target that was not scraped for this long is down, and not waited for
 STALE_SECONDS = 20.0
-# the age of the oldest scrape among the targets whose counters are read; 0 if there is none
+# the targets whose counters are read
+JOBS = ("todo", "gateway")
+# the age of the oldest scrape among them; 0 if there is none
 # (timestamp() returns the sample's time only for a plain selector)
 SCRAPED = 'min(timestamp(up{job=~"todo|gateway"}) and up{job=~"todo|gateway"} == 1)'
 SLOWEST = 10
@@ -24,10 +26,22 @@ def wait_for_first_scrapes(prometheus_url: str, after: float, is_stopped: Callab
     """Waits until the counters include all requests before `after`. Returns at once if Prometheus does not respond."""
     with Prometheus(prometheus_url, timeout=3.0) as prometheus:
         try:
+            # after a start, a target without a scrape has no value that the rise could begin from
+            deadline = time.monotonic() + SCRAPE_WAIT_SECONDS
+            while _has_unknown_target(prometheus) and not is_stopped() and time.monotonic() < deadline:
+                time.sleep(0.25)
             if prometheus.value(SCRAPED) > after - STALE_SECONDS:
                 _wait_for_scrapes(prometheus, after, is_stopped)
         except PrometheusError:
             return
+
+
+def _has_unknown_target(prometheus: Prometheus) -> bool:
+    """Whether a replica or the gateway was never scraped, or no target was discovered yet. Raises `PrometheusError`."""
+    targets = prometheus.get("targets", state="active")
+    with well_formed(prometheus.url):
+        found = targets["activeTargets"]
+        return not found or any(each["labels"]["job"] in JOBS and each["health"] == "unknown" for each in found)
 
 
 def _wait_for_scrapes(prometheus: Prometheus, after: float, is_stopped: Callable[[], bool]) -> bool:

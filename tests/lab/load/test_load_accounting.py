@@ -380,7 +380,7 @@ def test_every_due_request_has_an_outcome(case: Case, results: dict[str, tuple[i
     assert f"{case.kind} (such as: " in output
     # one line per route and kind, not per request
     assert output.count("failed: ") <= 2
-    assert not case.dropped or f"dropped {case.dropped}" in output.split("waiting for")[0]
+    assert not case.dropped or f"dropped {case.dropped}" in output.split("waiting for Prometheus' last scrape")[0]
 
 
 @REDIRECTED

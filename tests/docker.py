@@ -44,6 +44,6 @@ def _missing(images: tuple[str, ...]) -> str:
 def _images() -> list[str]:
     """Of the stack, and the base image, unless what is built from it is already here."""
     services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
-    images = [each["image"] for name, each in services.items() if name not in OPTIONAL and "build" not in each]
-    built = [each["image"] for each in services.values() if "build" in each]
-    return sorted({*images, *([] if all(map(has_image, built)) else [BASE_IMAGE])} - {*built})
+    built = {each["image"] for each in services.values() if "build" in each}
+    images = {each["image"] for name, each in services.items() if name not in OPTIONAL} - built
+    return sorted(images if all(map(has_image, built)) else images | {BASE_IMAGE})

@@ -15,9 +15,10 @@ SCRAPE_WAIT_SECONDS = 15.0
 STALE_SECONDS = 20.0
 # the targets whose counters are read
 JOBS = ("todo", "gateway")
-# the age of the oldest scrape among them; 0 if there is none
+_UP = f'up{{job=~"{"|".join(JOBS)}"}}'
+# the time of the oldest last scrape among them; 0 if there is none
 # (timestamp() returns the sample's time only for a plain selector)
-SCRAPED = 'min(timestamp(up{job=~"todo|gateway"}) and up{job=~"todo|gateway"} == 1)'
+SCRAPED = f"min(timestamp({_UP}) and {_UP} == 1)"
 SLOWEST = 10
 SERVED = 'http_server_request_duration_seconds_count{http_route!~"/health.*"}'
 

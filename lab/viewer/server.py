@@ -14,7 +14,7 @@ from litestar import Litestar, MediaType, Request, Response, get
 from litestar.config.allowed_hosts import AllowedHostsConfig
 from litestar.config.compression import CompressionConfig
 from litestar.di import NamedDependency, Provide
-from litestar.exceptions import HTTPException
+from litestar.exceptions import HTTPException, InternalServerException
 from litestar.params import FromPath
 from litestar.static_files import create_static_files_router
 
@@ -123,7 +123,7 @@ def create_app(folder: Folder, prometheus: Prometheus, tempo: str, hosts: Sequen
             create_static_files_router(
                 "/static",
                 [STATIC],
-                exception_handlers={ValueError: _problem(404), 500: _problem(404)},
+                exception_handlers={ValueError: _problem(404), 500: _impossible_name},
             ),
         ],
         dependencies={"asked": Provide(_asked, sync_to_thread=False)},
@@ -162,6 +162,13 @@ def _problem(status: int) -> Any:
         return Response({"problem": str(error)}, status_code=status)
 
     return respond
+
+
+def _impossible_name(request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, str]]:
+    """Status 404 for a file name that the system refuses, which Litestar reports as an internal error; else 500."""
+    if isinstance(error, InternalServerException):
+        return Response({"problem": str(error)}, status_code=404)
+    return internal_error(request, error)
 
 
 async def _harden(message: Any, _: Any) -> None:

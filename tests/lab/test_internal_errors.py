@@ -45,6 +45,7 @@ def _viewer(_: Path) -> Litestar:
         (_desk, "lab.desk.app.render", "/"),
         (_tracestore, "lab.tracestore.app.search_of", "/api/search"),
         (_viewer, "lab.viewer.server.page", "/"),
+        (_viewer, "litestar.file_system.BaseLocalFileSystem.info", "/static/style.css"),
     ],
 )
 def test_an_internal_error_leaves_a_stack_trace_in_the_log(

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-IMAGE = "python:3.14-slim"
+from tests.docker import BASE_IMAGE
+
 SKIPPED = "the Docker tests are skipped"
 # each prints its arguments; make also whether the Docker tests are required
 COMMANDS = {
@@ -46,13 +47,13 @@ def _run(root: Path, folder: Path, docker: str, *, has_engine_script: bool = Fal
 
 def test_ci_builds_every_image_where_it_can_start_an_engine(root: Path, tmp_path: Path) -> None:
     lines = _run(root, tmp_path, "engine", has_engine_script=True)
-    assert [line.strip() for line in lines if "images.sh" in line] == ["images.sh", f"images.sh {IMAGE}"]
+    assert [line.strip() for line in lines if "images.sh" in line] == ["images.sh", f"images.sh {BASE_IMAGE}"]
     assert lines[-3:] == ["make lint required", "make test required", "make test-long required"]
 
 
 def test_ci_pulls_every_image_where_an_engine_answers(root: Path, tmp_path: Path) -> None:
     lines = _run(root, tmp_path, "engine")
-    assert f"docker pull --quiet {IMAGE}" in lines
+    assert f"docker pull --quiet {BASE_IMAGE}" in lines
     assert lines[-3:] == ["make lint required", "make test required", "make test-long required"]
 
 

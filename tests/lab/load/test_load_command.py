@@ -4,7 +4,6 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -400,22 +399,11 @@ def test_counting_starts_with_a_scrape_after_all_earlier_requests(tmp_path: Path
 
 
 def test_counting_waits_for_the_first_scrape_of_a_prometheus_that_has_just_started(tmp_path: Path) -> None:
-    is_awaited = threading.Event()
-
-    def page() -> bytes:
-        is_awaited.wait(4)
-        return b"nginx_http_requests_total 1\n"
-
-    def is_stopped() -> bool:
-        is_awaited.set()
-        return False
-
-    after = time.time()
-    with Expositions({"/metrics": page}) as pages:
-        times = {"scrape_interval": "5s", "scrape_timeout": "5s"}
-        gateway = {"job_name": "gateway", "static_configs": [{"targets": [pages.address]}], **times}
+    with Expositions({"/metrics": lambda: b"nginx_http_requests_total 1\n"}) as page:
+        # it discovers targets five seconds after it is ready, and scrapes them within an interval
+        gateway = {"job_name": "gateway", "static_configs": [{"targets": [page.address]}], "scrape_interval": "3s"}
         with PrometheusServer(tmp_path, [gateway], []) as server, Prometheus(server.url) as asked:
-            wait_for_first_scrapes(server.url, after, is_stopped)
+            wait_for_first_scrapes(server.url, time.time(), lambda: False)
             assert asked.query("nginx_http_requests_total")
 
 
